@@ -27,7 +27,11 @@ static const struct {
     [ERROR_UNREACHABLE] = { "Unreachable", -116 },
 };
 
-G_DEFINE_QUARK(hubkey-error, error_domain)
+GQuark
+error_domain(void)
+{
+    return g_quark_from_static_string("hubkey-error");
+}
 
 static bool
 known(int code)
