@@ -1,0 +1,28 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Marries libdbus-1 to GLib: watches, timeouts and dispatching of a connection (or server) on a GMainContext.
+ * Everything runs on the thread that iterates the context.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <dbus/dbus.h>
+#include <glib.h>
+
+/* context NULL means the default one. The loop holds a reference on the connection until loop_detach. False when
+ * memory runs out. */
+bool loop_attach(DBusConnection *connection, GMainContext *context);
+void loop_detach(DBusConnection *connection);
+
+/* A private connection to the system bus (DBUS_SYSTEM_BUS_ADDRESS where set) or to address, that never ends the
+ * process when the bus goes away. Not attached to any loop. Close with loop_close. */
+DBusConnection *loop_open_system_bus(GError **error);
+DBusConnection *loop_open_address(const char *address, GError **error);
+
+/* Detaches if attached, closes and drops the reference. NULL is fine. */
+void loop_close(DBusConnection *connection);
+
+typedef DBusMessage dbus_message_auto;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(dbus_message_auto, dbus_message_unref)
