@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Marries libdbus-1 to GLib: watches, timeouts and dispatching of a connection (or server) on a GMainContext.
- * Everything runs on the thread that iterates the context.
+ * Marries libdbus-1 to GLib: watches, timeouts and dispatching of a connection on a GMainContext. Everything runs on
+ * the thread that iterates the context.
  */
 #pragma once
 
@@ -16,8 +16,9 @@
 bool loop_attach(DBusConnection *connection, GMainContext *context);
 void loop_detach(DBusConnection *connection);
 
-/* A private connection to the system bus (DBUS_SYSTEM_BUS_ADDRESS where set) or to address, that never ends the
- * process when the bus goes away. Not attached to any loop. Close with loop_close. */
+/* A private connection to the system bus (DBUS_SYSTEM_BUS_ADDRESS where set, read each time), registered there, or to
+ * whoever listens at address, not registered as a bus would need it (dbus_bus_register). Neither ends the process when
+ * the other side goes away. Not attached to any loop. Close with loop_close. */
 DBusConnection *loop_open_system_bus(GError **error);
 DBusConnection *loop_open_address(const char *address, GError **error);
 

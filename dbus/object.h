@@ -83,6 +83,10 @@ const char *object_path(struct object_request *request);
 const char *object_sender(struct object_request *request); /* unique name; NULL on a peer connection */
 const struct object_method *object_row(struct object_request *request);
 
+/* Something that the permit hook found out, for the row: freed with the request. */
+void object_set_data(struct object_request *request, void *data, GDestroyNotify destroy);
+void *object_data(struct object_request *request); /* borrowed; NULL where none was set */
+
 /* Answers. The arguments of object_reply are those of dbus_message_append_args, ending in DBUS_TYPE_INVALID. No answer
  * is sent where the caller asked for none. */
 void object_reply(struct object_request *request, int first_type, ...);

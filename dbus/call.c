@@ -1,0 +1,132 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "config.h"
+
+#include "dbus/call.h"
+#include "common/error.h"
+#include "dbus/loop.h"
+#include "dbus/names.h"
+
+#include <string.h>
+
+struct call {
+    DBusPendingCall *pending;
+    call_done_fn done;
+    void *user;
+};
+
+/* Names that mean "nobody there" or "no answer", and what to tell the operator about each. */
+static const struct {
+    const char *name;
+    const char *advice;
+} unreachable[] = {
+    { DBUS_ERROR_SERVICE_UNKNOWN, "hubkeyd is not running; start it with: systemctl start hubkeyd" },
+    { DBUS_ERROR_NAME_HAS_NO_OWNER, "hubkeyd is not running; start it with: systemctl start hubkeyd" },
+    { DBUS_ERROR_NO_REPLY, "no answer came in time, or hubkeyd ended; see: systemctl status hubkeyd" },
+    { DBUS_ERROR_TIMEOUT, "no answer came in time; see: systemctl status hubkeyd" },
+    { DBUS_ERROR_TIMED_OUT, "no answer came in time; see: systemctl status hubkeyd" },
+    { DBUS_ERROR_DISCONNECTED, "the connection to the bus is gone; see that dbus-daemon or dbus-broker is running" },
+    { DBUS_ERROR_NO_SERVER, "nobody listens there; see that dbus-daemon or dbus-broker is running" },
+    { DBUS_ERROR_FILE_NOT_FOUND, "the socket is missing; see that dbus-daemon or dbus-broker is running" },
+};
+
+/* The bus could not start hubkeyd: its own launcher's errors, or systemd's. */
+static bool
+is_activation_failure(const char *name)
+{
+    return g_str_has_prefix(name, "org.freedesktop.DBus.Error.Spawn.") ||
+           g_str_has_prefix(name, "org.freedesktop.systemd1.");
+}
+
+GError *
+call_error(const char *name, const char *text)
+{
+    if (!name)
+        name = DBUS_ERROR_FAILED;
+    if (!text)
+        text = "";
+    if (g_str_has_prefix(name, NAMES_ERROR_PREFIX))
+        return g_error_new_literal(ERROR_DOMAIN, error_from_name(name + strlen(NAMES_ERROR_PREFIX)), text);
+    for (size_t i = 0; i < G_N_ELEMENTS(unreachable); i++)
+        if (strcmp(name, unreachable[i].name) == 0)
+            return g_error_new(ERROR_DOMAIN, ERROR_UNREACHABLE, "%s (%s)", unreachable[i].advice, text);
+    if (is_activation_failure(name))
+        return g_error_new(ERROR_DOMAIN, ERROR_UNREACHABLE,
+                           "hubkeyd could not be started; see: systemctl status hubkeyd (%s)", text);
+    if (strcmp(name, DBUS_ERROR_ACCESS_DENIED) == 0)
+        return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED,
+                           "the bus refused the message; see that its policy file org.hubkey.conf is installed (%s)",
+                           text);
+    return g_error_new(ERROR_DOMAIN, ERROR_INTERNAL, "%s: %s", name, text);
+}
+
+static GError *
+closed_error(void)
+{
+    return call_error(DBUS_ERROR_DISCONNECTED, "the message was not sent");
+}
+
+/* The error inside a reply, NULL where it is none. */
+static GError *
+error_of_reply(DBusMessage *reply)
+{
+    if (dbus_message_get_type(reply) != DBUS_MESSAGE_TYPE_ERROR)
+        return NULL;
+    const char *text = NULL;
+    dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
+    return call_error(dbus_message_get_error_name(reply), text);
+}
+
+static void
+on_reply(DBusPendingCall *pending, void *user)
+{
+    struct call *call = user;
+    g_autoptr(dbus_message_auto) reply = dbus_pending_call_steal_reply(pending);
+    g_autoptr(GError) error = reply ? error_of_reply(reply) : closed_error();
+    call_done_fn done = call->done;
+    void *done_user = call->user;
+
+    dbus_pending_call_unref(call->pending);
+    g_free(call);
+    done(error ? NULL : reply, error, done_user);
+}
+
+struct call *
+call_send(DBusConnection *connection, DBusMessage *message, int timeout_ms, call_done_fn done, void *user, GError **error)
+{
+    DBusPendingCall *pending = NULL;
+    if (!dbus_connection_send_with_reply(connection, message, &pending, timeout_ms))
+        g_error("out of memory: a D-Bus call");
+    if (!pending) {
+        g_propagate_error(error, closed_error());
+        return NULL;
+    }
+    struct call *call = g_new(struct call, 1);
+    *call = (struct call){ .pending = pending, .done = done, .user = user };
+    if (!dbus_pending_call_set_notify(pending, on_reply, call, NULL))
+        g_error("out of memory: a D-Bus call");
+    return call;
+}
+
+void
+call_cancel(struct call *call)
+{
+    if (!call)
+        return;
+    dbus_pending_call_cancel(call->pending);
+    dbus_pending_call_unref(call->pending);
+    g_free(call);
+}
+
+DBusMessage *
+call_wait(DBusConnection *connection, DBusMessage *message, int timeout_ms, GError **error)
+{
+    DBusError problem = DBUS_ERROR_INIT;
+    DBusMessage *reply = dbus_connection_send_with_reply_and_block(connection, message, timeout_ms, &problem);
+    if (!reply) {
+        g_propagate_error(error, call_error(problem.name, problem.message));
+        dbus_error_free(&problem);
+    }
+    return reply;
+}
