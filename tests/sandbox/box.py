@@ -58,9 +58,9 @@ class Box:
     def at(self, name):
         return os.path.join(self.path, name)
 
-    def installed(self, kind, name=''):
+    def installed(self, kind, *name):
         """Where the sandbox has what `make install` puts into the directory variable KIND."""
-        return os.path.join(self.at('root') + self.dirs[kind], name)
+        return os.path.join(self.at("root") + self.dirs[kind], *name)
 
     def make_folders(self):
         for name in ('hubkeyd.conf.d', 'hub'):
