@@ -1,0 +1,150 @@
+#!/usr/bin/python3
+# Copyright (c) 2026 the hubkey authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""What ./run bench runs inside a sandbox: every measuring program in turn, some rounds over, and one table.
+
+A measuring program is called as `PROGRAM ROW` and prints one line, `ROW MEDIAN P99 UNIT` (P99 is - where there is
+none). A machine is never quiet, so only what was measured within the same round is compared: a ratio is made in each
+round, and the table has the median of the rounds.
+"""
+
+import argparse
+import difflib
+import json
+import operator
+import statistics
+import subprocess
+import sys
+from typing import Callable, NamedTuple, Optional
+
+ROUNDS = 5
+
+
+class Row(NamedTuple):
+    name: str
+    program: str
+    # What the row is compared with, made of the other rows' medians of the same round.
+    needs: tuple = ()
+    peer: Optional[Callable] = None
+    # Held against the ratio where there is one, else against the median.
+    goal: str = ''
+
+
+ROWS = (
+    Row('ping', 'bench-bus'),
+    Row('echo', 'bench-bus'),
+    Row('raw-hmac', 'bench-tpm'),
+    Row('token-shared', 'bench-bus', ('echo',), lambda m: m['echo']),
+    Row('token-fresh', 'bench-bus', ('ping', 'raw-hmac'), lambda m: m['ping'] + m['raw-hmac']),
+    Row('append', 'bench-queue'),
+    Row('post-idle', 'bench-queue', ('append',), lambda m: m['append']),
+    Row('hub', 'bench-hub', goal='>= 80000'),
+)
+
+COMPARE = {'<=': operator.le, '>=': operator.ge, '<': operator.lt, '>': operator.gt}
+
+
+def measure(row):
+    """(median, p99 or None, unit) of one run of the row's program."""
+    done = subprocess.run([row.program, row.name], stdout=subprocess.PIPE, text=True)
+    words = done.stdout.split()
+    if done.returncode != 0 or len(words) != 4 or words[0] != row.name:
+        sys.exit(f'bench: {row.program} {row.name} exited with {done.returncode} and printed {done.stdout!r}')
+    return float(words[1]), None if words[2] == '-' else float(words[2]), words[3]
+
+
+def run_rounds(rows, rounds):
+    """Row name -> its measurements, one a round."""
+    measured = {row.name: [] for row in rows}
+    for number in range(1, rounds + 1):
+        for row in rows:
+            progress(f'round {number} of {rounds}: {row.name}')
+            measured[row.name].append(measure(row))
+    progress('')
+    return measured
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
+
+
+def ratio(row, measured):
+    if row.peer is None or any(name not in measured for name in row.needs):
+        return None
+    return statistics.median(
+        once[0] / row.peer({name: measured[name][number][0] for name in row.needs})
+        for number, once in enumerate(measured[row.name]))
+
+
+def met(row, value):
+    if not row.goal or value is None:
+        return None
+    comparison, bound = row.goal.split()
+    return COMPARE[comparison](value, float(bound))
+
+
+def summary(row, measured):
+    rounds = measured[row.name]
+    tails = [p99 for _, p99, _ in rounds if p99 is not None]
+    median = statistics.median(value for value, _, _ in rounds)
+    against = ratio(row, measured)
+    return {
+        'name': row.name,
+        'median': median,
+        'p99': statistics.median(tails) if tails else None,
+        'unit': rounds[0][2],
+        'ratio': against,
+        'goal': row.goal,
+        'met': met(row, median if row.peer is None else against),
+    }
+
+
+def print_table(results):
+    print(f'{"name":<14} {"median":>10} {"p99":>10} {"unit":<8} {"ratio":>6} {"goal":<9} met')
+    for result in results:
+        tail = '' if result['p99'] is None else f'{result["p99"]:.1f}'
+        against = '' if result['ratio'] is None else f'{result["ratio"]:.2f}'
+        answer = {True: 'yes', False: 'NO', None: ''}[result['met']]
+        line = (f'{result["name"]:<14} {result["median"]:>10.1f} {tail:>10} {result["unit"]:<8} {against:>6} '
+                f'{result["goal"]:<9} {answer}')
+        print(line.rstrip())
+
+
+def chosen(names, parser):
+    known = {row.name: row for row in ROWS}
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f' Did you mean {near[0]}?' if near else ''
+            parser.error(f'there is no row {name}.{hint} The rows are: {" ".join(known)}')
+    wanted = set(names or known)
+    # A row without what it is compared with would be a number without a meaning.
+    for name in tuple(wanted):
+        wanted.update(known[name].needs)
+    return [row for row in ROWS if row.name in wanted]
+
+
+def main():
+    parser = argparse.ArgumentParser(prog='./run bench', add_help=False)
+    parser.add_argument('--json', metavar='FILE')
+    parser.add_argument('--rounds', type=int, default=ROUNDS)
+    parser.add_argument('--check-usage', action='store_true', help=argparse.SUPPRESS)
+    parser.add_argument('names', nargs='*', metavar='NAME')
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error('--rounds must be 1 or more')
+    rows = chosen(options.names, parser)
+    if options.check_usage:
+        return
+    output = open(options.json, 'w') if options.json else None
+    measured = run_rounds(rows, options.rounds)
+    results = [summary(row, measured) for row in rows]
+    print_table(results)
+    if output:
+        with output:
+            output.writelines(json.dumps(result) + '\n' for result in results)
+
+
+if __name__ == '__main__':
+    main()
