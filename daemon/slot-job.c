@@ -1,0 +1,285 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * What is done with the slot table off the main thread: looking at the TPM, provisioning, clearing.
+ */
+#include "config.h"
+
+#include "daemon/slot-table.h"
+#include "daemon/worker.h"
+#include "common/error.h"
+
+#define ATTACH_RETRY_MS 1000
+#define LOOK_LIMIT_US (5 * G_USEC_PER_SEC)
+#define CHANGE_LIMIT_US (120 * G_USEC_PER_SEC) /* a chip may take a minute to make an RSA SRK */
+
+/* One kind of job for all: what it found is taken over on the main thread. */
+struct slot_job {
+    struct worker_job job;
+    struct slots *slots;
+    uint32_t number;
+    struct identity *identity; /* provision */
+    struct secret *key;
+    slots_done_fn done;
+    void *user;
+    struct slot_medium medium; /* attach */
+    bool all;                  /* findings are of all slots from 0 on; else of number alone */
+    struct slot_finding *findings;
+    unsigned n_findings;
+    GError *error;
+};
+
+static void
+free_job(struct slot_job *job)
+{
+    for (unsigned i = 0; i < job->n_findings; i++)
+        slot_finding_clear(&job->findings[i]);
+    g_free(job->findings);
+    g_free(job->medium.srk_name);
+    identity_free(job->identity);
+    secret_free(job->key);
+    g_clear_error(&job->error);
+    g_free(job);
+}
+
+static void
+answer(struct slot_job *job, const GError *error)
+{
+    slots_done_fn done = g_steal_pointer(&job->done);
+    if (done)
+        done(error, job->user);
+}
+
+static void
+note_error(struct slots *slots, const GError *error)
+{
+    if (!g_error_matches(error, ERROR_DOMAIN, ERROR_TPM_ABSENT) &&
+        !g_error_matches(error, ERROR_DOMAIN, ERROR_TPM_FAILED))
+        return;
+    /* Whether the whole TPM is out of order or just this command was refused, a fresh look tells. */
+    slots_attach(slots);
+}
+
+static void
+expired(struct worker_job *base)
+{
+    struct slot_job *job = (struct slot_job *)base;
+    g_autoptr(GError) error = NULL;
+    error_set(&error, ERROR_TPM_FAILED, "the TPM has not answered for %d s; whether slot %u was changed is known when "
+              "it answers again", (int)(job->job.limit_us / G_USEC_PER_SEC), job->number);
+    answer(job, error);
+    slots_set_tpm_state(job->slots, SLOT_TPM_FAILED);
+}
+
+static void
+take_findings(struct slot_job *job)
+{
+    struct slots *slots = job->slots;
+    for (unsigned i = 0; i < job->n_findings; i++)
+        slots_apply(slots, job->all ? i : job->number, &job->findings[i]);
+}
+
+static struct slot_job *
+new_job(struct slots *slots, unsigned n_findings)
+{
+    struct slot_job *job = g_new0(struct slot_job, 1);
+    job->slots = slots;
+    job->findings = g_new0(struct slot_finding, n_findings);
+    job->job.expire = expired;
+    return job;
+}
+
+/* ---- attach ---- */
+
+static void
+run_attach(struct worker_job *base)
+{
+    struct slot_job *job = (struct slot_job *)base;
+    struct slots *slots = job->slots;
+    if (!slots->ops->attach(slots->storage, &job->medium, &job->error))
+        return;
+    for (uint32_t number = 0; number < slots->ops->count; number++, job->n_findings++)
+        if (!slots->ops->survey(slots->storage, number, &job->findings[number], &job->error))
+            return;
+}
+
+static gboolean
+retry_attach(gpointer data)
+{
+    struct slots *slots = data;
+    g_clear_pointer(&slots->retry, g_source_unref);
+    slots_attach(slots);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+retry_later(struct slots *slots)
+{
+    slots->retry = g_timeout_source_new(ATTACH_RETRY_MS);
+    g_source_set_callback(slots->retry, retry_attach, slots, NULL);
+    g_source_attach(slots->retry, g_main_context_get_thread_default());
+}
+
+static enum slot_tpm_state
+state_after(const struct slot_job *job)
+{
+    if (job->error)
+        return job->error->code == ERROR_TPM_ABSENT ? SLOT_TPM_ABSENT : SLOT_TPM_FAILED;
+    return job->medium.cleared ? SLOT_TPM_CLEARED : SLOT_TPM_READY;
+}
+
+static bool
+anything_pending(const struct slots *slots)
+{
+    for (uint32_t number = 0; number < slots->ops->count; number++)
+        if (slots->table[number].state == SLOT_PENDING)
+            return true;
+    return false;
+}
+
+static void
+done_attach(struct worker_job *base)
+{
+    struct slot_job *job = (struct slot_job *)base;
+    struct slots *slots = job->slots;
+    slots->attaching = false;
+    if (job->error)
+        g_debug("looking at the TPM: %s", job->error->message);
+    else
+        slots_set_srk(slots, g_steal_pointer(&job->medium.srk_name));
+    if (!job->error)
+        take_findings(job);
+    slots_set_tpm_state(slots, state_after(job));
+    if (!slots->surveyed) {
+        slots->surveyed = true;
+        slots->hooks->surveyed(slots->user);
+    }
+    if (job->error || anything_pending(slots))
+        retry_later(slots);
+    free_job(job);
+}
+
+static void
+expired_attach(struct worker_job *base)
+{
+    struct slots *slots = ((struct slot_job *)base)->slots;
+    slots_set_tpm_state(slots, SLOT_TPM_FAILED);
+    if (!slots->surveyed) {
+        slots->surveyed = true;
+        slots->hooks->surveyed(slots->user);
+    }
+}
+
+void
+slots_attach(struct slots *slots)
+{
+    if (slots->attaching || slots->retry)
+        return;
+    struct slot_job *job = new_job(slots, slots->ops->count);
+    slots->attaching = true;
+    job->all = true;
+    job->job.run = run_attach;
+    job->job.done = done_attach;
+    job->job.expire = expired_attach;
+    job->job.limit_us = LOOK_LIMIT_US;
+    worker_submit(slots->worker, SLOT_ROOT_UID, &job->job);
+}
+
+/* ---- a change of one slot ---- */
+
+/* After a change, well or not, the slot is looked at again: what is there counts, not what was meant. */
+static void
+survey_after(struct slot_job *job)
+{
+    struct slots *slots = job->slots;
+    g_autoptr(GError) error = NULL;
+    if (slots->ops->survey(slots->storage, job->number, &job->findings[0], &error))
+        job->n_findings = 1;
+}
+
+static void
+run_provision(struct worker_job *base)
+{
+    struct slot_job *job = (struct slot_job *)base;
+    struct slots *slots = job->slots;
+    slots->ops->provision(slots->storage, job->number, job->identity, job->key, &job->error);
+    g_clear_pointer(&job->key, secret_free);
+    survey_after(job);
+}
+
+static void
+run_clear(struct worker_job *base)
+{
+    struct slot_job *job = (struct slot_job *)base;
+    struct slots *slots = job->slots;
+    slots->ops->clear(slots->storage, job->number, &job->error);
+    survey_after(job);
+}
+
+static void
+run_recheck(struct worker_job *base)
+{
+    survey_after((struct slot_job *)base);
+}
+
+/* A change may have made the SRK, or forgotten it: attaching again finds out. */
+static void
+done_change(struct worker_job *base)
+{
+    struct slot_job *job = (struct slot_job *)base;
+    struct slots *slots = job->slots;
+    take_findings(job);
+    if (job->error)
+        note_error(slots, job->error);
+    answer(job, job->error);
+    if (!slots->srk_name || slots->tpm_state != SLOT_TPM_READY || anything_pending(slots))
+        slots_attach(slots);
+    free_job(job);
+}
+
+static void
+submit_change(struct slots *slots, struct slot_job *job, uint32_t number, void (*run)(struct worker_job *),
+              int64_t limit_us)
+{
+    job->number = number;
+    job->job.run = run;
+    job->job.done = done_change;
+    job->job.limit_us = limit_us;
+    worker_submit(slots->worker, SLOT_ROOT_UID, &job->job);
+}
+
+void
+slots_provision(struct slots *slots, uint32_t number, struct identity *identity, struct secret *key, slots_done_fn done,
+                void *user)
+{
+    struct slot_job *job = new_job(slots, 1);
+    job->identity = identity;
+    job->key = key;
+    job->done = done;
+    job->user = user;
+    submit_change(slots, job, number, run_provision, CHANGE_LIMIT_US);
+}
+
+void
+slots_clear(struct slots *slots, uint32_t number, slots_done_fn done, void *user)
+{
+    struct slot_job *job = new_job(slots, 1);
+    job->done = done;
+    job->user = user;
+    submit_change(slots, job, number, run_clear, CHANGE_LIMIT_US);
+}
+
+void
+slots_recheck(struct slots *slots, uint32_t number)
+{
+    submit_change(slots, new_job(slots, 1), number, run_recheck, LOOK_LIMIT_US);
+}
+
+void
+slots_note_failure(struct slots *slots, uint32_t number, const GError *error)
+{
+    if (g_error_matches(error, ERROR_DOMAIN, ERROR_TAMPERED) || g_error_matches(error, ERROR_DOMAIN, ERROR_FOREIGN))
+        slots_recheck(slots, number);
+    else
+        note_error(slots, error);
+}

@@ -1,0 +1,30 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The inside of the slot table, for slot.c (what is in it) and slot-job.c (what is done with it).
+ */
+#pragma once
+
+#include "daemon/slot.h"
+
+struct slots {
+    const struct slot_ops *ops;
+    void *storage;
+    struct worker *worker;
+    const struct slots_hooks *hooks;
+    void *user;
+    struct slot *table; /* ops->count of them */
+    enum slot_tpm_state tpm_state;
+    char *srk_name;
+    bool surveyed;
+    bool attaching;         /* an attach job is under way */
+    GSource *retry;         /* tries again to attach while the TPM is unwell */
+};
+
+/* Takes over what storage found, and tells whoever must know. */
+void slots_apply(struct slots *slots, uint32_t number, struct slot_finding *finding);
+void slots_set_tpm_state(struct slots *slots, enum slot_tpm_state state);
+void slots_set_srk(struct slots *slots, char *srk_name); /* takes it */
+
+/* Looks at the TPM, now and then every second until it is well. */
+void slots_attach(struct slots *slots);

@@ -1,0 +1,311 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "config.h"
+
+#include "daemon/store.h"
+#include "common/error.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CHECKSUM_LINE "# sha256 "
+#define TEMPORARY_SUFFIX ".new"
+#define RECORD_GROUP "slot"
+
+struct store {
+    int fd; /* the directory */
+    char *path;
+};
+
+struct store *
+store_open(const char *directory, GError **error)
+{
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
+        error_set(error, ERROR_INTERNAL, "cannot make the state directory %s: %s", directory, g_strerror(errno));
+        return NULL;
+    }
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        error_set(error, ERROR_INTERNAL, "cannot open the state directory %s: %s", directory, g_strerror(errno));
+        return NULL;
+    }
+    struct store *store = g_new0(struct store, 1);
+    store->fd = fd;
+    store->path = g_strdup(directory);
+    return store;
+}
+
+void
+store_close(struct store *store)
+{
+    if (!store)
+        return;
+    close(store->fd);
+    g_free(store->path);
+    g_free(store);
+}
+
+static bool
+io_error(struct store *store, const char *doing, const char *name, GError **error)
+{
+    int code = errno == ENOSPC || errno == EDQUOT ? ERROR_NO_SPACE : ERROR_INTERNAL;
+    error_set(error, code, "cannot %s %s/%s: %s", doing, store->path, name, g_strerror(errno));
+    return false;
+}
+
+static bool
+write_all(int fd, const char *text, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, text, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return false;
+        text += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+bool
+store_write(struct store *store, const char *name, GKeyFile *file, GError **error)
+{
+    g_autofree char *temporary = g_strconcat(name, TEMPORARY_SUFFIX, NULL);
+    gsize len;
+    g_autofree char *text = g_key_file_to_data(file, &len, NULL);
+    g_autofree char *sum = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)text, len);
+    g_autofree char *tail = g_strdup_printf(CHECKSUM_LINE "%s\n", sum);
+
+    int fd = openat(store->fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return io_error(store, "create", temporary, error);
+    bool ok = write_all(fd, text, len) && write_all(fd, tail, strlen(tail)) && fsync(fd) == 0;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    if (!ok)
+        return io_error(store, "write", temporary, error);
+    if (renameat(store->fd, temporary, store->fd, name) != 0)
+        return io_error(store, "rename", temporary, error);
+    return fsync(store->fd) == 0 || io_error(store, "sync", name, error);
+}
+
+bool
+store_remove(struct store *store, const char *name, GError **error)
+{
+    if (unlinkat(store->fd, name, 0) != 0)
+        return errno == ENOENT || io_error(store, "remove", name, error);
+    return fsync(store->fd) == 0 || io_error(store, "sync", name, error);
+}
+
+void
+store_sweep(struct store *store)
+{
+    int fd = dup(store->fd);
+    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!directory)
+        return;
+    rewinddir(directory);
+    for (struct dirent *entry; (entry = readdir(directory));)
+        if (g_str_has_suffix(entry->d_name, TEMPORARY_SUFFIX))
+            unlinkat(store->fd, entry->d_name, 0);
+    closedir(directory);
+}
+
+static char *
+read_text(struct store *store, const char *name, bool *absent, GError **error)
+{
+    *absent = false;
+    int fd = openat(store->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+        *absent = errno == ENOENT;
+        if (!*absent)
+            io_error(store, "open", name, error);
+        return NULL;
+    }
+    g_autofree char *text = g_malloc(STORE_FILE_MAX + 1);
+    size_t len = 0;
+    ssize_t n;
+    while ((n = read(fd, text + len, STORE_FILE_MAX + 1 - len)) > 0 && (len += (size_t)n) <= STORE_FILE_MAX)
+        ;
+    close(fd);
+    if (n < 0) {
+        io_error(store, "read", name, error);
+        return NULL;
+    }
+    if (len > STORE_FILE_MAX || memchr(text, '\0', len)) {
+        error_set(error, ERROR_DAMAGED, "%s/%s is not one of hubkeyd's files", store->path, name);
+        return NULL;
+    }
+    text[len] = '\0';
+    return g_steal_pointer(&text);
+}
+
+/* Cuts the checksum line off text; false where it is missing or wrong. */
+static bool
+check_sum(char *text)
+{
+    char *tail = g_strrstr(text, CHECKSUM_LINE);
+    if (!tail || strlen(tail) != strlen(CHECKSUM_LINE) + 64 + 1 || (tail > text && tail[-1] != '\n'))
+        return false;
+    g_autofree char *sum = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)text, (gsize)(tail - text));
+    bool good = strncmp(tail + strlen(CHECKSUM_LINE), sum, 64) == 0 && tail[strlen(tail) - 1] == '\n';
+    *tail = '\0';
+    return good;
+}
+
+GKeyFile *
+store_read(struct store *store, const char *name, bool *absent, GError **error)
+{
+    g_autofree char *text = read_text(store, name, absent, error);
+    if (!text)
+        return NULL;
+    g_autoptr(GKeyFile) file = g_key_file_new();
+    if (check_sum(text) && g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_NONE, NULL))
+        return g_steal_pointer(&file);
+    error_set(error, ERROR_DAMAGED, "%s/%s is damaged: it does not match its checksum", store->path, name);
+    return NULL;
+}
+
+char *
+store_get_text(GKeyFile *file, const char *group, const char *key, GError **error)
+{
+    char *value = g_key_file_get_string(file, group, key, NULL);
+    if (!value)
+        error_set(error, ERROR_DAMAGED, "a stored record has no %s", key);
+    return value;
+}
+
+bool
+store_get_number(GKeyFile *file, const char *group, const char *key, uint64_t *value, GError **error)
+{
+    g_autofree char *text = store_get_text(file, group, key, error);
+    guint64 parsed;
+    if (!text)
+        return false;
+    if (!g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT64, &parsed, NULL)) {
+        error_set(error, ERROR_DAMAGED, "a stored record has a bad %s", key);
+        return false;
+    }
+    *value = parsed;
+    return true;
+}
+
+static void
+put(GKeyFile *file, const char *group, const char *key, const char *value)
+{
+    if (value)
+        g_key_file_set_string(file, group, key, value);
+}
+
+void
+store_put_identity(GKeyFile *file, const char *group, const struct identity *identity)
+{
+    put(file, group, "HostName", identity->host);
+    put(file, group, "DeviceId", identity->device);
+    put(file, group, "ModuleId", identity->module);
+    put(file, group, "GatewayHostName", identity->gateway);
+    put(file, group, "Audience", identity->audience);
+    put(file, group, "KeyName", identity->key_name);
+}
+
+struct identity *
+store_get_identity(GKeyFile *file, const char *group, GError **error)
+{
+    g_autoptr(identity_auto) identity = identity_new();
+    *identity = (struct identity){
+        .host = g_key_file_get_string(file, group, "HostName", NULL),
+        .device = g_key_file_get_string(file, group, "DeviceId", NULL),
+        .module = g_key_file_get_string(file, group, "ModuleId", NULL),
+        .gateway = g_key_file_get_string(file, group, "GatewayHostName", NULL),
+        .audience = g_key_file_get_string(file, group, "Audience", NULL),
+        .key_name = g_key_file_get_string(file, group, "KeyName", NULL),
+    };
+    g_autoptr(GError) why = NULL;
+    if (identity_check(identity, &why))
+        return g_steal_pointer(&identity);
+    error_set(error, ERROR_DAMAGED, "a stored record has a bad identity: %s", why->message);
+    return NULL;
+}
+
+void
+store_record_clear(struct store_record *record)
+{
+    identity_free(record->identity);
+    g_free(record->key_name);
+    g_free(record->srk_name);
+    *record = (struct store_record){ 0 };
+}
+
+static void
+record_name(char name[16], uint32_t slot)
+{
+    g_snprintf(name, 16, "slot-%u", slot);
+}
+
+static bool
+parse_record(GKeyFile *file, struct store_record *record, GError **error)
+{
+    if (!store_get_number(file, RECORD_GROUP, "Generation", &record->generation, error))
+        return false;
+    record->in_use = g_key_file_has_key(file, RECORD_GROUP, "TpmName", NULL);
+    if (!record->in_use)
+        return true;
+    return (record->identity = store_get_identity(file, RECORD_GROUP, error)) &&
+           (record->key_name = store_get_text(file, RECORD_GROUP, "TpmName", error)) &&
+           (record->srk_name = store_get_text(file, RECORD_GROUP, "SrkName", error));
+}
+
+bool
+store_load_record(struct store *store, uint32_t slot, struct store_record *record, GError **error)
+{
+    char name[16];
+    bool absent;
+    record_name(name, slot);
+    *record = (struct store_record){ 0 };
+    g_autoptr(GKeyFile) file = store_read(store, name, &absent, error);
+    if (!file)
+        return absent;
+    if (parse_record(file, record, error))
+        return true;
+    store_record_clear(record);
+    return false;
+}
+
+bool
+store_save_record(struct store *store, uint32_t slot, const struct store_record *record, GError **error)
+{
+    g_autoptr(GKeyFile) file = g_key_file_new();
+    char name[16];
+    record_name(name, slot);
+    g_key_file_set_uint64(file, RECORD_GROUP, "Generation", record->generation);
+    if (record->in_use) {
+        store_put_identity(file, RECORD_GROUP, record->identity);
+        g_key_file_set_string(file, RECORD_GROUP, "TpmName", record->key_name);
+        g_key_file_set_string(file, RECORD_GROUP, "SrkName", record->srk_name);
+    }
+    return store_write(store, name, file, error);
+}
+
+char *
+store_load_srk(struct store *store, GError **error)
+{
+    bool absent;
+    g_autoptr(GKeyFile) file = store_read(store, "srk", &absent, error);
+    return file ? store_get_text(file, "srk", "TpmName", error) : NULL;
+}
+
+bool
+store_save_srk(struct store *store, const char *name, GError **error)
+{
+    g_autoptr(GKeyFile) file = g_key_file_new();
+    g_key_file_set_string(file, "srk", "TpmName", name);
+    return store_write(store, "srk", file, error);
+}

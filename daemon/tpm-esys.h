@@ -1,0 +1,50 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * What the tpm-*.c files share: the ESYS context and how a command is sent. Nobody else includes this, so that tss2
+ * stays in here.
+ */
+#pragma once
+
+#include "daemon/tpm.h"
+
+#include <tss2/tss2_esys.h>
+
+#define TPM_SRK_HANDLE 0x81000001 /* TCG TPM v2.0 Provisioning Guidance, 7.8 */
+
+struct tpm {
+    char *tcti_name;
+    char *owner_auth_file;
+    TSS2_TCTI_CONTEXT *tcti;
+    ESYS_CONTEXT *esys;
+    uint32_t epoch;
+    uint64_t operations, retries, resets; /* atomic */
+};
+
+/* Repeats a command for as long as the TPM asks for it (RETRY, YIELDED, TESTING), with growing pauses, about 2 s in
+ * all:   struct tpm_retry retry = { 0 };   do rc = Esys_X (...); while (tpm_again(tpm, &retry, rc)); */
+struct tpm_retry {
+    unsigned attempts;
+};
+
+bool tpm_again(struct tpm *tpm, struct tpm_retry *retry, TSS2_RC rc);
+
+/* True where rc is success; else logs it, sets error and, where the connection is gone, closes the context. what names
+ * the command: "TPM2_Create of the key". */
+bool tpm_check(struct tpm *tpm, TSS2_RC rc, const char *what, GError **error);
+
+/* The TPM's own code without layer, handle and parameter numbers. */
+TSS2_RC tpm_code(TSS2_RC rc);
+
+/* An open session that authorises the owner: ESYS_TR_PASSWORD where the owner has no password, else a session salted
+ * to the SRK so that the password does not cross. Close with tpm_owner_end. */
+bool tpm_owner_begin(struct tpm *tpm, ESYS_TR *session, GError **error);
+void tpm_owner_end(struct tpm *tpm, ESYS_TR session);
+
+/* An HMAC session salted to the key salt (ESYS_TR_NONE: unsalted) that can encrypt parameters with AES-128-CFB. */
+bool tpm_session_start(struct tpm *tpm, ESYS_TR salt, TPMA_SESSION attributes, ESYS_TR *session, GError **error);
+void tpm_flush(struct tpm *tpm, ESYS_TR *object); /* ESYS_TR_NONE is fine; sets it to ESYS_TR_NONE */
+void tpm_forget(struct tpm *tpm, ESYS_TR *object); /* drops ESYS's record of a persistent object or NV index */
+
+/* ESYS's record of a persistent handle or NV index; *tr is ESYS_TR_NONE where nothing stands there. */
+bool tpm_look_up(struct tpm *tpm, TPM2_HANDLE handle, ESYS_TR *tr, GError **error);

@@ -1,0 +1,486 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "config.h"
+
+#include "daemon/tpm-key.h"
+#include "daemon/tpm-esys.h"
+#include "common/error.h"
+
+#include <string.h>
+
+#include <tss2/tss2_mu.h>
+
+/* The HMAC key as Windows lays it out: TPMA_OBJECT 00040440, scheme HMAC with SHA-256. */
+#define KEY_ATTRIBUTES (TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA | TPMA_OBJECT_SIGN_ENCRYPT)
+
+#define SRK_ATTRIBUTES                                                                                                 \
+    (TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |     \
+     TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT)
+
+/* TCG EK Credential Profile, template L-1's symmetric and modulus parameters, as the SRK uses them. */
+static const TPM2B_PUBLIC srk_template = {
+    .publicArea = {
+        .type = TPM2_ALG_RSA,
+        .nameAlg = TPM2_ALG_SHA256,
+        .objectAttributes = SRK_ATTRIBUTES,
+        .parameters.rsaDetail = {
+            .symmetric = { .algorithm = TPM2_ALG_AES, .keyBits.aes = 128, .mode.aes = TPM2_ALG_CFB },
+            .scheme.scheme = TPM2_ALG_NULL,
+            .keyBits = 2048,
+        },
+        .unique.rsa.size = 256,
+    },
+};
+
+static const TPM2B_PUBLIC key_template = {
+    .publicArea = {
+        .type = TPM2_ALG_KEYEDHASH,
+        .nameAlg = TPM2_ALG_SHA256,
+        .objectAttributes = KEY_ATTRIBUTES,
+        .parameters.keyedHashDetail.scheme = {
+            .scheme = TPM2_ALG_HMAC,
+            .details.hmac.hashAlg = TPM2_ALG_SHA256,
+        },
+    },
+};
+
+typedef TPM2B_PUBLIC esys_public;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_public, Esys_Free)
+typedef TPM2B_PRIVATE esys_private;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_private, Esys_Free)
+typedef TPM2B_NAME esys_name;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_name, Esys_Free)
+typedef TPM2B_DIGEST esys_digest;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_digest, Esys_Free)
+typedef TPMS_CAPABILITY_DATA esys_capability;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_capability, Esys_Free)
+
+static bool
+get_name(struct tpm *tpm, ESYS_TR object, struct tpm_name *name, GError **error)
+{
+    g_autoptr(esys_name) found = NULL;
+    if (!tpm_check(tpm, Esys_TR_GetName(tpm->esys, object, &found), "reading an object's Name", error))
+        return false;
+    if (found->size != TPM_NAME_BYTES) {
+        error_set(error, ERROR_FOREIGN, "an object in the TPM has a Name of %u bytes; hubkey uses SHA-256 names only",
+                  found->size);
+        return false;
+    }
+    memcpy(name->bytes, found->name, TPM_NAME_BYTES);
+    return true;
+}
+
+static bool
+read_public(struct tpm *tpm, ESYS_TR object, TPM2B_PUBLIC **public, GError **error)
+{
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_ReadPublic(tpm->esys, object, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, public, NULL, NULL);
+    while (tpm_again(tpm, &retry, rc));
+    return tpm_check(tpm, rc, "TPM2_ReadPublic", error);
+}
+
+/* The SRK, held by ESYS; ESYS_TR_NONE where nothing stands at its handle. */
+static bool
+open_srk(struct tpm *tpm, ESYS_TR *srk, struct tpm_name *name, GError **error)
+{
+    g_autoptr(esys_public) public = NULL;
+    if (!tpm_look_up(tpm, TPM_SRK_HANDLE, srk, error))
+        return false;
+    if (*srk == ESYS_TR_NONE)
+        return true;
+    const TPMA_OBJECT needed = TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
+    bool ok = read_public(tpm, *srk, &public, error);
+    if (ok && (public->publicArea.nameAlg != TPM2_ALG_SHA256 ||
+               (public->publicArea.objectAttributes & needed) != needed)) {
+        error_set(error, ERROR_FOREIGN,
+                  "the object at 0x%08x is no storage key with a SHA-256 name; another program put it where the TCG "
+                  "wants the SRK",
+                  TPM_SRK_HANDLE);
+        ok = false;
+    }
+    ok = ok && get_name(tpm, *srk, name, error);
+    if (!ok)
+        tpm_forget(tpm, srk);
+    return ok;
+}
+
+bool
+tpm_srk_find(struct tpm *tpm, struct tpm_name *name, bool *present, GError **error)
+{
+    ESYS_TR srk;
+    if (!open_srk(tpm, &srk, name, error))
+        return false;
+    *present = srk != ESYS_TR_NONE;
+    tpm_forget(tpm, &srk);
+    return true;
+}
+
+static bool
+persist(struct tpm *tpm, ESYS_TR owner, ESYS_TR object, TPM2_HANDLE handle, GError **error)
+{
+    ESYS_TR persistent = ESYS_TR_NONE;
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_EvictControl(tpm->esys, ESYS_TR_RH_OWNER, object, owner, ESYS_TR_NONE, ESYS_TR_NONE, handle,
+                               &persistent);
+    while (tpm_again(tpm, &retry, rc));
+    if (!tpm_check(tpm, rc, "TPM2_EvictControl to a persistent handle", error))
+        return false;
+    tpm_forget(tpm, &persistent);
+    return true;
+}
+
+static bool
+create_primary(struct tpm *tpm, ESYS_TR owner, ESYS_TR *srk, GError **error)
+{
+    static const TPM2B_SENSITIVE_CREATE sensitive = { 0 };
+    static const TPM2B_DATA outside = { 0 };
+    static const TPML_PCR_SELECTION pcrs = { 0 };
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_CreatePrimary(tpm->esys, ESYS_TR_RH_OWNER, owner, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive,
+                                &srk_template, &outside, &pcrs, srk, NULL, NULL, NULL, NULL);
+    while (tpm_again(tpm, &retry, rc));
+    if (rc != TSS2_RC_SUCCESS)
+        *srk = ESYS_TR_NONE;
+    return tpm_check(tpm, rc, "TPM2_CreatePrimary of the SRK", error);
+}
+
+bool
+tpm_srk_make(struct tpm *tpm, struct tpm_name *name, GError **error)
+{
+    ESYS_TR owner, srk = ESYS_TR_NONE;
+    bool ok = tpm_owner_begin(tpm, &owner, error) && create_primary(tpm, owner, &srk, error) &&
+              get_name(tpm, srk, name, error) && persist(tpm, owner, srk, TPM_SRK_HANDLE, error);
+    tpm_flush(tpm, &srk);
+    tpm_owner_end(tpm, owner);
+    return ok;
+}
+
+/* Calls visit with each transient object in the TPM. Through a resource manager that is nothing but our own. */
+static bool
+each_transient(struct tpm *tpm, bool (*visit)(struct tpm *, ESYS_TR *, const void *, GError **), const void *data,
+               GError **error)
+{
+    g_autoptr(esys_capability) handles = NULL;
+    TPMI_YES_NO more;
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_GetCapability(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES,
+                                TPM2_TRANSIENT_FIRST, TPM2_MAX_CAP_HANDLES, &more, &handles);
+    while (tpm_again(tpm, &retry, rc));
+    if (!tpm_check(tpm, rc, "TPM2_GetCapability of transient handles", error))
+        return false;
+    for (UINT32 i = 0; i < handles->data.handles.count; i++) {
+        ESYS_TR object;
+        if (!tpm_look_up(tpm, handles->data.handles.handle[i], &object, error))
+            return false;
+        if (object != ESYS_TR_NONE && !visit(tpm, &object, data, error))
+            return false;
+        tpm_forget(tpm, &object);
+    }
+    return true;
+}
+
+static bool
+flush_if_named(struct tpm *tpm, ESYS_TR *object, const void *data, GError **error)
+{
+    struct tpm_name name;
+    if (get_name(tpm, *object, &name, NULL) && memcmp(&name, data, sizeof name) == 0)
+        tpm_flush(tpm, object);
+    return true;
+}
+
+static bool
+flush_if_srk(struct tpm *tpm, ESYS_TR *object, const void *data, GError **error)
+{
+    g_autoptr(esys_public) public = NULL;
+    if (!read_public(tpm, *object, &public, error))
+        return false;
+    const TPMT_PUBLIC *area = &public->publicArea;
+    if (area->type == TPM2_ALG_RSA && area->objectAttributes == SRK_ATTRIBUTES)
+        tpm_flush(tpm, object);
+    return true;
+}
+
+bool
+tpm_key_flush_leftovers(struct tpm *tpm, const struct tpm_name *name, GError **error)
+{
+    return each_transient(tpm, flush_if_named, name, error);
+}
+
+bool
+tpm_srk_flush_leftovers(struct tpm *tpm, GError **error)
+{
+    return each_transient(tpm, flush_if_srk, NULL, error);
+}
+
+static GBytes *
+pack_blob(const TPM2B_PUBLIC *public, const TPM2B_PRIVATE *private)
+{
+    uint8_t bytes[sizeof *public + sizeof *private];
+    size_t used = 0;
+    if (Tss2_MU_TPM2B_PUBLIC_Marshal(public, bytes, sizeof bytes, &used) != TSS2_RC_SUCCESS ||
+        Tss2_MU_TPM2B_PRIVATE_Marshal(private, bytes, sizeof bytes, &used) != TSS2_RC_SUCCESS)
+        g_error("a key blob of the TPM does not fit its own type");
+    return g_bytes_new(bytes, used);
+}
+
+static bool
+unpack_blob(GBytes *blob, TPM2B_PUBLIC *public, TPM2B_PRIVATE *private, GError **error)
+{
+    size_t size, used = 0;
+    const uint8_t *bytes = g_bytes_get_data(blob, &size);
+    public->size = 0; /* the unmarshaller insists */
+    if (Tss2_MU_TPM2B_PUBLIC_Unmarshal(bytes, size, &used, public) == TSS2_RC_SUCCESS &&
+        Tss2_MU_TPM2B_PRIVATE_Unmarshal(bytes, size, &used, private) == TSS2_RC_SUCCESS && used == size)
+        return true;
+    error_set(error, ERROR_DAMAGED, "a stored key blob cannot be read");
+    return false;
+}
+
+/* TPM2_Create; sensitive crosses encrypted by session. The session ends with the command. */
+static bool
+create(struct tpm *tpm, ESYS_TR srk, ESYS_TR *session, const TPM2B_SENSITIVE_CREATE *sensitive, TPM2B_PRIVATE **private,
+       TPM2B_PUBLIC **public, GError **error)
+{
+    static const TPM2B_DATA outside = { 0 };
+    static const TPML_PCR_SELECTION pcrs = { 0 };
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_Create(tpm->esys, srk, *session, ESYS_TR_NONE, ESYS_TR_NONE, sensitive, &key_template, &outside, &pcrs,
+                         private, public, NULL, NULL, NULL);
+    while (tpm_again(tpm, &retry, rc));
+    if (rc == TSS2_RC_SUCCESS)
+        *session = ESYS_TR_NONE;
+    return tpm_check(tpm, rc, "TPM2_Create of the key", error);
+}
+
+/* Name = algorithm identifier and digest of the public area (Part 1, 16). */
+static void
+name_of(const TPM2B_PUBLIC *public, struct tpm_name *name)
+{
+    uint8_t area[sizeof(TPMT_PUBLIC)];
+    size_t used = 0, digest_len = TPM_NAME_BYTES - 2;
+    if (Tss2_MU_TPMT_PUBLIC_Marshal(&public->publicArea, area, sizeof area, &used) != TSS2_RC_SUCCESS)
+        g_error("a public area of the TPM does not fit its own type");
+    g_autoptr(GChecksum) sha256 = g_checksum_new(G_CHECKSUM_SHA256);
+    g_checksum_update(sha256, area, (gssize)used);
+    name->bytes[0] = TPM2_ALG_SHA256 >> 8;
+    name->bytes[1] = TPM2_ALG_SHA256 & 0xff;
+    g_checksum_get_digest(sha256, name->bytes + 2, &digest_len);
+}
+
+bool
+tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct secret *key, GBytes **blob,
+               struct tpm_name *name, GError **error)
+{
+    g_autoptr(esys_private) private = NULL;
+    g_autoptr(esys_public) public = NULL;
+    struct tpm_name found;
+    ESYS_TR srk, session = ESYS_TR_NONE;
+
+    g_return_val_if_fail(key->len > 0 && key->len <= TPM_KEY_BYTES_MAX, false);
+    if (!open_srk(tpm, &srk, &found, error))
+        return false;
+    if (srk == ESYS_TR_NONE || memcmp(&found, expected, sizeof found) != 0) {
+        tpm_forget(tpm, &srk);
+        error_set(error, ERROR_TPM_FAILED, "the SRK at 0x%08x was exchanged a moment ago; nothing was sent to it",
+                  TPM_SRK_HANDLE);
+        return false;
+    }
+    g_autoptr(secret_auto) room = secret_new(sizeof(TPM2B_SENSITIVE_CREATE));
+    TPM2B_SENSITIVE_CREATE *sensitive = (TPM2B_SENSITIVE_CREATE *)(void *)room->data;
+    sensitive->sensitive.data.size = (UINT16)key->len;
+    memcpy(sensitive->sensitive.data.buffer, key->data, key->len);
+    bool ok = tpm_session_start(tpm, srk, TPMA_SESSION_DECRYPT, &session, error) &&
+              create(tpm, srk, &session, sensitive, &private, &public, error);
+    tpm_flush(tpm, &session);
+    tpm_forget(tpm, &srk);
+    if (!ok)
+        return false;
+    *blob = pack_blob(public, private);
+    name_of(public, name);
+    return true;
+}
+
+bool
+tpm_key_load(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error)
+{
+    TPM2B_PUBLIC public = { 0 };
+    TPM2B_PRIVATE private = { 0 };
+    struct tpm_name name;
+    ESYS_TR srk;
+    *key = TPM_KEY_NONE;
+    if (!unpack_blob(blob, &public, &private, error) || !open_srk(tpm, &srk, &name, error))
+        return false;
+    if (srk == ESYS_TR_NONE) {
+        error_set(error, ERROR_TPM_FAILED, "the SRK at 0x%08x is gone; was the TPM cleared?", TPM_SRK_HANDLE);
+        return false;
+    }
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_Load(tpm->esys, srk, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &private, &public, key);
+    while (tpm_again(tpm, &retry, rc));
+    tpm_forget(tpm, &srk);
+    if (rc != TSS2_RC_SUCCESS)
+        *key = TPM_KEY_NONE;
+    return tpm_check(tpm, rc, "TPM2_Load of the key", error);
+}
+
+void
+tpm_key_flush(struct tpm *tpm, uint32_t *key)
+{
+    tpm_flush(tpm, key);
+}
+
+static bool
+is_hmac_key(const TPMT_PUBLIC *area)
+{
+    const TPMT_KEYEDHASH_SCHEME *scheme = &area->parameters.keyedHashDetail.scheme;
+    const TPMA_OBJECT forbidden = TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
+    return area->type == TPM2_ALG_KEYEDHASH && (area->objectAttributes & TPMA_OBJECT_SIGN_ENCRYPT) &&
+           !(area->objectAttributes & forbidden) &&
+           (scheme->scheme == TPM2_ALG_NULL ||
+            (scheme->scheme == TPM2_ALG_HMAC && scheme->details.hmac.hashAlg == TPM2_ALG_SHA256));
+}
+
+bool
+tpm_key_open(struct tpm *tpm, uint32_t handle, uint32_t *key, struct tpm_name *name, bool *usable, GError **error)
+{
+    g_autoptr(esys_public) public = NULL;
+    *usable = false;
+    if (!tpm_look_up(tpm, handle, key, error))
+        return false;
+    if (*key == ESYS_TR_NONE)
+        return true;
+    if (!read_public(tpm, *key, &public, error)) {
+        tpm_forget(tpm, key);
+        return false;
+    }
+    *usable = public->publicArea.nameAlg == TPM2_ALG_SHA256 && is_hmac_key(&public->publicArea);
+    if (*usable && !get_name(tpm, *key, name, error)) {
+        tpm_forget(tpm, key);
+        return false;
+    }
+    return true;
+}
+
+void
+tpm_key_close(struct tpm *tpm, uint32_t *key)
+{
+    tpm_forget(tpm, key);
+}
+
+bool
+tpm_key_persist(struct tpm *tpm, uint32_t key, uint32_t handle, GError **error)
+{
+    ESYS_TR owner;
+    bool ok = tpm_owner_begin(tpm, &owner, error) && persist(tpm, owner, key, handle, error);
+    tpm_owner_end(tpm, owner);
+    return ok;
+}
+
+static bool
+evict(struct tpm *tpm, ESYS_TR *key, TPM2_HANDLE handle, GError **error)
+{
+    ESYS_TR owner, gone = ESYS_TR_NONE;
+    if (!tpm_owner_begin(tpm, &owner, error)) {
+        tpm_owner_end(tpm, owner);
+        return false;
+    }
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_EvictControl(tpm->esys, ESYS_TR_RH_OWNER, *key, owner, ESYS_TR_NONE, ESYS_TR_NONE, handle, &gone);
+    while (tpm_again(tpm, &retry, rc));
+    if (rc == TSS2_RC_SUCCESS)
+        *key = ESYS_TR_NONE; /* ESYS dropped its record with the object */
+    tpm_owner_end(tpm, owner);
+    return tpm_check(tpm, rc, "TPM2_EvictControl of the key", error);
+}
+
+bool
+tpm_key_evict(struct tpm *tpm, uint32_t handle, const struct tpm_name *name, GError **error)
+{
+    struct tpm_name found;
+    ESYS_TR key;
+    if (!tpm_look_up(tpm, handle, &key, error))
+        return false;
+    bool ours = key != ESYS_TR_NONE && get_name(tpm, key, &found, NULL) && memcmp(&found, name, sizeof found) == 0;
+    bool ok = !ours || evict(tpm, &key, handle, error);
+    tpm_forget(tpm, &key);
+    return ok;
+}
+
+static bool
+hmac_sequence(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_DIGEST **mac, GError **error)
+{
+    static const TPM2B_AUTH no_auth = { 0 };
+    ESYS_TR sequence;
+    TPM2B_MAX_BUFFER part = { 0 };
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_HMAC_Start(tpm->esys, key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &no_auth, TPM2_ALG_SHA256,
+                             &sequence);
+    while (tpm_again(tpm, &retry, rc));
+    if (!tpm_check(tpm, rc, "TPM2_HMAC_Start", error))
+        return false;
+    while (rc == TSS2_RC_SUCCESS && len > sizeof part.buffer) {
+        part.size = sizeof part.buffer;
+        memcpy(part.buffer, data, part.size);
+        do
+            rc = Esys_SequenceUpdate(tpm->esys, sequence, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &part);
+        while (tpm_again(tpm, &retry, rc));
+        data += part.size;
+        len -= part.size;
+    }
+    part.size = (UINT16)len;
+    memcpy(part.buffer, data, MIN(len, sizeof part.buffer));
+    if (rc == TSS2_RC_SUCCESS)
+        do
+            rc = Esys_SequenceComplete(tpm->esys, sequence, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &part,
+                                       ESYS_TR_RH_NULL, mac, NULL);
+        while (tpm_again(tpm, &retry, rc));
+    if (rc != TSS2_RC_SUCCESS)
+        tpm_flush(tpm, &sequence);
+    return tpm_check(tpm, rc, "the HMAC sequence", error);
+}
+
+static bool
+hmac_once(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_DIGEST **mac, GError **error)
+{
+    TPM2B_MAX_BUFFER buffer = { .size = (UINT16)len };
+    memcpy(buffer.buffer, data, len);
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_HMAC(tpm->esys, key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &buffer, TPM2_ALG_SHA256, mac);
+    while (tpm_again(tpm, &retry, rc));
+    return tpm_check(tpm, rc, "TPM2_HMAC", error);
+}
+
+bool
+tpm_key_hmac(struct tpm *tpm, uint32_t key, const void *data, size_t len, uint8_t mac[TPM_MAC_BYTES], GError **error)
+{
+    g_autoptr(esys_digest) digest = NULL;
+    bool ok = len <= TPM2_MAX_DIGEST_BUFFER ? hmac_once(tpm, key, data, len, &digest, error)
+                                            : hmac_sequence(tpm, key, data, len, &digest, error);
+    if (!ok)
+        return false;
+    if (digest->size != TPM_MAC_BYTES) {
+        error_set(error, ERROR_TPM_FAILED, "the TPM returned a signature of %u bytes, not %d", digest->size, TPM_MAC_BYTES);
+        return false;
+    }
+    memcpy(mac, digest->buffer, TPM_MAC_BYTES);
+    return true;
+}

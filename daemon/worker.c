@@ -1,0 +1,271 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "config.h"
+
+#include "daemon/worker.h"
+#include "common/clock.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <glib-unix.h>
+
+#define CHECK_INTERVAL_US (250 * 1000) /* how often deadlines are looked at while jobs are outstanding */
+
+enum { WAITING = 1, RUNNING, FINISHED };
+
+/* The jobs of one user, oldest first; users with jobs stand in a ring. */
+struct turns {
+    uid_t uid;
+    GQueue jobs;
+    GList ring;
+};
+
+struct worker {
+    GThread *thread;
+    GMainContext *context;
+    GSource *finished_source, *deadline_source;
+    int finished_fd;
+    bool deadline_armed;
+    GQueue outstanding; /* main thread only, in order of submission */
+
+    GMutex lock;
+    GCond changed;
+    GHashTable *users; /* uid -> struct turns, only those with jobs */
+    GQueue ring;       /* of struct turns; the head is next */
+    GQueue finished;
+    int64_t running_since; /* 0: idle */
+    bool stopping, stopped;
+};
+
+static void
+free_turns(gpointer data)
+{
+    g_free(data);
+}
+
+/* The next job in fair turns; its user goes to the end of the ring. */
+static struct worker_job *
+take_turn(struct worker *worker)
+{
+    GList *head = g_queue_peek_head_link(&worker->ring);
+    if (!head)
+        return NULL;
+    struct turns *turns = head->data;
+    g_queue_unlink(&worker->ring, head);
+    GList *node = g_queue_pop_head_link(&turns->jobs);
+    if (g_queue_is_empty(&turns->jobs))
+        g_hash_table_remove(worker->users, GUINT_TO_POINTER(turns->uid));
+    else
+        g_queue_push_tail_link(&worker->ring, head);
+    return node->data;
+}
+
+static void
+finish(struct worker *worker, struct worker_job *job)
+{
+    bool wake = g_queue_is_empty(&worker->finished);
+    job->state = FINISHED;
+    g_queue_push_tail_link(&worker->finished, &job->finished);
+    if (wake && eventfd_write(worker->finished_fd, 1) != 0)
+        g_error("eventfd: %s", g_strerror(errno));
+}
+
+static gpointer
+work(gpointer data)
+{
+    struct worker *worker = data;
+    g_mutex_lock(&worker->lock);
+    while (!worker->stopping) {
+        struct worker_job *job = take_turn(worker);
+        if (!job) {
+            g_cond_wait(&worker->changed, &worker->lock);
+            continue;
+        }
+        job->state = RUNNING;
+        worker->running_since = clock_monotonic_us();
+        g_mutex_unlock(&worker->lock);
+        job->run(job);
+        g_mutex_lock(&worker->lock);
+        worker->running_since = 0;
+        finish(worker, job);
+    }
+    worker->stopped = true;
+    g_cond_broadcast(&worker->changed);
+    g_mutex_unlock(&worker->lock);
+    return NULL;
+}
+
+static gboolean
+deliver_finished(gint fd, GIOCondition condition, gpointer data)
+{
+    struct worker *worker = data;
+    eventfd_t count;
+    (void)!eventfd_read(fd, &count);
+    for (;;) {
+        g_mutex_lock(&worker->lock);
+        GList *node = g_queue_pop_head_link(&worker->finished);
+        g_mutex_unlock(&worker->lock);
+        if (!node)
+            return G_SOURCE_CONTINUE;
+        struct worker_job *job = node->data;
+        g_queue_unlink(&worker->outstanding, &job->outstanding);
+        job->done(job);
+    }
+}
+
+static void
+arm(struct worker *worker)
+{
+    if (worker->deadline_armed)
+        return;
+    worker->deadline_armed = true;
+    g_source_set_ready_time(worker->deadline_source, g_get_monotonic_time() + CHECK_INTERVAL_US);
+}
+
+static gboolean
+check_deadlines(gpointer data)
+{
+    struct worker *worker = data;
+    int64_t now = clock_monotonic_us();
+    worker->deadline_armed = false;
+    g_source_set_ready_time(worker->deadline_source, -1);
+    for (GList *node = worker->outstanding.head, *next; node; node = next) {
+        struct worker_job *job = node->data;
+        next = node->next;
+        if (job->deadline_us > now)
+            continue;
+        job->deadline_us = G_MAXINT64;
+        job->expire(job);
+    }
+    if (!g_queue_is_empty(&worker->outstanding))
+        arm(worker);
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+dispatch_source(GSource *source, GSourceFunc callback, gpointer data)
+{
+    return callback(data);
+}
+
+static GSourceFuncs timer_funcs = { .dispatch = dispatch_source };
+
+struct worker *
+worker_new(GMainContext *context)
+{
+    struct worker *worker = g_new0(struct worker, 1);
+    worker->context = context;
+    worker->users = g_hash_table_new_full(NULL, NULL, NULL, free_turns);
+    g_mutex_init(&worker->lock);
+    g_cond_init(&worker->changed);
+    worker->finished_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (worker->finished_fd < 0)
+        g_error("eventfd: %s", g_strerror(errno));
+    worker->finished_source = g_unix_fd_source_new(worker->finished_fd, G_IO_IN);
+    g_source_set_callback(worker->finished_source, G_SOURCE_FUNC(deliver_finished), worker, NULL);
+    g_source_attach(worker->finished_source, context);
+    worker->deadline_source = g_source_new(&timer_funcs, sizeof(GSource));
+    g_source_set_callback(worker->deadline_source, check_deadlines, worker, NULL);
+    g_source_attach(worker->deadline_source, context);
+
+    /* Signals are the main thread's business. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    worker->thread = g_thread_new("tpm", work, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return worker;
+}
+
+static struct turns *
+turns_of(struct worker *worker, uid_t uid)
+{
+    struct turns *turns = g_hash_table_lookup(worker->users, GUINT_TO_POINTER(uid));
+    if (turns)
+        return turns;
+    turns = g_new0(struct turns, 1);
+    turns->uid = uid;
+    turns->ring.data = turns;
+    g_hash_table_insert(worker->users, GUINT_TO_POINTER(uid), turns);
+    g_queue_push_tail_link(&worker->ring, &turns->ring);
+    return turns;
+}
+
+void
+worker_submit(struct worker *worker, uid_t uid, struct worker_job *job)
+{
+    job->uid = uid;
+    job->state = WAITING;
+    job->deadline_us = clock_monotonic_us() + job->limit_us;
+    job->turn = job->outstanding = job->finished = (GList){ .data = job };
+    g_queue_push_tail_link(&worker->outstanding, &job->outstanding);
+    arm(worker);
+    g_mutex_lock(&worker->lock);
+    g_queue_push_tail_link(&turns_of(worker, uid)->jobs, &job->turn);
+    g_cond_signal(&worker->changed);
+    g_mutex_unlock(&worker->lock);
+}
+
+bool
+worker_withdraw(struct worker *worker, struct worker_job *job)
+{
+    g_mutex_lock(&worker->lock);
+    bool waiting = job->state == WAITING;
+    if (waiting) {
+        struct turns *turns = g_hash_table_lookup(worker->users, GUINT_TO_POINTER(job->uid));
+        g_queue_unlink(&turns->jobs, &job->turn);
+        if (g_queue_is_empty(&turns->jobs)) {
+            g_queue_unlink(&worker->ring, &turns->ring);
+            g_hash_table_remove(worker->users, GUINT_TO_POINTER(job->uid));
+        }
+    }
+    g_mutex_unlock(&worker->lock);
+    if (waiting)
+        g_queue_unlink(&worker->outstanding, &job->outstanding);
+    return waiting;
+}
+
+int64_t
+worker_busy_us(struct worker *worker)
+{
+    g_mutex_lock(&worker->lock);
+    int64_t since = worker->running_since;
+    g_mutex_unlock(&worker->lock);
+    return since ? clock_monotonic_us() - since : 0;
+}
+
+unsigned
+worker_depth(struct worker *worker)
+{
+    return g_queue_get_length(&worker->outstanding);
+}
+
+bool
+worker_stop(struct worker *worker, int64_t limit_us)
+{
+    int64_t end = g_get_monotonic_time() + limit_us;
+    g_mutex_lock(&worker->lock);
+    worker->stopping = true;
+    g_cond_broadcast(&worker->changed);
+    while (!worker->stopped && g_cond_wait_until(&worker->changed, &worker->lock, end))
+        ;
+    bool stopped = worker->stopped;
+    g_mutex_unlock(&worker->lock);
+    if (!stopped)
+        return false;
+    g_thread_join(worker->thread);
+    g_source_destroy(worker->finished_source);
+    g_source_unref(worker->finished_source);
+    g_source_destroy(worker->deadline_source);
+    g_source_unref(worker->deadline_source);
+    close(worker->finished_fd);
+    g_hash_table_destroy(worker->users);
+    g_mutex_clear(&worker->lock);
+    g_cond_clear(&worker->changed);
+    g_free(worker);
+    return true;
+}

@@ -1,0 +1,47 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The one thread that may wait for the TPM. Jobs go in from the main thread in fair turns (round robin over users);
+ * what is finished comes back to the main thread. The main thread keeps the deadlines, because a TPM can block for ever
+ * whatever timeout it was given.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <glib.h>
+
+/* Embed as the first member. Whoever submits it frees it in done (or after worker_withdraw). */
+struct worker_job {
+    void (*run)(struct worker_job *job);    /* worker thread */
+    void (*done)(struct worker_job *job);   /* main thread, after run; always, unless withdrawn */
+    void (*expire)(struct worker_job *job); /* main thread, once, when the deadline has passed; done still follows */
+    int64_t limit_us;                       /* from submission to expiry */
+
+    /* private */
+    uid_t uid;
+    int64_t deadline_us;
+    int state;
+    GList turn, outstanding, finished; /* nodes, so that queueing allocates nothing */
+};
+
+struct worker;
+
+struct worker *worker_new(GMainContext *context);
+
+/* uid is whose turn the job takes. */
+void worker_submit(struct worker *worker, uid_t uid, struct worker_job *job);
+
+/* True where the job had not begun: it is out, done will not be called. */
+bool worker_withdraw(struct worker *worker, struct worker_job *job);
+
+/* For how long the job that runs now has been running, 0 where none does. Microseconds. */
+int64_t worker_busy_us(struct worker *worker);
+
+unsigned worker_depth(struct worker *worker); /* jobs submitted and not done */
+
+/* Lets the running job end, drops the waiting ones without done, and joins the thread. False where the job does not
+ * end within limit_us: the thread is then still inside the TPM and nothing of it may be freed. */
+bool worker_stop(struct worker *worker, int64_t limit_us);
