@@ -1,5 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * When a connection ends, libdbus forgets the calls under way without a word to who made them. So each connection's
+ * calls are kept in a list, and all of them end with the Disconnected message that libdbus makes itself.
  */
 #include "config.h"
 
@@ -10,7 +13,13 @@
 
 #include <string.h>
 
+struct registry {
+    GQueue calls; /* struct call, oldest first */
+};
+
 struct call {
+    GList link; /* in its connection's registry */
+    struct registry *registry;
     DBusPendingCall *pending;
     call_done_fn done;
     void *user;
@@ -78,6 +87,15 @@ error_of_reply(DBusMessage *reply)
     return call_error(dbus_message_get_error_name(reply), text);
 }
 
+/* Takes the call out of the list and frees it. */
+static void
+forget(struct call *call)
+{
+    g_queue_unlink(&call->registry->calls, &call->link);
+    dbus_pending_call_unref(call->pending);
+    g_free(call);
+}
+
 static void
 on_reply(DBusPendingCall *pending, void *user)
 {
@@ -87,9 +105,52 @@ on_reply(DBusPendingCall *pending, void *user)
     call_done_fn done = call->done;
     void *done_user = call->user;
 
-    dbus_pending_call_unref(call->pending);
-    g_free(call);
+    forget(call);
     done(error ? NULL : reply, error, done_user);
+}
+
+static DBusHandlerResult
+on_message(DBusConnection *connection, DBusMessage *message, void *user)
+{
+    struct registry *registry = user; /* lives as long as the connection, which libdbus holds meanwhile */
+    if (!dbus_message_is_signal(message, DBUS_INTERFACE_LOCAL, "Disconnected"))
+        return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
+    while (registry->calls.length > 0) {
+        struct call *call = registry->calls.head->data;
+        g_autoptr(GError) error = closed_error();
+        call_done_fn done = call->done;
+        void *done_user = call->user;
+        dbus_pending_call_cancel(call->pending);
+        forget(call);
+        done(NULL, error, done_user);
+    }
+    return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
+}
+
+static dbus_int32_t slot = -1;
+
+static void
+registry_free(void *registry)
+{
+    g_free(registry);
+    dbus_connection_free_data_slot(&slot);
+}
+
+static struct registry *
+registry_of(DBusConnection *connection)
+{
+    if (!dbus_connection_allocate_data_slot(&slot))
+        g_error("out of memory: a D-Bus call");
+    struct registry *registry = dbus_connection_get_data(connection, slot);
+    if (registry) {
+        dbus_connection_free_data_slot(&slot); /* the registry has a reference of its own */
+        return registry;
+    }
+    registry = g_new0(struct registry, 1);
+    if (!dbus_connection_set_data(connection, slot, registry, registry_free) ||
+        !dbus_connection_add_filter(connection, on_message, registry, NULL))
+        g_error("out of memory: a D-Bus call");
+    return registry;
 }
 
 struct call *
@@ -103,7 +164,9 @@ call_send(DBusConnection *connection, DBusMessage *message, int timeout_ms, call
         return NULL;
     }
     struct call *call = g_new(struct call, 1);
-    *call = (struct call){ .pending = pending, .done = done, .user = user };
+    *call = (struct call){ .registry = registry_of(connection), .pending = pending, .done = done, .user = user };
+    call->link.data = call;
+    g_queue_push_tail_link(&call->registry->calls, &call->link);
     if (!dbus_pending_call_set_notify(pending, on_reply, call, NULL))
         g_error("out of memory: a D-Bus call");
     return call;
@@ -115,8 +178,7 @@ call_cancel(struct call *call)
     if (!call)
         return;
     dbus_pending_call_cancel(call->pending);
-    dbus_pending_call_unref(call->pending);
-    g_free(call);
+    forget(call);
 }
 
 DBusMessage *

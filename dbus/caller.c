@@ -181,6 +181,13 @@ lookup_free(struct lookup *lookup)
     g_free(lookup);
 }
 
+static GError *
+nobody_knows(const char *name, const char *why)
+{
+    return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED, "the bus does not say who %s is (%s); it may have left the bus",
+                       name, why);
+}
+
 /* Ends the lookup; each waiter may start a new one, or cause anything else but the end of the cache. */
 static void
 answer(struct lookup *lookup, struct caller *caller, const GError *error)
@@ -207,8 +214,7 @@ on_credentials(DBusMessage *reply, const GError *failure, void *user)
     if (caller)
         keep(lookup->cache, caller);
     else
-        error_set(&error, ERROR_NOT_AUTHORIZED, "the bus does not say who %s is (%s); it may have left the bus",
-                  lookup->name, failure ? failure->message : "no UnixUserID");
+        error = nobody_knows(lookup->name, failure ? failure->message : "no UnixUserID");
     answer(lookup, caller, error);
     caller_unref(caller);
 }
@@ -280,14 +286,16 @@ caller_cache_free(struct caller_cache *cache)
 static struct lookup *
 ask(struct caller_cache *cache, const char *name, GError **error)
 {
+    g_autoptr(GError) failure = NULL;
     g_autoptr(dbus_message_auto) question = dbus_message_new_method_call(
         DBUS_SERVICE_DBUS, DBUS_PATH_DBUS, DBUS_INTERFACE_DBUS, "GetConnectionCredentials");
     if (!question || !dbus_message_append_args(question, DBUS_TYPE_STRING, &name, DBUS_TYPE_INVALID))
         g_error("out of memory: a D-Bus message");
     struct lookup *lookup = g_new0(struct lookup, 1);
     lookup->cache = cache;
-    lookup->call = call_send(cache->connection, question, LOOKUP_TIMEOUT_MS, on_credentials, lookup, error);
+    lookup->call = call_send(cache->connection, question, LOOKUP_TIMEOUT_MS, on_credentials, lookup, &failure);
     if (!lookup->call) {
+        g_propagate_error(error, nobody_knows(name, failure->message));
         g_free(lookup);
         return NULL;
     }

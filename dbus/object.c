@@ -362,7 +362,10 @@ void
 object_signal(struct object *object, const char *path, const char *interface, const char *name, int first_type, ...)
 {
     const struct object_signal *row = find_signal(object, interface, name);
-    g_return_if_fail(row != NULL);
+    if (!row) {
+        g_critical("signal %s.%s has no row", interface, name);
+        return;
+    }
     DBusMessage *signal = dbus_message_new_signal(path, interface, name);
     va_list args;
     va_start(args, first_type);
