@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The folder of a sandbox: where everything lies, how it is made, and how what a killed one left is recognised."""
 
+import base64
 import contextlib
 import fcntl
 import os
@@ -110,6 +111,9 @@ class Box:
         for name in os.listdir(self.path):
             if name.endswith('.log'):
                 shutil.copy(self.at(name), target)
+        # What must not stand in any of them; the device it belonged to ends with the sandbox.
+        with open(os.path.join(target, 'device-key'), 'w') as file:
+            file.write(base64.b64encode(self.key).decode() + '\n')
 
     def remove(self):
         with locked(MAKING):

@@ -11,7 +11,6 @@ check() {
     local made=0
     find "$build_dir" -name '*.trs' -delete
     rm -rf -- "$build_dir/sandbox-logs"
-    export HUBKEY_LOG_DIR=$build_dir/sandbox-logs
     step "testing in ${build_dir##*/}/"
     make_here check >"$build_dir/check.log" 2>&1 </dev/null || made=$?
     show_failures
