@@ -1,0 +1,342 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "config.h"
+
+#include "client/commit.h"
+#include "client/failure.h"
+#include "client/place.h"
+#include "common/clock.h"
+
+#define GROUP_MAX 10000           /* messages in one transaction, beyond the request that is always taken */
+#define ROOM_POLL_US (200 * 1000) /* another process may make room without telling us */
+
+/* One call of commit_post; lives on the caller's stack. */
+struct request {
+    const struct message *messages;
+    size_t n;
+    uint64_t bytes;
+    int busy_ms;
+    GCond cond;
+    bool done;
+    uint64_t first_seq; /* 0: not accepted */
+    bool full;          /* not accepted because of a bound */
+    GError *error;
+    struct request *next;
+};
+
+struct commit {
+    struct queue *queue;
+    const char *path;
+    struct lock *lock;
+    struct commit_limits limits;
+    struct commit_hooks hooks;
+
+    GMutex mutex; /* of everything below */
+    struct request *head, **tail;
+    bool leading;
+    bool shut;
+    GCond room;
+    uint64_t room_turn; /* counts calls of commit_room, so that none is missed */
+    struct identity *identity;
+};
+
+/* What a leader's transaction did besides. */
+struct outcome {
+    bool posted;
+    uint64_t dropped_first, dropped_last;
+};
+
+struct commit *
+commit_new(struct queue *queue, const char *path, struct lock *lock, const struct commit_limits *limits,
+           const struct commit_hooks *hooks)
+{
+    struct commit *commit = g_new0(struct commit, 1);
+    commit->queue = queue;
+    commit->path = path;
+    commit->lock = lock;
+    commit->limits = *limits;
+    commit->hooks = *hooks;
+    commit->tail = &commit->head;
+    g_mutex_init(&commit->mutex);
+    g_cond_init(&commit->room);
+    return commit;
+}
+
+void
+commit_free(struct commit *commit)
+{
+    if (!commit)
+        return;
+    identity_free(commit->identity);
+    g_cond_clear(&commit->room);
+    g_mutex_clear(&commit->mutex);
+    g_free(commit);
+}
+
+void
+commit_set_identity(struct commit *commit, const struct identity *identity)
+{
+    g_mutex_lock(&commit->mutex);
+    identity_free(commit->identity);
+    commit->identity = identity ? identity_copy(identity) : NULL;
+    g_mutex_unlock(&commit->mutex);
+}
+
+/* ---- Bounds */
+
+static void
+explain_full(struct commit *commit, const struct request *request, const struct queue_state *state, uint64_t free_bytes,
+             GError **error)
+{
+    const struct commit_limits *limits = &commit->limits;
+    const char *remedy = "; they leave once the hub can be reached, see hubkeyctl queue status";
+    if (state->counts.waiting + request->n > limits->max_messages)
+        failure_set(error, HUBKEY_E_FULL, "the queue is full: %" G_GUINT64_FORMAT " messages wait and %" G_GUINT64_FORMAT
+                    " are allowed%s", state->counts.waiting, limits->max_messages, remedy);
+    else if (state->counts.waiting_bytes + request->bytes > limits->max_bytes)
+        failure_set(error, HUBKEY_E_FULL, "the queue is full: %" G_GUINT64_FORMAT " bytes wait and %" G_GUINT64_FORMAT
+                    " are allowed%s", state->counts.waiting_bytes, limits->max_bytes, remedy);
+    else
+        failure_set(error, HUBKEY_E_FULL, "the disk of %s has %" G_GUINT64_FORMAT " bytes free and %" G_GUINT64_FORMAT
+                    " must stay free; free some space", commit->path, free_bytes, limits->min_free_bytes);
+}
+
+static uint64_t
+excess(uint64_t have, uint64_t more, uint64_t limit)
+{
+    return have + more > limit ? have + more - limit : 0;
+}
+
+/* Room for request, made where the policy says so. False with request->full or error set. */
+static bool
+make_room(struct commit *commit, struct request *request, struct queue_state *state, uint64_t free_bytes,
+          struct outcome *outcome, GError **error)
+{
+    const struct commit_limits *limits = &commit->limits;
+    uint64_t messages = excess(state->counts.waiting, request->n, limits->max_messages);
+    uint64_t bytes = excess(state->counts.waiting_bytes, request->bytes, limits->max_bytes);
+    if (free_bytes < limits->min_free_bytes)
+        bytes = MAX(bytes, request->bytes); /* the pages of dropped rows are used again */
+    if (messages == 0 && bytes == 0)
+        return true;
+
+    uint64_t first, last;
+    if (limits->policy == HUBKEY_POLICY_DROP_OLDEST) {
+        struct lock_holder holder;
+        lock_ask(commit->lock, &holder);
+        /* What was claimed by a sender that is no more is in nobody's request. */
+        bool sending = lock_is_held(commit->lock) || holder.pid != 0;
+        if (queue_drop_oldest(commit->queue, state, sending ? state->claimed : 0, messages, bytes, &first, &last, error)) {
+            outcome->dropped_first = outcome->dropped_first ? outcome->dropped_first : first;
+            outcome->dropped_last = last;
+            return true;
+        }
+        if (error && *error)
+            return false;
+    }
+    request->full = true;
+    explain_full(commit, request, state, free_bytes, &request->error);
+    return false;
+}
+
+/* ---- The leader */
+
+/* False where the transaction as a whole must fail. */
+static bool
+add_request(struct commit *commit, struct request *request, struct queue_state *state, uint64_t free_bytes,
+            struct outcome *outcome, GError **error)
+{
+    GError *failed = NULL;
+    if (!make_room(commit, request, state, free_bytes, outcome, &failed)) {
+        if (failed)
+            g_propagate_error(error, failed);
+        return !failed;
+    }
+    for (size_t i = 0; i < request->n; i++)
+        if (!queue_insert(commit->queue, state->counts.last_seq + 1 + i, &request->messages[i], error))
+            return false;
+    request->first_seq = state->counts.last_seq + 1;
+    state->counts.last_seq += request->n;
+    state->counts.accepted += request->n;
+    state->counts.waiting += request->n;
+    state->counts.waiting_bytes += request->bytes;
+    outcome->posted = true;
+    return true;
+}
+
+static bool
+write_group(struct commit *commit, struct request *group, const struct identity *identity, struct outcome *outcome,
+            GError **error)
+{
+    struct queue_state state;
+    uint64_t free_bytes = commit->limits.min_free_bytes ? place_free_bytes(commit->path) : UINT64_MAX;
+    bool good = queue_get_state(commit->queue, &state, error);
+    for (struct request *request = group; good && request; request = request->next)
+        good = add_request(commit, request, &state, free_bytes, outcome, error);
+    if (good && outcome->posted && identity && !state.bound)
+        good = queue_set_identity(commit->queue, identity, error);
+    return good && queue_save_state(commit->queue, &state, error);
+}
+
+/* One transaction for the whole group. Whatever happens, every request has its answer afterwards. */
+static void
+commit_group(struct commit *commit, struct request *group, const struct identity *identity, struct outcome *outcome)
+{
+    g_autoptr(GError) error = NULL;
+    int busy_ms = 0;
+    for (struct request *request = group; request; request = request->next)
+        busy_ms = MAX(busy_ms, request->busy_ms);
+
+    bool good = queue_begin(commit->queue, busy_ms, &error);
+    if (good && !write_group(commit, group, identity, outcome, &error)) {
+        queue_rollback(commit->queue);
+        good = false;
+    } else if (good && !outcome->posted) {
+        queue_rollback(commit->queue); /* all refused: nothing to flush */
+    } else if (good) {
+        good = queue_commit(commit->queue, &error);
+    }
+    if (good)
+        return;
+    *outcome = (struct outcome){ 0 };
+    for (struct request *request = group; request; request = request->next) {
+        request->first_seq = 0;
+        request->full = false;
+        g_clear_error(&request->error);
+        request->error = g_error_copy(error);
+    }
+}
+
+/* Cuts the group off the list: the first request always, then as many as fit. */
+static struct request *
+take_group(struct commit *commit)
+{
+    struct request *group = commit->head, *last = group;
+    size_t n = group->n;
+    while (last->next && n + last->next->n <= GROUP_MAX) {
+        last = last->next;
+        n += last->n;
+    }
+    commit->head = last->next;
+    if (!commit->head)
+        commit->tail = &commit->head;
+    last->next = NULL;
+    return group;
+}
+
+/* Entered and left with the mutex held. */
+static void
+lead(struct commit *commit)
+{
+    struct request *group = take_group(commit);
+    g_autoptr(identity_auto) identity = commit->identity ? identity_copy(commit->identity) : NULL;
+    struct outcome outcome = { 0 };
+
+    commit->leading = true;
+    g_mutex_unlock(&commit->mutex);
+    commit_group(commit, group, identity, &outcome);
+    g_mutex_lock(&commit->mutex);
+    commit->leading = false;
+
+    for (struct request *request = group, *next; request; request = next) {
+        next = request->next; /* once done, the request's owner may return and take it away */
+        request->done = true;
+        g_cond_signal(&request->cond);
+    }
+    if (commit->head)
+        g_cond_signal(&commit->head->cond);
+    g_mutex_unlock(&commit->mutex);
+    if (outcome.dropped_first && commit->hooks.dropped)
+        commit->hooks.dropped(outcome.dropped_first, outcome.dropped_last, commit->hooks.user);
+    if (outcome.posted && commit->hooks.posted)
+        commit->hooks.posted(commit->hooks.user);
+    g_mutex_lock(&commit->mutex);
+}
+
+/* Hands the request in and waits for its answer. Entered and left with the mutex held. */
+static void
+run_request(struct commit *commit, struct request *request)
+{
+    request->done = false;
+    request->full = false;
+    request->next = NULL;
+    *commit->tail = request;
+    commit->tail = &request->next;
+    while (!request->done)
+        if (!commit->leading)
+            lead(commit);
+        else
+            g_cond_wait(&request->cond, &commit->mutex);
+}
+
+/* ---- Callers */
+
+static int
+remaining_ms(int64_t deadline_us)
+{
+    int64_t left = deadline_us == INT64_MAX ? INT64_MAX : (deadline_us - clock_monotonic_us()) / 1000;
+    return (int)CLAMP(left, 0, INT32_MAX);
+}
+
+/* Waits for a sign of room. turn was read before the refusal, so that a sign in between counts. */
+static void
+await_room(struct commit *commit, uint64_t turn, int64_t deadline_us)
+{
+    int64_t until = g_get_monotonic_time() + MIN(ROOM_POLL_US, (int64_t)remaining_ms(deadline_us) * 1000 + 1000);
+    while (!commit->shut && commit->room_turn == turn)
+        if (!g_cond_wait_until(&commit->room, &commit->mutex, until))
+            break;
+}
+
+bool
+commit_post(struct commit *commit, const struct message *messages, size_t n, int64_t deadline_us, uint64_t *first_seq,
+            GError **error)
+{
+    struct request request = { .messages = messages, .n = n, .busy_ms = remaining_ms(deadline_us) };
+    for (size_t i = 0; i < n; i++)
+        request.bytes += messages[i].counted;
+    g_cond_init(&request.cond);
+
+    g_mutex_lock(&commit->mutex);
+    for (;;) {
+        uint64_t turn = commit->room_turn;
+        g_clear_error(&request.error);
+        if (commit->shut) {
+            failure_set(&request.error, HUBKEY_E_CLOSED, "the client is being closed");
+            break;
+        }
+        run_request(commit, &request);
+        bool wait = request.full && commit->limits.policy == HUBKEY_POLICY_BLOCK && remaining_ms(deadline_us) > 0;
+        if (!wait)
+            break;
+        await_room(commit, turn, deadline_us);
+    }
+    g_mutex_unlock(&commit->mutex);
+
+    g_cond_clear(&request.cond);
+    if (request.error) {
+        g_propagate_error(error, request.error);
+        return false;
+    }
+    *first_seq = request.first_seq;
+    return true;
+}
+
+void
+commit_room(struct commit *commit)
+{
+    g_mutex_lock(&commit->mutex);
+    commit->room_turn++;
+    g_cond_broadcast(&commit->room);
+    g_mutex_unlock(&commit->mutex);
+}
+
+void
+commit_shut(struct commit *commit)
+{
+    g_mutex_lock(&commit->mutex);
+    commit->shut = true;
+    g_cond_broadcast(&commit->room);
+    g_mutex_unlock(&commit->mutex);
+}

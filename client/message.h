@@ -1,0 +1,27 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * From the caller's message to what the queue keeps: checked against IoT Hub's rules, given an id and a creation time,
+ * its properties written as the JSON object that a batch carries, so that making a batch is concatenation.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "client/hubkey.h"
+
+struct message {
+    const void *body; /* the caller's */
+    size_t len;
+    char *properties; /* JSON object, names as the headers of a single message have them */
+    size_t properties_len;
+    uint32_t counted; /* bytes as IoT Hub counts them */
+    int64_t created_ms;
+};
+
+/* out is only touched on success. */
+bool message_prepare(const struct hubkey_message *in, struct message *out, GError **error);
+void message_clear(struct message *message);

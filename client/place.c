@@ -1,0 +1,149 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "config.h"
+
+#include "client/place.h"
+#include "client/failure.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+
+/* Not in every release of <linux/magic.h>. */
+#define MAGIC_CIFS 0xff534d42
+#define MAGIC_SMB2 0xfe534d42
+#define MAGIC_CEPH 0x00c36400
+#define MAGIC_FUSE_9P 0x01021997
+
+char *
+place_default(uint32_t slot, GError **error)
+{
+    const char *state = secure_getenv("STATE_DIRECTORY"), *xdg = secure_getenv("XDG_STATE_HOME");
+    g_autofree char *directory = NULL;
+    if (state && state[0])
+        directory = g_strndup(state, strcspn(state, ":")); /* systemd lists several separated by colons */
+    else if (geteuid() == 0)
+        directory = g_strdup("/var/lib/hubkey-client");
+    else if (xdg && xdg[0] == '/')
+        directory = g_build_filename(xdg, "hubkey", NULL);
+    else
+        directory = g_build_filename(g_get_home_dir(), ".local/state/hubkey", NULL);
+    if (directory[0] != '/') {
+        failure_set(error, HUBKEY_E_QUEUE_OPEN,
+                    "cannot tell where the queue belongs: \"%s\" is not an absolute path; set queue_path or STATE_DIRECTORY",
+                    directory);
+        return NULL;
+    }
+    return g_strdup_printf("%s/slot-%u.queue", directory, slot);
+}
+
+static bool
+is_remote(const char *directory)
+{
+    struct statfs fs;
+    if (statfs(directory, &fs) != 0)
+        return false;
+    switch ((unsigned long)fs.f_type & 0xffffffff) {
+    case NFS_SUPER_MAGIC:
+    case SMB_SUPER_MAGIC:
+    case MAGIC_CIFS:
+    case MAGIC_SMB2:
+    case MAGIC_CEPH:
+    case MAGIC_FUSE_9P:
+    case AFS_SUPER_MAGIC:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static char *
+resolve_directory(const char *path, bool create, GError **error)
+{
+    g_autofree char *directory = g_path_get_dirname(path);
+    if (create && g_mkdir_with_parents(directory, 0700) != 0) {
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the directory %s of the queue: %s", directory, g_strerror(errno));
+        return NULL;
+    }
+    char *real = realpath(directory, NULL);
+    if (!real) {
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot find the directory %s of the queue: %s", directory, g_strerror(errno));
+        return NULL;
+    }
+    if (is_remote(real)) {
+        failure_set(error, HUBKEY_E_QUEUE_OPEN,
+                    "%s is on a network file system, where the queue's locks do not hold; choose a local disk", real);
+        g_clear_pointer(&real, free);
+    }
+    return real;
+}
+
+/* Only O_EXCL: opening and closing an existing file would take away the POSIX locks that SQLite holds on it for other
+ * clients in this process. */
+static bool
+make_file(const char *path, GError **error)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 && errno != EEXIST) {
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the queue %s: %s", path, g_strerror(errno));
+        return false;
+    }
+    if (fd >= 0)
+        close(fd);
+    return true;
+}
+
+static bool
+check_file(const char *path, GError **error)
+{
+    struct stat st;
+    const char *fault = NULL;
+    if (lstat(path, &st) != 0)
+        fault = g_strerror(errno);
+    else if (S_ISLNK(st.st_mode))
+        fault = "it is a symbolic link; name the file itself";
+    else if (!S_ISREG(st.st_mode))
+        fault = "it is not a regular file";
+    else if (st.st_uid != geteuid() && geteuid() != 0 && access(path, R_OK | W_OK) != 0)
+        fault = "it belongs to another user";
+    if (fault)
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot open the queue %s: %s", path, fault);
+    return !fault;
+}
+
+char *
+place_prepare(const char *path, bool create, GError **error)
+{
+    g_autofree char *name = g_path_get_basename(path);
+    if (!path[0] || strlen(path) >= PATH_MAX || g_str_has_suffix(path, "/") || strcmp(name, ".") == 0 ||
+        strcmp(name, "..") == 0) {
+        failure_set(error, HUBKEY_E_INVALID, "the queue's path must name a file, shorter than %d bytes", PATH_MAX);
+        return NULL;
+    }
+    char *directory = resolve_directory(path, create, error);
+    if (!directory)
+        return NULL;
+    g_autofree char *full = g_build_filename(directory, name, NULL);
+    free(directory);
+    if ((create && !make_file(full, error)) || !check_file(full, error))
+        return NULL;
+    return g_steal_pointer(&full);
+}
+
+uint64_t
+place_free_bytes(const char *path)
+{
+    struct statvfs fs;
+    if (statvfs(path, &fs) != 0)
+        return UINT64_MAX;
+    return (uint64_t)fs.f_bavail * fs.f_frsize;
+}

@@ -1,0 +1,22 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Where a queue's file lies, and whether it may lie there: directories made 0700, the file 0600, no symbolic link as the
+ * file itself, no network file system (their locks and shared memory are not what SQLite's WAL needs).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+/* The path of a slot's queue by the environment, see hubkey_queue_path. */
+char *place_default(uint32_t slot, GError **error);
+
+/* The absolute path with its directory resolved, so that the last part alone is left to be checked for symbolic links.
+ * With create, makes the directory and an empty file where they are missing; without, a missing file is an error. */
+char *place_prepare(const char *path, bool create, GError **error);
+
+/* Bytes that unprivileged programs can still write to the file system of path; UINT64_MAX where it cannot be told. */
+uint64_t place_free_bytes(const char *path);

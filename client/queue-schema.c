@@ -1,0 +1,133 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "config.h"
+
+#include "client/queue-schema.h"
+#include "client/failure.h"
+
+#include <stdint.h>
+
+/* "HKQ1": PRAGMA application_id of our files, so that no other database is taken for a queue. */
+#define APPLICATION_ID 0x484b5131
+
+void
+queue_schema_fail(sqlite3 *db, const char *path, const char *doing, GError **error)
+{
+    int code = sqlite3_errcode(db);
+    const char *text = sqlite3_errmsg(db);
+    switch (code & 0xff) {
+    case SQLITE_FULL:
+        failure_set(error, HUBKEY_E_FULL, "the disk is full: %s %s failed; free some space", doing, path);
+        break;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        failure_set(error, HUBKEY_E_QUEUE_LOCKED, "other processes kept %s locked for too long: %s failed; try again", path, doing);
+        break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        failure_set(error, HUBKEY_E_QUEUE_DAMAGED, "%s is damaged or not a queue (%s): %s failed; move it away to start afresh",
+                    path, text, doing);
+        break;
+    case SQLITE_NOMEM:
+        failure_set(error, HUBKEY_E_NOMEM, "out of memory while %s %s", doing, path);
+        break;
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "%s %s is not possible (%s); check its owner, mode and disk", doing, path, text);
+        break;
+    default:
+        failure_set(error, HUBKEY_E_QUEUE_IO, "%s %s failed (%s); check the disk", doing, path, text);
+    }
+}
+
+static int
+read_number(sqlite3 *db, const char *pragma, int64_t *value)
+{
+    sqlite3_stmt *statement;
+    int result = sqlite3_prepare_v2(db, pragma, -1, &statement, NULL);
+    if (result == SQLITE_OK) {
+        result = sqlite3_step(statement);
+        *value = result == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
+    }
+    sqlite3_finalize(statement);
+    return result == SQLITE_ROW || result == SQLITE_DONE ? SQLITE_OK : result;
+}
+
+/* waiting: messages still to be sent, in the order of seq. dead: refused by the hub for good. gone: ranges of numbers
+ * that left undelivered and are no more in the file. state: one row, changed in the transaction of every change of the
+ * others, so that accepted = delivered + waiting + dead + dropped + removed at any moment, and nothing is ever counted.
+ * claimed: messages up to here may be in a request now; may_drop: somebody posts with drop-oldest. */
+static const char *
+step_1(void)
+{
+    return "CREATE TABLE waiting (seq INTEGER PRIMARY KEY, created INTEGER NOT NULL, counted INTEGER NOT NULL,"
+           "                      properties TEXT NOT NULL, body BLOB NOT NULL);"
+           "CREATE TABLE dead (seq INTEGER PRIMARY KEY, created INTEGER NOT NULL, counted INTEGER NOT NULL,"
+           "                   properties TEXT NOT NULL, body BLOB NOT NULL, buried INTEGER NOT NULL,"
+           "                   status INTEGER NOT NULL, reason TEXT NOT NULL);"
+           "CREATE TABLE gone (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, how INTEGER NOT NULL);"
+           "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), last_seq INTEGER NOT NULL DEFAULT 0,"
+           "                    accepted INTEGER NOT NULL DEFAULT 0, delivered INTEGER NOT NULL DEFAULT 0,"
+           "                    waiting INTEGER NOT NULL DEFAULT 0, waiting_bytes INTEGER NOT NULL DEFAULT 0,"
+           "                    dead INTEGER NOT NULL DEFAULT 0, dropped INTEGER NOT NULL DEFAULT 0,"
+           "                    removed INTEGER NOT NULL DEFAULT 0, claimed INTEGER NOT NULL DEFAULT 0,"
+           "                    may_drop INTEGER NOT NULL DEFAULT 0,"
+           "                    host TEXT, device TEXT, module TEXT);"
+           "INSERT INTO state (one) VALUES (1);";
+}
+
+static const char *(*const steps[])(void) = { step_1 };
+
+int
+queue_schema_newest(void)
+{
+    return G_N_ELEMENTS(steps);
+}
+
+bool
+queue_schema_check(sqlite3 *db, const char *path, bool *outdated, GError **error)
+{
+    int64_t version = 0, application = 0, objects = 0;
+    if (read_number(db, "PRAGMA user_version", &version) != SQLITE_OK ||
+        read_number(db, "PRAGMA application_id", &application) != SQLITE_OK ||
+        read_number(db, "SELECT count(*) FROM sqlite_master", &objects) != SQLITE_OK) {
+        queue_schema_fail(db, path, "reading", error);
+        return false;
+    }
+    if (objects > 0 && application != APPLICATION_ID) {
+        failure_set(error, HUBKEY_E_QUEUE_DAMAGED, "%s is a database of another program, not a queue", path);
+        return false;
+    }
+    if (version > queue_schema_newest()) {
+        failure_set(error, HUBKEY_E_QUEUE_NEWER,
+                    "%s was written by a newer libhubkey (its form is %d, this one knows %d); install that one", path,
+                    (int)version, queue_schema_newest());
+        return false;
+    }
+    *outdated = version < queue_schema_newest();
+    return true;
+}
+
+static bool
+run_step(sqlite3 *db, int number)
+{
+    g_autofree char *sql = g_strdup_printf("BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;",
+                                           steps[number - 1](), APPLICATION_ID, number);
+    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK;
+}
+
+bool
+queue_schema_update(sqlite3 *db, const char *path, GError **error)
+{
+    int64_t version = 0;
+    bool good = read_number(db, "PRAGMA user_version", &version) == SQLITE_OK;
+    for (int number = (int)version + 1; good && number <= queue_schema_newest(); number++)
+        good = run_step(db, number);
+    if (!good) {
+        queue_schema_fail(db, path, "setting up", error);
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return good;
+}

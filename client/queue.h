@@ -1,0 +1,106 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * One connection to a queue's file. SQLite in WAL mode with synchronous=FULL: what is committed survives a power cut,
+ * for the price of one append and flush. A connection is used by one thread at a time; the connections of a client
+ * share a gate, so that their write transactions wait for each other on a mutex and not by SQLite's polling.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "client/hubkey.h"
+#include "client/message.h"
+#include "common/identity.h"
+
+struct queue;
+
+struct queue_gate {
+    GMutex mutex;
+};
+
+/* The row of counters, and what else belongs to the file as a whole. */
+struct queue_state {
+    struct hubkey_counts counts;
+    uint64_t claimed;
+    bool may_drop;
+    bool bound; /* an identity is recorded */
+};
+
+/* A waiting message. The pointers live until the next call on the same connection. */
+struct queue_row {
+    uint64_t seq;
+    int64_t created_ms;
+    uint32_t counted;
+    const char *properties;
+    size_t properties_len;
+    const void *body;
+    size_t len;
+};
+
+/* path as place_prepare made it. Brings the file up to date: hold lock_setup_begin meanwhile. gate may be NULL. */
+struct queue *queue_open(const char *path, struct queue_gate *gate, GError **error);
+void queue_close(struct queue *queue); /* NULL is fine */
+
+bool queue_get_state(struct queue *queue, struct queue_state *state, GError **error);
+
+/* Host, device and module of the owner; NULL without error where none is recorded. */
+struct identity *queue_get_identity(struct queue *queue, GError **error);
+
+/* ---- Transactions. queue_begin takes the gate; queue_commit and queue_rollback give it back. A failed commit is
+ * rolled back. busy_ms: how long another process's transaction is waited for. */
+bool queue_begin(struct queue *queue, int busy_ms, GError **error);
+bool queue_commit(struct queue *queue, GError **error);
+void queue_rollback(struct queue *queue);
+
+/* Inside a transaction: rows are changed by these, counters by the caller in state, who saves it at the end. */
+bool queue_insert(struct queue *queue, uint64_t seq, const struct message *message, GError **error);
+bool queue_save_state(struct queue *queue, const struct queue_state *state, GError **error);
+
+/* NULL: nobody. Gateways are no part of it. */
+bool queue_set_identity(struct queue *queue, const struct identity *identity, GError **error);
+
+/* Drops the oldest messages above the number "above", at least n of them and at least bytes; says which range (first 0:
+ * none). False without error where there are not as many. */
+bool queue_drop_oldest(struct queue *queue, struct queue_state *state, uint64_t above, uint64_t n, uint64_t bytes,
+                       uint64_t *first, uint64_t *last, GError **error);
+
+/* ---- Whole operations, each a transaction of its own. */
+
+/* Takes out the messages first to last, which the hub accepted. claim as in queue_claim, for the next ones (0: none). */
+bool queue_delivered(struct queue *queue, uint64_t first, uint64_t last, uint64_t claim, GError **error);
+
+/* Says that messages up to through may be in a request from now on, so that no drop-oldest takes them. *still says
+ * whether the n messages from first on are all there still. Costs nothing where nobody posts with drop-oldest. */
+bool queue_claim(struct queue *queue, uint64_t first, uint64_t through, uint64_t n, bool *still, GError **error);
+
+/* Moves one message to the dead ones. Nothing happens to one that is not there any more. */
+bool queue_bury(struct queue *queue, uint64_t seq, int status, const char *reason, GError **error);
+
+/* Removes all of HUBKEY_DROP_* and counts them as removed. */
+bool queue_remove(struct queue *queue, uint32_t which, uint64_t *n, GError **error);
+
+/* Records the identity where none is recorded yet and something was accepted, or where force is set. */
+bool queue_record_identity(struct queue *queue, const struct identity *identity, bool force, GError **error);
+
+bool queue_allow_drops(struct queue *queue, GError **error);
+
+/* ---- Reading */
+
+/* Walks the waiting messages above a number in order. queue_scan_next: 1 a row, 0 the end, -1 an error. End every scan,
+ * before anything else is done on this connection. */
+void queue_scan(struct queue *queue, uint64_t above);
+int queue_scan_next(struct queue *queue, struct queue_row *row, GError **error);
+void queue_scan_end(struct queue *queue);
+
+/* 0: it waits; HUBKEY_GONE_*: how it left; -1: no message has this number yet; -2: an error. */
+int queue_fate(struct queue *queue, uint64_t seq, GError **error);
+
+/* Whether a message up to seq still waits: 1, 0, -1 an error. */
+int queue_waits_up_to(struct queue *queue, uint64_t seq, GError **error);
+
+/* Grows when another connection changed the file. */
+uint64_t queue_version(struct queue *queue);
