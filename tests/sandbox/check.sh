@@ -26,8 +26,7 @@ show_failures() {
     local trs
     find "$build_dir" -name '*.trs' -exec grep -lE '^:test-result: (FAIL|XPASS|ERROR)\b' {} + | sort |
         while read -r trs; do
-            printf '\n==== %s\n' "${trs#"$build_dir"/}"
-            sed -nE 's/^:test-result: ((FAIL|XPASS|ERROR).*)/\1/p' "$trs"
+            printf '\n==== %s.log\n' "${trs%.trs}"
             tail -n 200 -- "${trs%.trs}.log"
         done
 }
