@@ -178,9 +178,9 @@ class Hub(Server):
 
     def command(self):
         box = self.box
-        return [box.installed('bindir', 'hubkey-testhub'), '--listen', f'127.0.0.1:{self.ports.get("tls_port", 0)}',
-                '--admin', f'127.0.0.1:{self.ports.get("admin_port", 0)}', '--host-name', box.host,
-                '--state-dir', box.at('hub'), '--ready-file', box.at('hub.ready')]
+        # It chooses its ports once and keeps them in its state directory.
+        return [box.installed('bindir', 'hubkey-testhub'), '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0',
+                '--host-name', box.host, '--state-dir', box.at('hub'), '--ready-file', box.at('hub.ready')]
 
     def start(self):
         if os.path.exists(self.box.at('hub.ready')):
@@ -193,8 +193,8 @@ class Hub(Server):
                 self.ports = dict(line.rstrip('\n').split('=', 1) for line in file)
             self.admin('GET', '/stats')
             return True
-        except OSError:
-            return False
+        except (OSError, ValueError, KeyError):
+            return False  # not listening, or only half of the file is written
 
     def admin_url(self):
         return f'http://127.0.0.1:{self.ports["admin_port"]}'
