@@ -3,7 +3,7 @@
  *
  * What is done with the slot table off the main thread: looking at the TPM, provisioning, clearing.
  */
-#include "config.h"
+#include <config.h>
 
 #include "daemon/slot-table.h"
 #include "daemon/worker.h"

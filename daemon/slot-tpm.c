@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "config.h"
+#include <config.h>
 
 #include "daemon/slot-tpm.h"
 #include "daemon/intent.h"
@@ -99,42 +99,53 @@ name_text(const struct tpm_name *name)
     return text_hex(name->bytes, sizeof name->bytes);
 }
 
-/* The identity that an NV index tells: host before the first '/', device after it. Anybody with access to the TPM can
- * have written it, so it is checked like any input. NULL where it is none. */
+/* The identity that an NV index tells: host before the first '/', device after it; no device stands for the hardware's
+ * ID. Anybody with access to the TPM can have written it, so it is checked like any input. NULL where it is none. */
 static struct identity *
-parse_nv(const struct tpm_nv *nv)
+parse_nv(const struct tpm_nv *nv, const char *hardware_id)
 {
     const char *slash = nv->text ? strchr(nv->text, '/') : NULL;
     if (!slash)
         return NULL;
     g_autoptr(identity_auto) identity = identity_new();
     identity->host = g_strndup(nv->text, (gsize)(slash - nv->text));
-    identity->device = g_strdup(slash + 1);
-    /* An empty device ID stands for the hardware's, which the caller fills in; here only the form is judged. */
-    if (*identity->device == '\0')
-        g_free(identity->device), identity->device = g_strdup("-");
+    identity->device = g_strdup(slash[1] ? slash + 1 : hardware_id);
     return identity_check(identity, NULL) ? g_steal_pointer(&identity) : NULL;
 }
 
 static void
-find_unpinned(const struct view *view, struct slot_finding *finding)
+describe_foreign(const struct view *view, struct slot_finding *finding)
 {
-    bool key = view->key != TPM_KEY_NONE;
+    finding->state = SLOT_FOREIGN;
+    finding->reason = g_strdup(
+        view->key == TPM_KEY_NONE ? "another program's NV index stands where the identity would"
+        : !view->key_usable       ? "another program's object, not an HMAC-SHA256 key, stands where the key would"
+        : !view->nv.present       ? "a key without an identity record stands here, as device provisioning makes it"
+                                  : "a key stands here with an NV record that names no host and device");
+}
+
+static bool
+find_unpinned(struct slot_tpm *storage, uint32_t slot, const struct view *view, struct slot_finding *finding,
+              GError **error)
+{
+    bool key = view->key != TPM_KEY_NONE, srk_present;
+    struct tpm_name srk;
     if (!key && !view->nv.present)
-        return;
+        return true;
+    if (!tpm_srk_find(storage->tpm, &srk, &srk_present, error))
+        return false;
+    g_autofree char *srk_name = srk_present ? name_text(&srk) : NULL;
+    g_autofree char *hardware_id = slot_hardware_id(slot, srk_name);
     if (key && view->key_usable)
         finding->tpm_name = name_text(&view->key_name);
-    if (key && view->key_usable && view->nv.present && (finding->identity = parse_nv(&view->nv))) {
+    if (key && view->key_usable && view->nv.present && (finding->identity = parse_nv(&view->nv, hardware_id))) {
         finding->state = SLOT_FOUND;
         finding->reason = g_strdup("hubkeyd did not put this key here, so it is not used; tpm2_evictcontrol and "
                                    "tpm2_nvundefine free the slot");
-        return;
+    } else {
+        describe_foreign(view, finding);
     }
-    finding->state = SLOT_FOREIGN;
-    finding->reason = g_strdup(!key                ? "another program's NV index stands where the identity would"
-                               : !view->key_usable ? "another program's object, not an HMAC-SHA256 key, stands where the key would"
-                               : !view->nv.present ? "a key without an identity record stands here, as device provisioning makes it"
-                                                   : "a key stands here with an NV record that names no host and device");
+    return true;
 }
 
 /* What of the pin does not hold; NULL where all of it does. */
@@ -218,10 +229,12 @@ survey(void *data, uint32_t slot, struct slot_finding *finding, GError **error)
         if (pin.in_use)
             find_pinned(slot, &pin, &view, finding);
         else
-            find_unpinned(&view, finding);
+            ok = find_unpinned(storage, slot, &view, finding, error);
         close_view(storage, &view);
     }
     store_record_clear(&pin);
+    if (!ok)
+        slot_finding_clear(finding);
     return ok;
 }
 
@@ -560,13 +573,12 @@ clear(void *data, uint32_t slot, GError **error)
     slot_finding_clear(&finding);
     if (damaged)
         return forget_damaged(storage, slot, error);
-    if (!tpm_open(storage->tpm, error) || (settled && !settle(storage, slot, error))) {
+    bool reachable = tpm_open(storage->tpm, error);
+    if (!reachable || settled) {
+        /* What was cut short is finished or undone; either way nothing half-done is left. */
         store_record_clear(&record);
-        return false;
+        return reachable && settle(storage, slot, error);
     }
-    store_record_clear(&record);
-    if (!store_load_record(storage->store, slot, &record, error))
-        return false;
     if (!record.in_use) {
         error_set(error, ERROR_NOT_PROVISIONED, "slot %u holds no key of hubkeyd's; there is nothing to clear", slot);
         store_record_clear(&record);

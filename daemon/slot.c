@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "config.h"
+#include <config.h>
 
 #include "daemon/slot-table.h"
 #include "common/error.h"
@@ -177,11 +177,17 @@ slots_tpm_state(const struct slots *slots)
     return slots->tpm_state;
 }
 
+const char *
+slots_srk_name(const struct slots *slots)
+{
+    return slots->srk_name;
+}
+
 char *
-slots_hardware_id(const struct slots *slots, uint32_t number)
+slot_hardware_id(uint32_t number, const char *srk_name)
 {
     uint8_t name[34];
-    if (!slots->srk_name || !text_unhex(slots->srk_name, name, sizeof name))
+    if (!srk_name || !text_unhex(srk_name, name, sizeof name))
         return g_strdup("");
     const uint8_t little_endian[4] = { (uint8_t)number, (uint8_t)(number >> 8), (uint8_t)(number >> 16),
                                        (uint8_t)(number >> 24) };

@@ -103,9 +103,10 @@ const struct slot *slots_get(const struct slots *slots, uint32_t number);
 const struct slot *slots_next(const struct slots *slots, uint32_t number);
 enum slot_tpm_state slots_tpm_state(const struct slots *slots);
 
-/* Lower-case hex SHA-256 of the slot number (little-endian) and the SRK's Name: what Windows uses where no device ID
- * was given. "" while there is no SRK. g_free. */
-char *slots_hardware_id(const struct slots *slots, uint32_t number);
+/* Lower-case hex SHA-256 of the slot number (little-endian) and the SRK's Name (hex, NULL where there is none): what
+ * Windows uses where no device ID was given. "" without an SRK. g_free. */
+char *slot_hardware_id(uint32_t number, const char *srk_name);
+const char *slots_srk_name(const struct slots *slots); /* hex; NULL where there is none */
 
 /* Whether the slot can sign now; else the error that a caller gets. */
 bool slots_check_ready(const struct slots *slots, uint32_t number, GError **error);

@@ -18,6 +18,8 @@ struct object_request {
     struct object *object;
     DBusMessage *message;
     const struct object_method *row;
+    void *data;
+    GDestroyNotify destroy;
     struct object_request *next; /* among the spare ones */
 };
 
@@ -100,6 +102,8 @@ request_free(struct object_request *request)
 {
     struct object *object = request->object;
     dbus_message_unref(request->message);
+    if (request->destroy)
+        request->destroy(request->data);
     if (object->n_spare < SPARE_MAX) {
         request->message = NULL;
         request->next = object->spare;
@@ -258,6 +262,21 @@ object_remove(struct object *object)
     object->removed = true;
     dbus_connection_unregister_object_path(object->connection, object->path);
     object_unref(object);
+}
+
+void
+object_set_data(struct object_request *request, void *data, GDestroyNotify destroy)
+{
+    if (request->destroy)
+        request->destroy(request->data);
+    request->data = data;
+    request->destroy = destroy;
+}
+
+void *
+object_data(struct object_request *request)
+{
+    return request->data;
 }
 
 void

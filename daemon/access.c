@@ -1,0 +1,110 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <config.h>
+
+#include "daemon/access.h"
+#include "daemon/sas.h"
+
+#include <pwd.h>
+#include <stdio.h>
+
+static bool
+lists_group(const GArray *groups, const struct access_subject *subject)
+{
+    for (guint i = 0; groups && i < groups->len; i++)
+        for (size_t j = 0; j < subject->n_groups; j++)
+            if (g_array_index(groups, gid_t, i) == subject->groups[j])
+                return true;
+    return false;
+}
+
+static bool
+lists_user(const GArray *users, uid_t uid)
+{
+    for (guint i = 0; users && i < users->len; i++)
+        if (g_array_index(users, uid_t, i) == uid)
+            return true;
+    return false;
+}
+
+static bool
+in_group(const struct access_subject *subject, gid_t group)
+{
+    for (size_t i = 0; i < subject->n_groups; i++)
+        if (subject->groups[i] == group)
+            return true;
+    return false;
+}
+
+struct access_decision
+access_check_subject(const struct access_rules *rules, gid_t default_group, const struct access_subject *subject)
+{
+    if (subject->uid == 0)
+        return (struct access_decision){ true, "root" };
+    if (rules->named) {
+        if (lists_user(rules->users, subject->uid))
+            return (struct access_decision){ true, "AllowUsers" };
+        if (lists_group(rules->groups, subject))
+            return (struct access_decision){ true, "AllowGroups" };
+        return (struct access_decision){ false, "not in AllowUsers or AllowGroups" };
+    }
+    if (default_group != (gid_t)-1 && in_group(subject, default_group))
+        return (struct access_decision){ true, "group " ACCESS_DEFAULT_GROUP };
+    return (struct access_decision){ false, "not in group " ACCESS_DEFAULT_GROUP };
+}
+
+bool
+access_is_limited(const struct access_rules *rules)
+{
+    for (char **prefix = rules->scopes; prefix && *prefix; prefix++)
+        if (g_strcmp0(*prefix, "/") == 0)
+            return false;
+    return rules->scopes != NULL;
+}
+
+bool
+access_check_scope(const struct access_rules *rules, const char *scope)
+{
+    if (!rules->scopes)
+        return true;
+    for (char **prefix = rules->scopes; *prefix; prefix++)
+        if (sas_scope_within(scope, *prefix))
+            return true;
+    return false;
+}
+
+static char *
+user_name(uid_t uid)
+{
+    FILE *file = fopen("/etc/passwd", "re");
+    char *name = NULL;
+    if (!file)
+        return NULL;
+    for (struct passwd *entry; !name && (entry = fgetpwent(file));)
+        if (entry->pw_uid == uid)
+            name = g_strdup(entry->pw_name);
+    fclose(file);
+    return name;
+}
+
+char *
+access_user_text(uid_t uid)
+{
+    g_autofree char *name = user_name(uid);
+    if (uid == 0)
+        return g_strdup("root");
+    return name ? g_strdup_printf("uid %u (%s)", uid, name) : g_strdup_printf("uid %u", uid);
+}
+
+char *
+access_explain_denial(const struct access_rules *rules, const struct access_subject *subject, uint32_t slot)
+{
+    g_autofree char *who = access_user_text(subject->uid), *name = user_name(subject->uid);
+    if (rules->named)
+        return g_strdup_printf("you are %s, who may not have tokens of slot %u; an administrator can allow it with "
+                               "AllowUsers=%s in [slot %u] of hubkeyd.conf", who, slot, name ? name : "NAME", slot);
+    return g_strdup_printf("you are %s, who may not have tokens of slot %u: only root and members of group %s may; an "
+                           "administrator can allow it with: usermod -aG %s %s", who, slot, ACCESS_DEFAULT_GROUP,
+                           ACCESS_DEFAULT_GROUP, name ? name : "NAME");
+}

@@ -1,0 +1,474 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <config.h>
+
+#include "daemon/api-slot.h"
+#include "daemon/access.h"
+#include "daemon/api.h"
+#include "daemon/config.h"
+#include "daemon/sas.h"
+#include "daemon/sharing.h"
+#include "daemon/slot.h"
+#include "dbus/caller.h"
+#include "dbus/names.h"
+#include "common/clock.h"
+#include "common/error.h"
+
+#include <string.h>
+
+#define TRACKING_ID_MAX 128 /* bytes of an IoT Hub tracking ID that are taken at all */
+
+/* ---- tokens ---- */
+
+/* A request for a token that has been let in. */
+struct asking {
+    struct api *api;
+    struct object_request *request;
+    int64_t since_us;
+    const char *scope; /* inside the request's message, or static */
+    uint32_t slot, ttl;
+    bool connection_string;
+    const char *rule;
+};
+
+static const char *
+event_of(const struct asking *asking)
+{
+    return asking->connection_string ? "connection-string" : "token";
+}
+
+static void
+refuse(struct asking *asking, const GError *error)
+{
+    struct audit_record record = { .event = event_of(asking), .slot = asking->slot, .ttl = asking->ttl,
+                                   .scope = asking->scope, .rule = asking->rule };
+    api_refuse(asking->api, asking->request, &record, error);
+    g_free(asking);
+}
+
+/* HostName=H;DeviceId=D;SharedAccessSignature=TOKEN, as IoT Hub's SDKs read it. */
+static char *
+connection_string(const struct slot *slot, const char *token)
+{
+    const struct identity *identity = slot->identity;
+    GString *text = g_string_new(NULL);
+    g_string_append_printf(text, "HostName=%s;DeviceId=%s", identity->host, identity->device);
+    if (identity->module)
+        g_string_append_printf(text, ";ModuleId=%s", identity->module);
+    if (identity->gateway)
+        g_string_append_printf(text, ";GatewayHostName=%s", identity->gateway);
+    g_string_append_printf(text, ";SharedAccessSignature=%s", token);
+    return g_string_free(text, FALSE);
+}
+
+static void
+reply_token(struct asking *asking, const struct sharing_answer *answer)
+{
+    struct api *api = asking->api;
+    dbus_uint64_t expires = answer->expires;
+    const struct slot *slot = slots_get(api->slots, asking->slot);
+    g_autofree char *made = asking->connection_string && slot ? connection_string(slot, answer->token) : NULL;
+    const char *text = made ? made : answer->token;
+    struct audit_record record = { .event = event_of(asking), .decision = "allowed", .slot = asking->slot,
+                                   .ttl = asking->ttl, .scope = asking->scope, .rule = asking->rule,
+                                   .token_id = answer->token_id };
+    api_describe_caller(asking->request, &record);
+    audit_write(&record);
+    api->stats.tokens_issued++;
+    api->stats.tokens_shared += answer->shared;
+    stats_note_latency(&api->stats, clock_monotonic_us() - asking->since_us);
+    object_reply(asking->request, DBUS_TYPE_STRING, &text, DBUS_TYPE_UINT64, &expires, DBUS_TYPE_INVALID);
+    g_free(asking);
+}
+
+static void
+got_token(const struct sharing_answer *answer, void *user)
+{
+    struct asking *asking = user;
+    if (answer->error) {
+        refuse(asking, answer->error);
+    } else if (answer->token) {
+        reply_token(asking, answer);
+    } else {
+        g_autoptr(GError) gone = NULL;
+        error_set(&gone, ERROR_INTERNAL, "hubkeyd stopped waiting for this token");
+        refuse(asking, gone);
+    }
+}
+
+/* The grammar of the arguments, then what the rules of the slot allow. NotAuthorized has come before. */
+static bool
+check_request(struct asking *asking, GError **error)
+{
+    const struct access_rules *rules = config_rules(asking->api->config, asking->slot);
+    if (!sas_check_scope(asking->scope, error))
+        return false;
+    if (!access_check_scope(rules, asking->scope)) {
+        error_set(error, ERROR_NOT_AUTHORIZED, "slot %u gives tokens for some scopes only, \"%s\" is none of them; an "
+                  "administrator can add it to Scopes= of [slot %u] in hubkeyd.conf", asking->slot, asking->scope,
+                  asking->slot);
+        asking->rule = "Scopes";
+        return false;
+    }
+    if (asking->ttl > rules->max_ttl) {
+        error_set(error, ERROR_INVALID_ARGUMENT, "ttl: %u s is above MaxTtl of slot %u, which is %u s", asking->ttl,
+                  asking->slot, rules->max_ttl);
+        return false;
+    }
+    if (asking->ttl == 0)
+        asking->ttl = rules->default_ttl;
+    return true;
+}
+
+/* A clock that stands before this release was made is not set: its tokens would be dead on arrival. */
+static bool
+check_clock(GError **error)
+{
+    if (clock_wall_s() >= RELEASE_TIME)
+        return true;
+    error_set(error, ERROR_CLOCK_UNSET, "this machine's clock is not set: it stands before the day this version of "
+              "hubkey was made; set it (timedatectl) and ask again");
+    return false;
+}
+
+static bool
+submit(struct asking *asking, GError **error)
+{
+    struct api *api = asking->api;
+    const struct access_rules *rules = config_rules(api->config, asking->slot);
+    const struct caller *caller = api_caller(asking->request);
+    if (!check_clock(error) || !slots_check_ready(api->slots, asking->slot, error))
+        return false;
+    uint64_t expires = sas_expiry(clock_wall_s(), asking->ttl, api->config->token_granularity, rules->max_ttl);
+    return sharing_request(api->sharing, slots_get(api->slots, asking->slot), asking->scope, expires, caller->uid,
+                           caller->name, got_token, asking, error);
+}
+
+static const char *
+rule_of(struct api *api, struct object_request *request, uint32_t slot)
+{
+    const struct caller *caller = api_caller(request);
+    const struct access_subject subject = { caller->uid, caller->groups, caller->n_groups };
+    return access_check_subject(config_rules(api->config, slot), api->config->default_group, &subject).rule;
+}
+
+static struct asking *
+begin(struct api *api, struct object_request *request)
+{
+    struct asking *asking = g_new0(struct asking, 1);
+    asking->api = api;
+    asking->request = request;
+    asking->since_us = clock_monotonic_us();
+    asking->scope = "";
+    return asking;
+}
+
+static void
+ask(struct asking *asking)
+{
+    g_autoptr(GError) error = NULL;
+    if (api_slot_of_path(object_path(asking->request), &asking->slot, &error)) {
+        asking->rule = rule_of(asking->api, asking->request, asking->slot);
+        if (check_request(asking, &error) && submit(asking, &error))
+            return;
+    }
+    refuse(asking, error);
+}
+
+static void
+get_token(struct object_request *request, void *user)
+{
+    struct asking *asking = begin(user, request);
+    dbus_message_get_args(object_message(request), NULL, DBUS_TYPE_STRING, &asking->scope, DBUS_TYPE_UINT32,
+                          &asking->ttl, DBUS_TYPE_INVALID);
+    ask(asking);
+}
+
+static void
+get_connection_string(struct object_request *request, void *user)
+{
+    struct asking *asking = begin(user, request);
+    asking->connection_string = true;
+    dbus_message_get_args(object_message(request), NULL, DBUS_TYPE_UINT32, &asking->ttl, DBUS_TYPE_INVALID);
+    ask(asking);
+}
+
+/* ---- rejected tokens ---- */
+
+static bool
+printable(const char *text)
+{
+    for (; *text; text++)
+        if (!g_ascii_isgraph(*text) && *text != ' ')
+            return false;
+    return true;
+}
+
+static bool
+check_report(struct api *api, uint32_t slot, uint64_t generation, const char *tracking_id, GError **error)
+{
+    const struct slot *known = slots_get(api->slots, slot);
+    if (!known)
+        return slots_check_ready(api->slots, slot, error);
+    if (generation < 1 || generation > known->generation) {
+        error_set(error, ERROR_INVALID_ARGUMENT, "generation: slot %u has had generations 1 to %" G_GUINT64_FORMAT, slot,
+                  known->generation);
+        return false;
+    }
+    if (strlen(tracking_id) > TRACKING_ID_MAX || !printable(tracking_id)) {
+        error_set(error, ERROR_INVALID_ARGUMENT, "tracking_id: at most %d printable ASCII characters", TRACKING_ID_MAX);
+        return false;
+    }
+    return true;
+}
+
+static void
+report_rejected(struct object_request *request, void *user)
+{
+    struct api *api = user;
+    struct audit_record record = { .event = "rejected", .decision = "allowed" };
+    g_autoptr(GError) error = NULL;
+    dbus_uint64_t generation = 0;
+    const char *tracking_id = "";
+    dbus_message_get_args(object_message(request), NULL, DBUS_TYPE_UINT64, &generation, DBUS_TYPE_STRING, &tracking_id,
+                          DBUS_TYPE_INVALID);
+    if (!api_slot_of_path(object_path(request), &record.slot, &error) ||
+        !check_report(api, record.slot, generation, tracking_id, &error)) {
+        api_refuse(api, request, &record, error);
+        return;
+    }
+    api_describe_caller(request, &record);
+    record.rule = rule_of(api, request, record.slot);
+    audit_write(&record);
+    g_message("slot %u: the hub rejects tokens of generation %" G_GUINT64_FORMAT ", tracking id \"%s\"", record.slot,
+              (uint64_t)generation, tracking_id);
+    slots_recheck(api->slots, record.slot);
+    object_reply(request, DBUS_TYPE_INVALID);
+}
+
+/* ---- clearing ---- */
+
+struct clearing {
+    struct api *api;
+    struct object_request *request;
+    struct audit_record record;
+};
+
+static void
+cleared(const GError *error, void *user)
+{
+    struct clearing *clearing = user;
+    if (error) {
+        api_refuse(clearing->api, clearing->request, &clearing->record, error);
+    } else {
+        api_describe_caller(clearing->request, &clearing->record);
+        audit_write(&clearing->record);
+        object_reply(clearing->request, DBUS_TYPE_INVALID);
+    }
+    g_free(clearing);
+}
+
+static bool
+check_clear(struct api *api, uint32_t number, GError **error)
+{
+    const struct slot *slot = slots_get(api->slots, number);
+    if (!slot || slot->state == SLOT_FOUND)
+        error_set(error, ERROR_NOT_PROVISIONED, "slot %u holds no key of hubkeyd's; there is nothing to clear", number);
+    else if (slot->state == SLOT_FOREIGN)
+        error_set(error, ERROR_FOREIGN, "slot %u: %s; hubkeyd leaves it alone", number, slot->reason);
+    else
+        return true;
+    return false;
+}
+
+static void
+clear(struct object_request *request, void *user)
+{
+    struct api *api = user;
+    struct clearing *clearing = g_new0(struct clearing, 1);
+    g_autoptr(GError) error = NULL;
+    DBusMessageIter iter;
+    *clearing = (struct clearing){ api, request, { .event = "clear", .decision = "allowed", .rule = "root" } };
+    dbus_message_iter_init(object_message(request), &iter);
+    if (!api_slot_of_path(object_path(request), &clearing->record.slot, &error) ||
+        !api_check_no_options(&iter, &error) || !check_clear(api, clearing->record.slot, &error))
+        cleared(error, clearing);
+    else
+        slots_clear(api->slots, clearing->record.slot, cleared, clearing);
+}
+
+/* ---- properties ---- */
+
+static const struct slot *
+slot_at(const char *path, struct api *api)
+{
+    uint32_t number = 0;
+    api_slot_of_path(path, &number, NULL);
+    return slots_get(api->slots, number); /* there: the exists hook said so in this same turn of the loop */
+}
+
+static void
+put_text(DBusMessageIter *iter, const char *text)
+{
+    const char *value = text ? text : "";
+    if (!dbus_message_iter_append_basic(iter, DBUS_TYPE_STRING, &value))
+        g_error("out of memory: a D-Bus reply");
+}
+
+static void
+put(DBusMessageIter *iter, int type, const void *value)
+{
+    if (!dbus_message_iter_append_basic(iter, type, value))
+        g_error("out of memory: a D-Bus reply");
+}
+
+static void
+get_slot(const char *path, DBusMessageIter *iter, void *user)
+{
+    dbus_uint32_t number = slot_at(path, user)->number;
+    put(iter, DBUS_TYPE_UINT32, &number);
+}
+
+static void
+get_state(const char *path, DBusMessageIter *iter, void *user)
+{
+    put_text(iter, slot_state_name(slot_at(path, user)->state));
+}
+
+static void
+get_state_reason(const char *path, DBusMessageIter *iter, void *user)
+{
+    put_text(iter, slot_at(path, user)->reason);
+}
+
+static void
+get_generation(const char *path, DBusMessageIter *iter, void *user)
+{
+    dbus_uint64_t generation = slot_at(path, user)->generation;
+    put(iter, DBUS_TYPE_UINT64, &generation);
+}
+
+static void
+get_can_undo(const char *path, DBusMessageIter *iter, void *user)
+{
+    dbus_bool_t no = FALSE; /* nothing can be rotated in this version, so nothing undone */
+    put(iter, DBUS_TYPE_BOOLEAN, &no);
+}
+
+static const struct identity *
+identity_at(const char *path, void *user)
+{
+    static const struct identity unknown = { 0 };
+    const struct identity *identity = slot_at(path, user)->identity;
+    return identity ? identity : &unknown;
+}
+
+static void
+get_host(const char *path, DBusMessageIter *iter, void *user)
+{
+    put_text(iter, identity_at(path, user)->host);
+}
+
+static void
+get_device(const char *path, DBusMessageIter *iter, void *user)
+{
+    put_text(iter, identity_at(path, user)->device);
+}
+
+static void
+get_module(const char *path, DBusMessageIter *iter, void *user)
+{
+    put_text(iter, identity_at(path, user)->module);
+}
+
+static void
+get_gateway(const char *path, DBusMessageIter *iter, void *user)
+{
+    put_text(iter, identity_at(path, user)->gateway);
+}
+
+static void
+get_audience(const char *path, DBusMessageIter *iter, void *user)
+{
+    put_text(iter, identity_at(path, user)->audience);
+}
+
+static void
+get_key_name(const char *path, DBusMessageIter *iter, void *user)
+{
+    put_text(iter, identity_at(path, user)->key_name);
+}
+
+static void
+get_storage(const char *path, DBusMessageIter *iter, void *user)
+{
+    put_text(iter, "tpm");
+}
+
+static void
+get_tpm_name(const char *path, DBusMessageIter *iter, void *user)
+{
+    put_text(iter, slot_at(path, user)->tpm_name);
+}
+
+static void
+get_hardware_id(const char *path, DBusMessageIter *iter, void *user)
+{
+    struct api *api = user;
+    g_autofree char *id = slot_hardware_id(slot_at(path, api)->number, slots_srk_name(api->slots));
+    put_text(iter, id);
+}
+
+static void
+get_default_ttl(const char *path, DBusMessageIter *iter, void *user)
+{
+    struct api *api = user;
+    dbus_uint32_t ttl = config_rules(api->config, slot_at(path, api)->number)->default_ttl;
+    put(iter, DBUS_TYPE_UINT32, &ttl);
+}
+
+static void
+get_max_ttl(const char *path, DBusMessageIter *iter, void *user)
+{
+    struct api *api = user;
+    dbus_uint32_t ttl = config_rules(api->config, slot_at(path, api)->number)->max_ttl;
+    put(iter, DBUS_TYPE_UINT32, &ttl);
+}
+
+/* ---- the rows ---- */
+
+static const struct object_method methods[] = {
+    { "GetToken", "su", "st", "scope ttl token expires", API_TOKEN, get_token },
+    { "GetConnectionString", "u", "st", "ttl connection_string expires", API_TOKEN, get_connection_string },
+    { "ReportRejected", "ts", "", "generation tracking_id", API_TOKEN, report_rejected },
+    { "Clear", "a{sv}", "", "options", API_ADMIN, clear },
+    { 0 },
+};
+
+static const struct object_property properties[] = {
+    { "Slot", "u", get_slot, true },
+    { "State", "s", get_state },
+    { "StateReason", "s", get_state_reason },
+    { "Generation", "t", get_generation },
+    { "CanUndo", "b", get_can_undo },
+    { "HostName", "s", get_host },
+    { "DeviceId", "s", get_device },
+    { "ModuleId", "s", get_module },
+    { "GatewayHostName", "s", get_gateway },
+    { "Audience", "s", get_audience },
+    { "KeyName", "s", get_key_name },
+    { "Storage", "s", get_storage },
+    { "TpmName", "s", get_tpm_name },
+    { "HardwareDeviceId", "s", get_hardware_id },
+    { "DefaultTtl", "u", get_default_ttl },
+    { "MaxTtl", "u", get_max_ttl },
+    { 0 },
+};
+
+static const struct object_signal signals[] = {
+    { "TokensInvalidated", "t", "generation" },
+    { 0 },
+};
+
+const struct object_interface api_slot_interface = { NAMES_SLOT, methods, properties, signals };

@@ -1,0 +1,295 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <config.h>
+
+#include "daemon/api.h"
+#include "daemon/access.h"
+#include "daemon/api-manager.h"
+#include "daemon/api-slot.h"
+#include "daemon/config.h"
+#include "daemon/slot.h"
+#include "dbus/caller.h"
+#include "dbus/names.h"
+#include "common/error.h"
+#include "common/text.h"
+
+#include <string.h>
+
+/* ---- paths ---- */
+
+bool
+api_slot_of_path(const char *path, uint32_t *slot, GError **error)
+{
+    const char *number = path + strlen(NAMES_SLOTS "/");
+    if (g_str_has_prefix(path, NAMES_SLOTS "/") && text_parse_u32(number, NAMES_SLOT_MAX, slot))
+        return true;
+    error_set(error, ERROR_NO_SUCH_SLOT, "%s is no slot: slots are " NAMES_SLOTS "/0 to " NAMES_SLOTS "/%d", path,
+              NAMES_SLOT_MAX);
+    return false;
+}
+
+void
+api_slot_path(uint32_t slot, char path[])
+{
+    g_snprintf(path, NAMES_SLOT_PATH_MAX, NAMES_SLOTS "/%u", slot);
+}
+
+/* ---- a{sv} ---- */
+
+bool
+api_next_entry(DBusMessageIter *entries, const char **key, DBusMessageIter *value)
+{
+    DBusMessageIter entry;
+    if (dbus_message_iter_get_arg_type(entries) != DBUS_TYPE_DICT_ENTRY)
+        return false;
+    dbus_message_iter_recurse(entries, &entry);
+    dbus_message_iter_get_basic(&entry, key);
+    dbus_message_iter_next(&entry);
+    dbus_message_iter_recurse(&entry, value);
+    dbus_message_iter_next(entries);
+    return true;
+}
+
+void
+api_append_entry(DBusMessageIter *entries, const char *key, int type, const void *value)
+{
+    DBusMessageIter entry, variant;
+    const char signature[2] = { (char)type, '\0' };
+    if (!dbus_message_iter_open_container(entries, DBUS_TYPE_DICT_ENTRY, NULL, &entry) ||
+        !dbus_message_iter_append_basic(&entry, DBUS_TYPE_STRING, &key) ||
+        !dbus_message_iter_open_container(&entry, DBUS_TYPE_VARIANT, signature, &variant) ||
+        !dbus_message_iter_append_basic(&variant, type, value) ||
+        !dbus_message_iter_close_container(&entry, &variant) || !dbus_message_iter_close_container(entries, &entry))
+        g_error("out of memory: a D-Bus reply");
+}
+
+bool
+api_check_no_options(DBusMessageIter *iter, GError **error)
+{
+    DBusMessageIter entries, value;
+    const char *key;
+    dbus_message_iter_recurse(iter, &entries);
+    if (!api_next_entry(&entries, &key, &value))
+        return true;
+    error_set(error, ERROR_INVALID_ARGUMENT, "options: \"%.64s\" is not known; this call has no options, pass an empty dictionary", key);
+    return false;
+}
+
+/* ---- the way of a call ---- */
+
+const struct caller *
+api_caller(struct object_request *request)
+{
+    return object_data(request);
+}
+
+void
+api_describe_caller(struct object_request *request, struct audit_record *record)
+{
+    const struct caller *caller = api_caller(request);
+    record->caller = object_sender(request);
+    record->uid = caller ? caller->uid : (uid_t)-1;
+}
+
+void
+api_refuse(struct api *api, struct object_request *request, struct audit_record *record, const GError *error)
+{
+    bool denied = g_error_matches(error, ERROR_DOMAIN, ERROR_NOT_AUTHORIZED);
+    api_describe_caller(request, record);
+    record->decision = denied ? "denied" : "failed";
+    record->error = error_name(error->code);
+    if (denied)
+        api->stats.tokens_denied++;
+    audit_write(record);
+    object_fail(request, error);
+}
+
+/* The name of a method in the log. */
+static const char *
+event_of(const struct object_method *row)
+{
+    static const struct {
+        const char *method, *event;
+    } events[] = {
+        { "GetToken", "token" },        { "GetConnectionString", "connection-string" }, { "ReportRejected", "rejected" },
+        { "Provision", "provision" },   { "Clear", "clear" },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(events); i++)
+        if (strcmp(events[i].method, row->name) == 0)
+            return events[i].event;
+    return row->name;
+}
+
+static void
+deny(struct api *api, struct object_request *request, uint32_t slot, const char *rule, const char *text)
+{
+    g_autoptr(GError) error = NULL;
+    struct audit_record record = { .event = event_of(object_row(request)), .slot = slot, .rule = rule };
+    error_set(&error, ERROR_NOT_AUTHORIZED, "%s", text);
+    api_refuse(api, request, &record, error);
+}
+
+static void
+permit_admin(struct api *api, struct object_request *request, const struct caller *caller, uint32_t slot)
+{
+    if (caller->uid == 0) {
+        object_enter(request);
+        return;
+    }
+    g_autofree char *who = access_user_text(caller->uid);
+    g_autofree char *text = g_strdup_printf("you are %s; %s is for root: run the command as root, with sudo for example",
+                                            who, object_row(request)->name);
+    deny(api, request, slot, "not root", text);
+}
+
+/* A slot that the caller has no right to answers NotAuthorized whether it exists or not, so this comes first. */
+static void
+permit_token(struct api *api, struct object_request *request, const struct caller *caller, uint32_t slot)
+{
+    const struct access_rules *rules = config_rules(api->config, slot);
+    const struct access_subject subject = { caller->uid, caller->groups, caller->n_groups };
+    struct access_decision decision = access_check_subject(rules, api->config->default_group, &subject);
+    if (decision.allowed) {
+        object_enter(request);
+        return;
+    }
+    g_autofree char *text = access_explain_denial(rules, &subject, slot);
+    deny(api, request, slot, decision.rule, text);
+}
+
+/* A question to the bus, under way: who is the sender of this request? */
+struct asking {
+    struct api *api;
+    struct object_request *request;
+    int access;
+};
+
+static void
+found_caller(struct caller *caller, const GError *error, void *user)
+{
+    struct asking *asking = user;
+    struct api *api = asking->api;
+    struct object_request *request = asking->request;
+    uint32_t slot = NAMES_SLOT_MAX + 1; /* of no slot: the rules for all hold */
+    int access = asking->access;
+    g_free(asking);
+    if (!caller) {
+        object_fail(request, error);
+        return;
+    }
+    object_set_data(request, caller_ref(caller), (GDestroyNotify)caller_unref);
+    api_slot_of_path(object_path(request), &slot, NULL);
+    if (access == API_ADMIN)
+        permit_admin(api, request, caller, slot);
+    else if (access == API_TOKEN)
+        permit_token(api, request, caller, slot);
+    else
+        object_enter(request);
+}
+
+static void
+permit(struct object_request *request, int access, void *user)
+{
+    struct api *api = user;
+    struct asking *asking = g_new(struct asking, 1);
+    *asking = (struct asking){ api, request, access };
+    caller_lookup(api->callers, object_sender(request), found_caller, asking);
+}
+
+/* Properties of a slot object: any local user may read them, an empty slot has none. */
+static bool
+exists(const char *path, void *user, GError **error)
+{
+    struct api *api = user;
+    uint32_t slot;
+    if (strcmp(path, NAMES_ROOT) == 0)
+        return true;
+    if (!api_slot_of_path(path, &slot, error))
+        return false;
+    if (slots_get(api->slots, slot))
+        return true;
+    error_set(error, ERROR_NOT_PROVISIONED, "slot %u is empty; put a key in with: hubkeyctl provision %u", slot, slot);
+    return false;
+}
+
+static char **
+children(const char *path, void *user)
+{
+    struct api *api = user;
+    GPtrArray *names = g_ptr_array_new();
+    if (strcmp(path, NAMES_SLOTS) == 0)
+        for (const struct slot *slot = slots_next(api->slots, 0); slot; slot = slots_next(api->slots, slot->number + 1))
+            g_ptr_array_add(names, g_strdup_printf("%u", slot->number));
+    g_ptr_array_add(names, NULL);
+    return (char **)g_ptr_array_free(names, FALSE);
+}
+
+const struct object_hooks api_hooks = { .permit = permit, .exists = exists, .children = children };
+
+/* ---- objects and signals ---- */
+
+bool
+api_add_objects(struct api *api, DBusConnection *connection, GError **error)
+{
+    static const struct object_interface *const manager[] = { &api_manager_interface, NULL };
+    static const struct object_interface *const slot[] = { &api_slot_interface, NULL };
+    api->manager = object_add(connection, NAMES_ROOT, false, manager, &api_hooks, api, error);
+    if (!api->manager)
+        return false;
+    api->slot_objects = object_add(connection, NAMES_SLOTS, true, slot, &api_hooks, api, error);
+    return api->slot_objects != NULL;
+}
+
+void
+api_remove_objects(struct api *api)
+{
+    g_clear_pointer(&api->slot_objects, object_remove);
+    g_clear_pointer(&api->manager, object_remove);
+}
+
+void
+api_slot_changed(uint32_t slot, void *user)
+{
+    static const char *const names[] = { "State", "StateReason", "Generation", "HostName", "DeviceId", "TpmName", NULL };
+    struct api *api = user;
+    char path[NAMES_SLOT_PATH_MAX];
+    if (!api->slot_objects)
+        return;
+    api_slot_path(slot, path);
+    object_changed(api->slot_objects, path, NAMES_SLOT, names);
+}
+
+void
+api_slot_appeared(uint32_t slot, bool there, void *user)
+{
+    struct api *api = user;
+    dbus_uint32_t number = slot;
+    if (!api->manager)
+        return;
+    object_signal(api->manager, NAMES_ROOT, NAMES_MANAGER, there ? "SlotAdded" : "SlotRemoved", DBUS_TYPE_UINT32, &number,
+                  DBUS_TYPE_INVALID);
+    if (there)
+        api_slot_changed(slot, api);
+}
+
+void
+api_slot_invalidated(uint32_t slot, uint64_t generation, void *user)
+{
+    struct api *api = user;
+    char path[NAMES_SLOT_PATH_MAX];
+    dbus_uint64_t value = generation;
+    if (!api->slot_objects)
+        return;
+    api_slot_path(slot, path);
+    object_signal(api->slot_objects, path, NAMES_SLOT, "TokensInvalidated", DBUS_TYPE_UINT64, &value, DBUS_TYPE_INVALID);
+}
+
+void
+api_tpm_changed(void *user)
+{
+    static const char *const names[] = { "TpmState", NULL };
+    struct api *api = user;
+    if (api->manager)
+        object_changed(api->manager, NAMES_ROOT, NAMES_MANAGER, names);
+}

@@ -1,0 +1,69 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * What both interfaces of the bus share: the objects, and the way of every call - who is it, may it, then its row.
+ */
+#pragma once
+
+#include <dbus/dbus.h>
+#include <glib.h>
+
+#include "daemon/audit.h"
+#include "daemon/stats.h"
+#include "dbus/object.h"
+
+struct caller;
+struct config;
+struct sharing;
+struct slots;
+struct tpm;
+struct worker;
+
+/* Classes of access, in the rows. */
+enum {
+    API_ANYBODY, /* any local user */
+    API_TOKEN,   /* whoever the rules of the slot allow */
+    API_ADMIN,   /* root */
+};
+
+struct api {
+    const struct config *config;
+    struct slots *slots;
+    struct sharing *sharing;
+    struct worker *worker;
+    const struct tpm *tpm; /* for its counters */
+    struct caller_cache *callers;
+    struct object *manager, *slot_objects;
+    struct stats stats;
+};
+
+/* Registers both objects on a connection; api must outlive them, and its fields be set before any call comes. */
+bool api_add_objects(struct api *api, DBusConnection *connection, GError **error);
+void api_remove_objects(struct api *api);
+
+/* Hooks of the slot table. */
+void api_slot_changed(uint32_t slot, void *api);
+void api_slot_appeared(uint32_t slot, bool there, void *api);
+void api_slot_invalidated(uint32_t slot, uint64_t generation, void *api);
+void api_tpm_changed(void *api);
+
+/* For the interfaces' own files. */
+extern const struct object_hooks api_hooks;
+
+const struct caller *api_caller(struct object_request *request); /* valid in and after the row; borrowed */
+
+/* The slot number that a path of a slot object names; NoSuchSlot where it is no canonical number up to 65535. */
+bool api_slot_of_path(const char *path, uint32_t *slot, GError **error);
+void api_slot_path(uint32_t slot, char path[]); /* NAMES_SLOT_PATH_MAX bytes */
+
+/* Answers with the error and leaves a record of it. */
+void api_refuse(struct api *api, struct object_request *request, struct audit_record *record, const GError *error);
+/* Fills in who calls. */
+void api_describe_caller(struct object_request *request, struct audit_record *record);
+
+/* An a{sv} argument. Reads one entry a call; false at the end. *value is positioned inside the variant. */
+bool api_next_entry(DBusMessageIter *entries, const char **key, DBusMessageIter *value);
+/* Appends an entry of basic type to an open a{sv}. */
+void api_append_entry(DBusMessageIter *entries, const char *key, int type, const void *value);
+/* InvalidArgument unless the a{sv} that iter stands on is empty: no option is defined. */
+bool api_check_no_options(DBusMessageIter *iter, GError **error);

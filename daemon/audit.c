@@ -1,0 +1,103 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <config.h>
+
+#include "daemon/audit.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 4096
+
+/* Values come from callers: what could start a new line or field is replaced. */
+static void
+append_value(GString *line, const char *value, gssize len)
+{
+    size_t n = len < 0 ? strlen(value) : (size_t)len;
+    for (size_t i = 0; i < n; i++)
+        g_string_append_c(line, g_ascii_isgraph(value[i]) ? value[i] : '?');
+}
+
+static const char *
+level_name(GLogLevelFlags level)
+{
+    return level & G_LOG_LEVEL_ERROR      ? "fatal"
+           : level & G_LOG_LEVEL_CRITICAL ? "error"
+           : level & G_LOG_LEVEL_WARNING  ? "warning"
+           : level & G_LOG_LEVEL_DEBUG    ? "debug"
+                                          : "info";
+}
+
+/* One write a record, so that lines of two threads never mix. */
+static GLogWriterOutput
+write_line(GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer data)
+{
+    g_autoptr(GString) line = g_string_sized_new(256);
+    g_string_append_printf(line, "hubkeyd: %s: ", level_name(level));
+    for (gsize i = 0; i < n_fields; i++)
+        if (strcmp(fields[i].key, "MESSAGE") == 0)
+            for (const char *c = fields[i].value; *c; c++)
+                g_string_append_c(line, g_ascii_iscntrl(*c) ? '?' : *c);
+    for (gsize i = 0; i < n_fields; i++)
+        if (g_str_has_prefix(fields[i].key, "HUBKEY_")) {
+            g_string_append_printf(line, " %s=", fields[i].key);
+            append_value(line, fields[i].value, fields[i].length);
+        }
+    g_string_truncate(line, MIN(line->len, LINE_MAX_BYTES));
+    g_string_append_c(line, '\n');
+    return write(STDERR_FILENO, line->str, line->len) < 0 ? G_LOG_WRITER_UNHANDLED : G_LOG_WRITER_HANDLED;
+}
+
+static GLogWriterOutput
+write_log(GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer data)
+{
+    if ((level & G_LOG_LEVEL_DEBUG) && !data)
+        return G_LOG_WRITER_HANDLED;
+    if (g_log_writer_is_journald(STDERR_FILENO) &&
+        g_log_writer_journald(level, fields, n_fields, NULL) == G_LOG_WRITER_HANDLED)
+        return G_LOG_WRITER_HANDLED;
+    return write_line(level, fields, n_fields, data);
+}
+
+void
+audit_init_log(void)
+{
+    bool debug = g_getenv("G_MESSAGES_DEBUG") != NULL;
+    g_log_set_writer_func(write_log, GINT_TO_POINTER(debug), NULL);
+}
+
+void
+audit_write(const struct audit_record *record)
+{
+    char uid[16], slot[16], ttl[16], message[128];
+    GLogField fields[12];
+    gsize n = 0;
+    bool denied = strcmp(record->decision, "denied") == 0;
+    g_snprintf(uid, sizeof uid, "%u", record->uid);
+    g_snprintf(slot, sizeof slot, "%u", record->slot);
+    g_snprintf(ttl, sizeof ttl, "%u", record->ttl);
+    g_snprintf(message, sizeof message, "%s %s: slot %u, uid %u", record->event, record->decision, record->slot,
+               record->uid);
+    const struct {
+        const char *key, *value;
+    } rows[] = {
+        { "MESSAGE", message },
+        { "PRIORITY", denied ? "5" : "6" },
+        { "HUBKEY_EVENT", record->event },
+        { "HUBKEY_DECISION", record->decision },
+        { "HUBKEY_SLOT", slot },
+        { "HUBKEY_UID", uid },
+        { "HUBKEY_CALLER", record->caller },
+        { "HUBKEY_SCOPE", record->scope },
+        { "HUBKEY_TTL", record->scope ? ttl : NULL },
+        { "HUBKEY_RULE", record->rule },
+        { "HUBKEY_ERROR", record->error },
+        { "HUBKEY_TOKEN_ID", record->token_id },
+    };
+    G_STATIC_ASSERT(G_N_ELEMENTS(rows) == G_N_ELEMENTS(fields));
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
+        if (rows[i].value)
+            fields[n++] = (GLogField){ rows[i].key, rows[i].value, -1 };
+    g_log_structured_array(denied ? G_LOG_LEVEL_MESSAGE : G_LOG_LEVEL_INFO, fields, n);
+}

@@ -1,0 +1,31 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The log: to the journal with fields where stderr is one, else to stderr as "LEVEL: message KEY=value …", a line a
+ * record. One structured record per decision. No key, signature or token ever stands in either.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <glib.h>
+
+/* Before any thread starts. */
+void audit_init_log(void);
+
+struct audit_record {
+    const char *event; /* "token", "connection-string", "rejected", "provision", "clear" */
+    const char *decision; /* "allowed", "denied", "failed" */
+    const char *rule;     /* which rule decided; NULL where none did */
+    const char *error;    /* name of the error answered; NULL for none */
+    const char *scope;    /* NULL where the event has none */
+    const char *token_id; /* NULL where no token was given */
+    const char *caller;   /* unique name on the bus */
+    uid_t uid;
+    uint32_t slot;
+    uint32_t ttl;
+};
+
+void audit_write(const struct audit_record *record);

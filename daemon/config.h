@@ -1,0 +1,37 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * hubkeyd.conf and its drop-ins as a plain struct. Strict: what is unknown, stands twice in one file or is out of range
+ * is refused with file and line, because a key that was silently ignored is a door left open.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "daemon/access.h"
+
+#define CONFIG_DEFAULT_FILE "/etc/hubkey/hubkeyd.conf"
+#define CONFIG_DEFAULT_TCTI "device:/dev/tpmrm0"
+#define CONFIG_FILE_MAX (1 << 20)    /* bytes of one file */
+#define CONFIG_FILES_MAX 256         /* drop-ins read */
+#define CONFIG_GRANULARITY_MAX 3600  /* seconds */
+
+struct config {
+    char *tcti;
+    char *owner_auth_file; /* NULL: the owner has no password */
+    uint32_t token_granularity;
+    gid_t default_group; /* gid of group hubkey, (gid_t)-1 where there is none */
+    struct access_rules defaults;
+    GHashTable *slots; /* slot number -> struct access_rules, for the slots that have a group of their own */
+};
+
+/* Reads file (which may be missing if it is the default one) and the *.conf files of file.d in byte order of their names. On
+ * failure NULL, and complaints has a line "FILE:LINE: …" for each thing that is wrong. */
+struct config *config_load(const char *file, GPtrArray *complaints);
+void config_free(struct config *config);
+
+/* The rules that hold for a slot. Borrowed. */
+const struct access_rules *config_rules(const struct config *config, uint32_t slot);

@@ -1,0 +1,313 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * hubkeyd: options, then each part in order, the loop, and all of it back again.
+ */
+#include <config.h>
+
+#include "daemon/api.h"
+#include "daemon/audit.h"
+#include "daemon/config.h"
+#include "daemon/limits.h"
+#include "daemon/sharing.h"
+#include "daemon/slot-tpm.h"
+#include "daemon/store.h"
+#include "daemon/tpm.h"
+#include "daemon/worker.h"
+#include "dbus/caller.h"
+#include "dbus/loop.h"
+#include "dbus/names.h"
+#include "common/error.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <glib-unix.h>
+
+#define DEFAULT_STATE_DIR "/var/lib/hubkey"
+#define DEFAULT_RUNTIME_DIR "/run/hubkey"
+#define STOP_LIMIT_US (5 * G_USEC_PER_SEC) /* a job inside the TPM may end within this when we are told to stop */
+#define NAME_LIMIT_MS 500 /* the bus waits for us at most this long when the first look at the TPM takes its time */
+
+struct options {
+    char *config_file;
+    char *state_dir;
+    char *runtime_dir;
+    gboolean check_config;
+    gboolean version;
+};
+
+struct hubkeyd {
+    GMainLoop *loop;
+    struct config *config;
+    struct store *store;
+    struct tpm *tpm;
+    struct slot_tpm *storage;
+    struct worker *worker;
+    struct limits *limits;
+    DBusConnection *bus;
+    struct api api;
+    guint name_timer; /* 0 once the name is asked for */
+    int exit_code;
+};
+
+/* ---- options ---- */
+
+static void
+clear_options(struct options *options)
+{
+    g_free(options->config_file);
+    g_free(options->state_dir);
+    g_free(options->runtime_dir);
+}
+
+static bool
+parse_options(int argc, char **argv, struct options *options)
+{
+    const GOptionEntry entries[] = {
+        { "config", 0, 0, G_OPTION_ARG_FILENAME, &options->config_file, "Configuration (default " CONFIG_DEFAULT_FILE
+          "); drop-ins are FILE.d/*.conf", "FILE" },
+        { "state-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->state_dir, "Where records of slots are kept (default "
+          DEFAULT_STATE_DIR ")", "DIR" },
+        { "runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->runtime_dir, "Directory for run-time files (default "
+          DEFAULT_RUNTIME_DIR ")", "DIR" },
+        { "check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config, "Check the configuration, say what is wrong, "
+          "and exit 0 or 1", NULL },
+        { "version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version and exit", NULL },
+        { NULL },
+    };
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GOptionContext) context = g_option_context_new("- keeps IoT device keys in the TPM and gives out tokens");
+    g_option_context_set_summary(context, "The daemon behind org.hubkey on the system bus; see hubkeyd(8). It is started "
+                                          "by systemd or by the bus, and keeps running in the foreground.");
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &error)) {
+        fprintf(stderr, "hubkeyd: %s; see hubkeyd --help\n", error->message);
+        return false;
+    }
+    if (argc > 1) {
+        fprintf(stderr, "hubkeyd: \"%s\" is not an option; see hubkeyd --help\n", argv[1]);
+        return false;
+    }
+    if (!options->config_file)
+        options->config_file = g_strdup(CONFIG_DEFAULT_FILE);
+    if (!options->state_dir)
+        options->state_dir = g_strdup(DEFAULT_STATE_DIR);
+    if (!options->runtime_dir)
+        options->runtime_dir = g_strdup(DEFAULT_RUNTIME_DIR);
+    return true;
+}
+
+static struct config *
+load_config(const struct options *options)
+{
+    g_autoptr(GPtrArray) complaints = g_ptr_array_new_with_free_func(g_free);
+    struct config *config = config_load(options->config_file, complaints);
+    for (guint i = 0; i < complaints->len; i++)
+        fprintf(stderr, "%s\n", (const char *)complaints->pdata[i]);
+    return config;
+}
+
+/* ---- a process that keeps secrets ---- */
+
+static void
+harden(void)
+{
+    const struct rlimit no_core = { 0, 0 };
+    umask(077);
+    setrlimit(RLIMIT_CORE, &no_core);
+    prctl(PR_SET_DUMPABLE, 0); /* no core, no ptrace, no /proc/PID/mem for others of our user */
+    setenv("TSS2_LOG", "all+none", 0); /* tpm.c logs what matters, once */
+}
+
+/* ---- the bus ---- */
+
+static gboolean
+request_name(gpointer data)
+{
+    struct hubkeyd *hubkeyd = data;
+    DBusError error = DBUS_ERROR_INIT;
+    hubkeyd->name_timer = 0;
+    int answer = dbus_bus_request_name(hubkeyd->bus, NAMES_BUS, DBUS_NAME_FLAG_DO_NOT_QUEUE, &error);
+    if (answer == DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER) {
+        g_message("ready: " NAMES_BUS " is on the bus");
+        return G_SOURCE_REMOVE;
+    }
+    if (dbus_error_is_set(&error))
+        g_critical("cannot own " NAMES_BUS ": %s; is the bus policy installed, and does hubkeyd run as user hubkey?",
+                   error.message);
+    else
+        g_critical(NAMES_BUS " is taken: another hubkeyd runs already");
+    dbus_error_free(&error);
+    hubkeyd->exit_code = 1;
+    g_main_loop_quit(hubkeyd->loop);
+    return G_SOURCE_REMOVE;
+}
+
+/* Slots are known as soon as the TPM has been looked at once; callers that come with our name find them. */
+static void
+surveyed(void *user)
+{
+    struct api *api = user;
+    struct hubkeyd *hubkeyd = (struct hubkeyd *)((char *)api - offsetof(struct hubkeyd, api));
+    if (hubkeyd->name_timer) {
+        g_source_remove(hubkeyd->name_timer);
+        request_name(hubkeyd);
+    }
+}
+
+static DBusHandlerResult
+watch_bus(DBusConnection *connection, DBusMessage *message, void *data)
+{
+    struct hubkeyd *hubkeyd = data;
+    if (dbus_message_is_signal(message, DBUS_INTERFACE_LOCAL, "Disconnected")) {
+        g_critical("the connection to the bus was lost; whoever supervises hubkeyd starts it again");
+        hubkeyd->exit_code = 1;
+        g_main_loop_quit(hubkeyd->loop);
+    }
+    return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
+}
+
+static void
+caller_gone(const char *unique_name, void *user)
+{
+    struct hubkeyd *hubkeyd = user;
+    if (hubkeyd->api.sharing)
+        sharing_forget(hubkeyd->api.sharing, unique_name);
+}
+
+static bool
+join_bus(struct hubkeyd *hubkeyd, GError **error)
+{
+    hubkeyd->bus = loop_open_system_bus(error);
+    if (!hubkeyd->bus)
+        return false;
+    dbus_connection_set_max_message_size(hubkeyd->bus, NAMES_MESSAGE_MAX);
+    if (!loop_attach(hubkeyd->bus, NULL) || !dbus_connection_add_filter(hubkeyd->bus, watch_bus, hubkeyd, NULL))
+        g_error("out of memory: the bus connection");
+    hubkeyd->api.callers = caller_cache_new(hubkeyd->bus, caller_gone, hubkeyd, error);
+    return hubkeyd->api.callers && api_add_objects(&hubkeyd->api, hubkeyd->bus, error);
+}
+
+static void
+leave_bus(struct hubkeyd *hubkeyd)
+{
+    api_remove_objects(&hubkeyd->api);
+    g_clear_pointer(&hubkeyd->api.callers, caller_cache_free);
+    if (hubkeyd->bus) {
+        dbus_connection_remove_filter(hubkeyd->bus, watch_bus, hubkeyd);
+        loop_close(hubkeyd->bus);
+    }
+}
+
+/* ---- life ---- */
+
+static const struct slots_hooks slots_hooks = {
+    .changed = api_slot_changed,
+    .appeared = api_slot_appeared,
+    .invalidated = api_slot_invalidated,
+    .tpm_changed = api_tpm_changed,
+    .surveyed = surveyed,
+};
+
+static bool
+begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
+{
+    hubkeyd->store = store_open(options->state_dir, error);
+    if (!hubkeyd->store)
+        return false;
+    store_sweep(hubkeyd->store);
+    hubkeyd->tpm = tpm_new(hubkeyd->config->tcti, hubkeyd->config->owner_auth_file);
+    hubkeyd->storage = slot_tpm_new(hubkeyd->tpm, hubkeyd->store);
+    hubkeyd->limits = limits_new();
+    hubkeyd->api.config = hubkeyd->config;
+    hubkeyd->api.tpm = hubkeyd->tpm;
+    if (!join_bus(hubkeyd, error))
+        return false;
+    hubkeyd->name_timer = g_timeout_add(NAME_LIMIT_MS, request_name, hubkeyd);
+    hubkeyd->worker = hubkeyd->api.worker = worker_new(NULL);
+    hubkeyd->api.slots = slots_new(&slot_tpm_ops, hubkeyd->storage, hubkeyd->worker, &slots_hooks, &hubkeyd->api);
+    hubkeyd->api.sharing = sharing_new(hubkeyd->api.slots, hubkeyd->worker, hubkeyd->limits,
+                                       hubkeyd->config->token_granularity);
+    return true;
+}
+
+/* A worker that is stuck inside the TPM is left behind: everything that must last is on disk. */
+static void
+end(struct hubkeyd *hubkeyd)
+{
+    if (hubkeyd->worker && !worker_stop(hubkeyd->worker, STOP_LIMIT_US)) {
+        g_warning("leaving while the TPM still does not answer");
+        _exit(hubkeyd->exit_code);
+    }
+    if (hubkeyd->name_timer)
+        g_source_remove(hubkeyd->name_timer);
+    g_clear_pointer(&hubkeyd->api.sharing, sharing_free);
+    leave_bus(hubkeyd);
+    slots_free(hubkeyd->api.slots);
+    limits_free(hubkeyd->limits);
+    slot_tpm_free(hubkeyd->storage);
+    tpm_free(hubkeyd->tpm);
+    store_close(hubkeyd->store);
+}
+
+static gboolean
+stop(gpointer data)
+{
+    struct hubkeyd *hubkeyd = data;
+    g_main_loop_quit(hubkeyd->loop);
+    return G_SOURCE_CONTINUE;
+}
+
+static int
+serve(const struct options *options, struct config *config)
+{
+    struct hubkeyd hubkeyd = { .config = config };
+    g_autoptr(GError) error = NULL;
+    hubkeyd.loop = g_main_loop_new(NULL, FALSE);
+    guint term = g_unix_signal_add(SIGTERM, stop, &hubkeyd), interrupt = g_unix_signal_add(SIGINT, stop, &hubkeyd);
+    signal(SIGPIPE, SIG_IGN);
+    if (begin(&hubkeyd, options, &error)) {
+        g_main_loop_run(hubkeyd.loop);
+    } else {
+        g_critical("%s", error->message);
+        hubkeyd.exit_code = 1;
+    }
+    end(&hubkeyd);
+    g_source_remove(term);
+    g_source_remove(interrupt);
+    g_main_loop_unref(hubkeyd.loop);
+    dbus_shutdown();
+    return hubkeyd.exit_code;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct options options = { 0 };
+    int code = 2;
+    setlocale(LC_ALL, "");
+    bool understood = parse_options(argc, argv, &options);
+    if (understood && options.version) {
+        printf("hubkeyd " VERSION "\n");
+        code = 0;
+    } else if (understood) {
+        struct config *config = load_config(&options);
+        code = config ? 0 : 1;
+        if (config && !options.check_config) {
+            harden();
+            audit_init_log();
+            code = serve(&options, config);
+        }
+        config_free(config);
+    }
+    clear_options(&options);
+    return code;
+}
