@@ -1,0 +1,106 @@
+#!/bin/bash
+# Copyright (c) 2026 the hubkey authors
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# How ./run answers, decides what to install, and counts. Nothing is built, installed or started here.
+
+set -u
+. "$HUBKEY_SRCDIR/tests/lib/tap.sh"
+
+# The parts themselves, for what can only be seen from inside.
+for part in say install check; do
+    # shellcheck source=/dev/null
+    . "$HUBKEY_SRCDIR/tests/sandbox/$part.sh"
+done
+
+run=$HUBKEY_SRCDIR/run
+tmp=$(mktemp -d)
+trap 'rm -rf -- "$tmp"' EXIT
+
+# answers CODE PART WORDS… : ./run WORDS exits with CODE and says PART.
+answers() {
+    local code=$1 part=$2 out
+    shift 2
+    out=$("$run" "$@" 2>&1 </dev/null)
+    is "./run $* exits with $code" $? "$code"
+    has "./run $* says: $part" "$out" "$part"
+}
+
+names_the_right_command() {
+    answers 0 "Usage: ./run COMMAND" --help
+    answers 0 "Usage: ./run COMMAND" sandbox --help
+    answers 2 "Usage: ./run COMMAND"
+    answers 2 "Did you mean ./run sandbox?" sandbx
+    answers 2 "Did you mean ./run check?" chekc
+    answers 2 "Did you mean ./run build?" biuld
+    answers 2 "there is no command xyzzy. See" xyzzy
+    answers 2 "unknown option --sanitisers" build --sanitisers
+    answers 2 "takes no argument fast" build fast
+    answers 2 "one of hubkeyd, swtpm, hub" sandbox-restart bus
+}
+
+# as_nobody COMMAND… : without root's rights, whoever runs the test.
+as_nobody() {
+    if [ "$(id -u)" -eq 0 ]; then setpriv --reuid nobody --regid nogroup --clear-groups -- "$@"; else "$@"; fi
+}
+
+needs_root() {
+    local command out
+    for command in demo check bench "sandbox true"; do
+        as_nobody test -x "$run" || { skip "$command needs root" "nobody cannot read this tree" && continue; }
+        # shellcheck disable=SC2086
+        out=$(as_nobody "$run" $command 2>&1 </dev/null)
+        is "$command needs root" $? 2
+        has "$command says how" "$out" "sudo ./run $command"
+    done
+}
+
+# Stand-ins for what the parts call: somebody who is not root, and an apt that must not be reached.
+an_ordinary_user() {
+    id() { echo 1000; }
+    "$@"
+}
+
+without_apt() {
+    apt-get() { echo called; }
+    "$@"
+}
+
+decides_what_is_missing() {
+    local out
+    out=$(packages_missing dpkg hubkey-no-such-package coreutils)
+    is "an installed package is not missing, an unknown one is" "$out" hubkey-no-such-package
+    out=$(an_ordinary_user install_missing one two 2>&1)
+    is "who is not root cannot install" $? 2
+    has "but reads the exact command" "$out" "apt-get install --no-install-recommends one two"
+    # shellcheck disable=SC2034  # install_packages takes the list by its name
+    packages_build=(dpkg)
+    is "nothing missing, no apt" "$(without_apt install_packages build; echo $?)" 0
+}
+
+# counts EXPECTED STATUS LINES… : what check says of a folder with these results, after a make that ended with STATUS.
+counts() {
+    local expected=$1 status=$2 out
+    shift 2
+    rm -rf -- "$tmp/build" && mkdir -p "$tmp/build/tests"
+    : >"$tmp/build/check.log"
+    [ $# -eq 0 ] || printf ':test-result: %s\n' "$@" >"$tmp/build/tests/a.trs"
+    # shellcheck disable=SC2034  # sum_up goes by it
+    build_dir=$tmp/build
+    out=$(sum_up "$status")
+    is "make $status with results '$*'" "$?:$(tail -n 1 <<<"$out")" "$expected"
+}
+
+adds_up() {
+    counts "0:2 passed, 0 failed, 1 skipped" 0 "PASS 1" "XFAIL 2" "SKIP 3"
+    counts "1:1 passed, 3 failed, 0 skipped" 2 "PASS 1" "FAIL 2" "ERROR 3" "XPASS 4"
+    counts "1:1 passed, 1 failed, 0 skipped" 2 "PASS 1"
+    counts "1:0 passed, 1 failed, 1 skipped" 0 "SKIP 1"
+    counts "1:0 passed, 1 failed, 0 skipped" 0
+}
+
+names_the_right_command
+needs_root
+decides_what_is_missing
+adds_up
+done_testing
