@@ -57,11 +57,13 @@ needs_root() {
 
 # Stand-ins for what the parts call: somebody who is not root, and an apt that must not be reached.
 an_ordinary_user() {
+    # shellcheck disable=SC2317  # install_missing calls it
     id() { echo 1000; }
     "$@"
 }
 
 without_apt() {
+    # shellcheck disable=SC2317
     apt-get() { echo called; }
     "$@"
 }
