@@ -6,13 +6,12 @@
 #include "config.h"
 
 #include "tests/hub/events.h"
+#include "tests/hub/batch.h"
 #include "tests/hub/codec.h"
 #include "tests/hub/headers.h"
 #include "tests/hub/property.h"
 
 #include <string.h>
-
-#include <jansson.h>
 
 #define BATCH_TYPE "application/vnd.microsoft.iothub.json"
 
@@ -87,100 +86,59 @@ events_single(const GArray *headers, const GByteArray *body, struct items *items
 }
 
 static bool
-malformed(struct verdict *v, size_t index, const char *what)
+add_batch_properties(struct items *items, const struct batch *batch, const struct batch_element *element, size_t index,
+                     struct id *id, struct verdict *v)
 {
-    return verdict_refuse(v, "DeserializationError", "element %zu of the batch: %s", index, what);
-}
+    const char *bare;
 
-static bool
-add_batch_properties(struct items *items, json_t *properties, size_t index, struct id *id, struct verdict *v)
-{
-    const char *name, *bare;
-    json_t *value;
-
-    if (properties && !json_is_object(properties))
-        return malformed(v, index, "properties must be an object");
-    json_object_foreach(properties, name, value)
-    {
-        if (!json_is_string(value))
-            return malformed(v, index, "the value of every property must be a string");
-        if (property_kind(name, &bare) == PROPERTY_NONE)
+    for (guint i = 0; i < element->properties; i++) {
+        const struct batch_property *property = &g_array_index(batch->properties, struct batch_property, element->first + i);
+        if (property_kind(property->name, &bare) == PROPERTY_NONE)
             return verdict_refuse(v, "ArgumentInvalid",
                                   "element %zu of the batch: property %.64s is neither iothub-app- nor a system one", index,
-                                  name);
-        if (!add_property(items, name, json_string_value(value), json_string_length(value), id, v))
+                                  property->name);
+        if (!add_property(items, property->name, property->value, property->len, id, v))
             return false;
     }
     return true;
 }
 
 static bool
-add_body(struct items *items, const json_t *body, bool base64, size_t index, struct verdict *v)
+add_body(struct items *items, const struct batch_element *element, size_t index, struct verdict *v)
 {
-    const char *text = json_string_value(body);
-    const size_t len = json_string_length(body);
-    uint8_t *room = items_body_reserve(items, len);
-    size_t n = len;
+    uint8_t *room = items_body_reserve(items, element->body_len);
+    size_t n = element->body_len;
 
-    if (!base64)
-        memcpy(room, text, len);
-    else if (!codec_base64_decode(text, len, room, &n))
-        return malformed(v, index, "body is not strict base64");
+    if (!element->base64)
+        memcpy(room, element->body, n);
+    else if (!codec_base64_decode(element->body, element->body_len, room, &n))
+        return verdict_refuse(v, "DeserializationError", "element %zu of the batch: body is not strict base64", index);
     items_body_commit(items, n);
     return true;
 }
 
 static bool
-add_element(struct items *items, json_t *element, size_t index, struct verdict *v)
+add_elements(struct items *items, const struct batch *batch, struct verdict *v)
 {
-    json_t *body = json_object_get(element, "body");
-    json_t *base64 = json_object_get(element, "base64Encoded");
-    json_t *properties = json_object_get(element, "properties");
-    struct id id = { NULL, 0 };
-
-    if (!json_is_object(element))
-        return malformed(v, index, "must be an object");
-    if (!json_is_string(body))
-        return malformed(v, index, "body must be there and be a string");
-    if (base64 && !json_is_boolean(base64))
-        return malformed(v, index, "base64Encoded must be true or false");
-    if (json_object_size(element) != 1 + (size_t) !!base64 + (size_t) !!properties)
-        return malformed(v, index, "only body, base64Encoded and properties may stand in it");
-    items_begin(items);
-    if (!add_batch_properties(items, properties, index, &id, v))
-        return false;
-    items_id(items, id.text, id.len);
-    return add_body(items, body, !json_is_false(base64), index, v) && check_size(items, v);
-}
-
-static bool
-add_elements(struct items *items, json_t *array, struct verdict *v)
-{
-    json_t *element;
-    size_t index;
-
-    if (!json_is_array(array))
-        return verdict_refuse(v, "DeserializationError", "the body of a batch must be a JSON array");
-    if (json_array_size(array) == 0)
-        return verdict_refuse(v, "ArgumentInvalid", "the batch is empty");
-    json_array_foreach(array, index, element)
-    {
-        if (!add_element(items, element, index, v))
+    for (guint i = 0; i < batch->elements->len; i++) {
+        const struct batch_element *element = &g_array_index(batch->elements, struct batch_element, i);
+        struct id id = { NULL, 0 };
+        items_begin(items);
+        if (!add_batch_properties(items, batch, element, i, &id, v))
+            return false;
+        items_id(items, id.text, id.len);
+        if (!add_body(items, element, i, v) || !check_size(items, v))
             return false;
     }
     return true;
 }
 
 bool
-events_batch(const GByteArray *body, struct items *items, struct verdict *v)
+events_batch(GByteArray *body, struct items *items, struct verdict *v)
 {
-    json_error_t error;
-    json_t *array = json_loadb((const char *)body->data, body->len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    bool ok;
+    struct batch batch;
+    const bool ok = batch_parse((char *)body->data, body->len, &batch, v) && add_elements(items, &batch, v);
 
-    if (!array)
-        return verdict_refuse(v, "DeserializationError", "not JSON: %s at byte %d", error.text, error.position);
-    ok = add_elements(items, array, v);
-    json_decref(array);
+    batch_clear(&batch);
     return ok;
 }

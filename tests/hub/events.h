@@ -16,4 +16,4 @@
 
 bool events_is_batch(const GArray *headers);
 bool events_single(const GArray *headers, const GByteArray *body, struct items *items, struct verdict *v);
-bool events_batch(const GByteArray *body, struct items *items, struct verdict *v);
+bool events_batch(GByteArray *body, struct items *items, struct verdict *v); /* body may be changed */
