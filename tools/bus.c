@@ -1,0 +1,118 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "config.h"
+
+#include "tools/bus.h"
+#include "common/error.h"
+#include "dbus/call.h"
+#include "dbus/loop.h"
+#include "dbus/names.h"
+
+#include <string.h>
+
+/* Making a storage root key can take a slow chip a minute. */
+#define TIMEOUT_MS 120000
+
+DBusConnection *
+bus_open(const struct context *context, GError **error)
+{
+    if (!context->socket || context->socket[0] == '\0')
+        return loop_open_system_bus(error);
+    char *escaped = dbus_address_escape_value(context->socket);
+    g_autofree char *address = g_strconcat("unix:path=", escaped, NULL);
+    dbus_free(escaped);
+    DBusError problem = DBUS_ERROR_INIT;
+    DBusConnection *connection = dbus_connection_open_private(address, &problem);
+    if (!connection) {
+        error_set(error, ERROR_UNREACHABLE, "cannot reach hubkeyd at %s: %s", context->socket, problem.message);
+        dbus_error_free(&problem);
+        return NULL;
+    }
+    dbus_connection_set_exit_on_disconnect(connection, FALSE);
+    return connection;
+}
+
+DBusMessage *
+bus_message(const char *path, const char *interface, const char *member)
+{
+    DBusMessage *message = dbus_message_new_method_call(NAMES_BUS, path, interface, member);
+    if (!message)
+        g_error("out of memory: a D-Bus message");
+    return message;
+}
+
+DBusMessage *
+bus_slot_message(uint32_t slot, const char *member)
+{
+    char path[NAMES_SLOT_PATH_MAX];
+    g_snprintf(path, sizeof path, NAMES_SLOTS "/%u", slot);
+    return bus_message(path, NAMES_SLOT, member);
+}
+
+DBusMessage *
+bus_call(DBusConnection *connection, DBusMessage *message, const char *signature, GError **error)
+{
+    DBusMessage *reply = call_wait(connection, message, TIMEOUT_MS, error);
+    if (reply && !dbus_message_has_signature(reply, signature)) {
+        error_set(error, ERROR_INTERNAL, "hubkeyd answered %s with \"%s\" where \"%s\" was expected; its version differs",
+                  dbus_message_get_member(message), dbus_message_get_signature(reply), signature);
+        g_clear_pointer(&reply, dbus_message_unref);
+    }
+    dbus_message_unref(message);
+    return reply;
+}
+
+DBusMessage *
+bus_properties(DBusConnection *connection, const char *path, const char *interface, GError **error)
+{
+    DBusMessage *message = bus_message(path, DBUS_INTERFACE_PROPERTIES, "GetAll");
+    if (!dbus_message_append_args(message, DBUS_TYPE_STRING, &interface, DBUS_TYPE_INVALID))
+        g_error("out of memory: a D-Bus message");
+    return bus_call(connection, message, "a{sv}", error);
+}
+
+DBusMessage *
+bus_slot_properties(DBusConnection *connection, uint32_t slot, GError **error)
+{
+    char path[NAMES_SLOT_PATH_MAX];
+    g_snprintf(path, sizeof path, NAMES_SLOTS "/%u", slot);
+    return bus_properties(connection, path, NAMES_SLOT, error);
+}
+
+void
+bus_each_entry(DBusMessage *reply, bus_entry_fn each, void *user)
+{
+    DBusMessageIter top, dict, entry, value;
+    dbus_message_iter_init(reply, &top);
+    for (dbus_message_iter_recurse(&top, &dict); dbus_message_iter_get_arg_type(&dict) == DBUS_TYPE_DICT_ENTRY;
+         dbus_message_iter_next(&dict)) {
+        const char *name = NULL;
+        dbus_message_iter_recurse(&dict, &entry);
+        dbus_message_iter_get_basic(&entry, &name);
+        dbus_message_iter_next(&entry);
+        dbus_message_iter_recurse(&entry, &value);
+        each(name, &value, user);
+    }
+}
+
+struct wanted {
+    const char *name;
+    const char *text;
+};
+
+static void
+take_wanted(const char *name, DBusMessageIter *value, void *user)
+{
+    struct wanted *wanted = user;
+    if (strcmp(name, wanted->name) == 0 && dbus_message_iter_get_arg_type(value) == DBUS_TYPE_STRING)
+        dbus_message_iter_get_basic(value, &wanted->text);
+}
+
+const char *
+bus_string(DBusMessage *reply, const char *name)
+{
+    struct wanted wanted = { .name = name, .text = "" };
+    bus_each_entry(reply, take_wanted, &wanted);
+    return wanted.text;
+}

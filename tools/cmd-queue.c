@@ -1,0 +1,393 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * queue status, flush, rebind and drop: what waits on disk.
+ */
+#include "config.h"
+
+#include "client/hubkey.h"
+#include "common/clock.h"
+#include "dbus/loop.h"
+#include "tools/bus.h"
+#include "tools/command.h"
+#include "tools/output.h"
+#include "tools/slots.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SLICE_MS 500
+#define WAIT_MAX_S 604800
+
+static char *queue_file, *wait_text;
+static gboolean drop_dead, drop_all, drop_yes;
+
+#define QUEUE_ENTRY { "queue", 0, 0, G_OPTION_ARG_FILENAME, &queue_file, "the queue's file, where it is not slot N's usual one", "FILE" }
+
+static const GOptionEntry plain_entries[] = { QUEUE_ENTRY, { NULL } };
+
+static const GOptionEntry flush_entries[] = {
+    QUEUE_ENTRY,
+    { "wait", 0, 0, G_OPTION_ARG_STRING, &wait_text, "give up when nothing was delivered for so long (10)", "SECONDS" },
+    { NULL },
+};
+
+static const GOptionEntry drop_entries[] = {
+    QUEUE_ENTRY,
+    { "dead", 0, 0, G_OPTION_ARG_NONE, &drop_dead, "drop the messages that the hub refused, not those that wait", NULL },
+    { "all", 0, 0, G_OPTION_ARG_NONE, &drop_all, "drop both", NULL },
+    { "yes", 'y', 0, G_OPTION_ARG_NONE, &drop_yes, "do not ask, even on a terminal", NULL },
+    { NULL },
+};
+
+struct target {
+    char *path;
+    bool has_slot;
+    uint32_t slot;
+};
+
+static void
+target_clear(struct target *target)
+{
+    g_free(target->path);
+}
+
+typedef struct target target_auto;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(target_auto, target_clear)
+
+static int
+client_failed(int result, const struct hubkey_error *error)
+{
+    return command_failed(command_client_code(result), "%s", error->text[0] ? error->text : hubkey_strerror(result));
+}
+
+/* Which queue is meant: N's usual one, or FILE. */
+static int
+find_target(const struct context *context, char **arguments, int n, struct target *target)
+{
+    struct hubkey_error error = { 0 };
+    char *path = NULL;
+    if (n == 0 && !queue_file)
+        return command_usage(context, "say which queue: a slot's number, or --queue FILE");
+    target->has_slot = n > 0;
+    if (n > 0 && !command_slot(context, arguments[0], &target->slot))
+        return EXIT_USAGE;
+    if (queue_file) {
+        target->path = g_strdup(queue_file);
+        return EXIT_DONE;
+    }
+    int result = hubkey_queue_path(target->slot, &path, &error);
+    if (result != 0)
+        return client_failed(result, &error);
+    target->path = g_strdup(path);
+    hubkey_free(path);
+    return EXIT_DONE;
+}
+
+/* ---- status ---- */
+
+static json_t *
+time_or_null(int64_t ms)
+{
+    return ms > 0 ? json_integer(ms) : json_null();
+}
+
+static void
+print_info_json(const char *path, const struct hubkey_queue_info *info)
+{
+    const struct hubkey_counts *counts = &info->counts;
+    output_json(json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:s, s:o, s:s, s:s, s:s}", "queue", path, "accepted",
+        (json_int_t)counts->accepted, "delivered", (json_int_t)counts->delivered, "waiting", (json_int_t)counts->waiting,
+        "dead", (json_int_t)counts->dead, "dropped", (json_int_t)counts->dropped, "removed", (json_int_t)counts->removed,
+        "waiting_bytes", (json_int_t)counts->waiting_bytes, "last_seq", (json_int_t)counts->last_seq, "oldest",
+        time_or_null(info->oldest_ms), "file_bytes", (json_int_t)info->file_bytes, "holder_pid",
+        (json_int_t)info->holder_pid, "holder", info->holder, "holder_since", time_or_null(info->holder_since_ms),
+        "host_name", info->host, "device_id", info->device, "module_id", info->module));
+}
+
+static void
+print_info_text(const char *path, const struct hubkey_queue_info *info)
+{
+    const struct hubkey_counts *counts = &info->counts;
+    struct table *fields = fields_new();
+    fields_add(fields, "Queue", "%s", path);
+    if (info->host[0])
+        fields_add(fields, "For", "%s%s%s at %s", info->device, info->module[0] ? "/" : "", info->module, info->host);
+    else
+        fields_add(fields, "For", "nobody yet; the slot's identity when it is read next");
+    if (info->holder_pid)
+        fields_add(fields, "Sent by", "%s (process %d)", info->holder, info->holder_pid);
+    else
+        fields_add(fields, "Sent by", "nobody now");
+    fields_add(fields, "Accepted", "%" PRIu64, counts->accepted);
+    fields_add(fields, "Delivered", "%" PRIu64, counts->delivered);
+    fields_add(fields, "Waiting", "%" PRIu64 " (%" PRIu64 " bytes)", counts->waiting, counts->waiting_bytes);
+    if (info->oldest_ms > 0) {
+        g_autofree char *oldest = output_time(info->oldest_ms);
+        fields_add(fields, "Oldest", "%s", oldest);
+    }
+    fields_add(fields, "Dead", "%" PRIu64, counts->dead);
+    fields_add(fields, "Dropped", "%" PRIu64, counts->dropped);
+    fields_add(fields, "Removed", "%" PRIu64, counts->removed);
+    fields_add(fields, "On disk", "%" PRId64 " bytes", info->file_bytes);
+    table_print(fields);
+}
+
+static int
+run_status(const struct context *context, char **arguments, int n)
+{
+    struct hubkey_error error = { 0 };
+    struct hubkey_queue_info info = { .size = sizeof info };
+    g_auto(target_auto) target = { 0 };
+    int code = find_target(context, arguments, n, &target);
+    if (code != EXIT_DONE)
+        return code;
+    int result = hubkey_queue_status(target.path, &info, &error);
+    if (result != 0)
+        return client_failed(result, &error);
+    (context->json ? print_info_json : print_info_text)(target.path, &info);
+    return EXIT_DONE;
+}
+
+/* ---- flush ---- */
+
+struct search {
+    const struct hubkey_queue_info *info;
+    bool found;
+    uint32_t slot;
+};
+
+static void
+compare_slot(const struct slot_row *row, void *user)
+{
+    struct search *search = user;
+    if (!search->found && strcmp(row->texts[SLOTS_HOST], search->info->host) == 0 &&
+        strcmp(row->texts[SLOTS_DEVICE], search->info->device) == 0) {
+        search->found = true;
+        search->slot = row->slot;
+    }
+}
+
+/* The slot that holds the identity the queue belongs to. */
+static int
+find_slot(const struct context *context, struct target *target)
+{
+    struct hubkey_error error = { 0 };
+    struct hubkey_queue_info info = { .size = sizeof info };
+    struct search search = { .info = &info };
+    GError *problem = NULL;
+    int result = hubkey_queue_status(target->path, &info, &error);
+    if (result != 0)
+        return client_failed(result, &error);
+    if (info.host[0] != '\0') {
+        DBusConnection *connection = bus_open(context, &problem);
+        bool good = connection && slots_walk(connection, compare_slot, &search, &problem);
+        loop_close(connection);
+        if (!good)
+            return command_error(problem);
+    }
+    if (!search.found)
+        return command_failed(EXIT_FAILED, "no slot holds whom this queue is for; name one: hubkeyctl queue flush N --queue %s",
+                              target->path);
+    target->slot = search.slot;
+    target->has_slot = true;
+    return EXIT_DONE;
+}
+
+/* Goes on while something is being delivered, and gives up after seconds without. */
+static int
+flush(hubkey_client *client, uint32_t seconds, struct hubkey_stats *stats, struct hubkey_error *error)
+{
+    uint64_t delivered = 0;
+    int64_t since = clock_monotonic_us();
+    for (;;) {
+        int result = hubkey_client_flush(client, seconds == 0 ? 0 : SLICE_MS, error);
+        int64_t now = clock_monotonic_us();
+        hubkey_client_stats(client, stats);
+        if (result != HUBKEY_E_TIMEOUT || (stats->counts.delivered == delivered && now - since >= seconds * 1000000LL))
+            return result;
+        if (stats->counts.delivered != delivered)
+            since = now;
+        delivered = stats->counts.delivered;
+    }
+}
+
+static int
+report_flush(const struct context *context, const struct target *target, int result, const struct hubkey_stats *before,
+             const struct hubkey_stats *after, const struct hubkey_error *error)
+{
+    uint64_t delivered = after->counts.delivered - before->counts.delivered;
+    if (context->json)
+        output_json(json_pack("{s:s, s:I, s:I, s:I}", "queue", target->path, "delivered", (json_int_t)delivered, "waiting",
+                              (json_int_t)after->counts.waiting, "dead", (json_int_t)after->counts.dead));
+    if (result == HUBKEY_E_TIMEOUT)
+        return command_failed(EXIT_WAITING, "%" PRIu64 " messages still wait in %s%s%s", after->counts.waiting,
+                              target->path, error->text[0] ? ": " : "", error->text);
+    if (result != 0)
+        return client_failed(result, error);
+    if (!context->json)
+        printf("%" PRIu64 " messages delivered, none waits\n", delivered);
+    return EXIT_DONE;
+}
+
+static int
+run_flush(const struct context *context, char **arguments, int n)
+{
+    uint32_t seconds = 10;
+    struct hubkey_error error = { 0 };
+    struct hubkey_stats before = { .size = sizeof before }, after = { .size = sizeof after };
+    hubkey_client *client = NULL;
+    g_auto(target_auto) target = { 0 };
+    if (!command_number(context, "--wait", wait_text, WAIT_MAX_S, &seconds))
+        return EXIT_USAGE;
+    int code = find_target(context, arguments, n, &target);
+    if (code == EXIT_DONE && !target.has_slot)
+        code = find_slot(context, &target);
+    if (code != EXIT_DONE)
+        return code;
+    struct hubkey_options options = {
+        .size = sizeof options, .slot = target.slot, .queue_path = target.path, .socket_path = context->socket,
+    };
+    int result = hubkey_client_open(&options, &client, &error);
+    if (result != 0)
+        return client_failed(result, &error);
+    hubkey_client_stats(client, &before);
+    result = flush(client, seconds, &after, &error);
+    code = report_flush(context, &target, result, &before, &after, &error);
+    hubkey_client_close(client, 0);
+    return code;
+}
+
+/* ---- rebind ---- */
+
+static int
+rebind(const char *path, const char *host, const char *device, const char *module)
+{
+    struct hubkey_error error = { 0 };
+    int result = hubkey_queue_rebind(path, host, device, module, &error);
+    return result == 0 ? EXIT_DONE : client_failed(result, &error);
+}
+
+/* To whom slot N belongs now. */
+static int
+rebind_to_slot(const struct context *context, const struct target *target)
+{
+    GError *error = NULL;
+    g_autoptr(dbus_message_auto) properties = NULL;
+    DBusConnection *connection = bus_open(context, &error);
+    if (connection)
+        properties = bus_slot_properties(connection, target->slot, &error);
+    loop_close(connection);
+    if (!properties)
+        return command_error(error);
+    const char *module = bus_string(properties, "ModuleId");
+    return rebind(target->path, bus_string(properties, "HostName"), bus_string(properties, "DeviceId"),
+                  module[0] ? module : NULL);
+}
+
+static int
+run_rebind(const struct context *context, char **arguments, int n)
+{
+    struct hubkey_error error = { 0 };
+    struct hubkey_queue_info info = { .size = sizeof info };
+    g_auto(target_auto) target = { 0 };
+    int code = find_target(context, arguments, n, &target);
+    if (code == EXIT_DONE)
+        code = target.has_slot ? rebind_to_slot(context, &target) : rebind(target.path, NULL, NULL, NULL);
+    if (code != EXIT_DONE)
+        return code;
+    int result = hubkey_queue_status(target.path, &info, &error);
+    if (result != 0)
+        return client_failed(result, &error);
+    if (context->json)
+        print_info_json(target.path, &info);
+    else if (info.host[0])
+        printf("the queue is for %s at %s now\n", info.device, info.host);
+    else
+        puts("the queue is for nobody now, and will be for whom its slot belongs to when it is read next");
+    return EXIT_DONE;
+}
+
+/* ---- drop ---- */
+
+static int
+confirm_drop(const struct target *target)
+{
+    struct hubkey_error error = { 0 };
+    struct hubkey_queue_info info = { .size = sizeof info };
+    int result = hubkey_queue_status(target->path, &info, &error);
+    if (result != 0)
+        return client_failed(result, &error);
+    g_autofree char *question =
+        g_strdup_printf("%s has %" PRIu64 " waiting and %" PRIu64 " dead messages. Drop the %s for good?", target->path,
+                        info.counts.waiting, info.counts.dead, drop_all ? "messages" : drop_dead ? "dead ones" : "waiting ones");
+    return command_ask(question);
+}
+
+static int
+run_drop(const struct context *context, char **arguments, int n)
+{
+    struct hubkey_error error = { 0 };
+    uint64_t dropped = 0;
+    g_auto(target_auto) target = { 0 };
+    int code = find_target(context, arguments, n, &target);
+    if (code == EXIT_DONE && !drop_yes && command_has_terminal())
+        code = confirm_drop(&target);
+    if (code != EXIT_DONE)
+        return code;
+    uint32_t which = drop_all    ? HUBKEY_DROP_WAITING | HUBKEY_DROP_DEAD
+                     : drop_dead ? HUBKEY_DROP_DEAD
+                                 : HUBKEY_DROP_WAITING;
+    int result = hubkey_queue_drop(target.path, which, &dropped, &error);
+    if (result != 0)
+        return client_failed(result, &error);
+    if (context->json)
+        output_json(json_pack("{s:s, s:I}", "queue", target.path, "removed", (json_int_t)dropped));
+    else
+        printf("%" PRIu64 " messages dropped\n", dropped);
+    return EXIT_DONE;
+}
+
+const struct command command_queue_status = {
+    .name = "queue status",
+    .arguments = "[N | --queue FILE]",
+    .summary = "show what waits in the queue of slot N",
+    .entries = plain_entries,
+    .n_max = 1,
+    .run = run_status,
+};
+
+const struct command command_queue_flush = {
+    .name = "queue flush",
+    .arguments = "[N | --queue FILE] [--wait SECONDS]",
+    .summary = "send what waits",
+    .details = "Goes on as long as messages are delivered. Where another process sends from the queue, waits for it.\n"
+               "With --queue alone the slot is looked up by whom the queue is for; N and --queue may stand together.\n"
+               "Exits with 0 when nothing waits any more, else with 5.",
+    .entries = flush_entries,
+    .n_max = 1,
+    .run = run_flush,
+};
+
+const struct command command_queue_rebind = {
+    .name = "queue rebind",
+    .arguments = "[N | --queue FILE]",
+    .summary = "give the queue to whom slot N belongs to now",
+    .details = "A queue belongs to the device whose messages it took; nothing is sent while the slot speaks for another.\n"
+               "With --queue alone it belongs to nobody, until its slot is read next. N and --queue may stand together.",
+    .entries = plain_entries,
+    .n_max = 1,
+    .run = run_rebind,
+};
+
+const struct command command_queue_drop = {
+    .name = "queue drop",
+    .arguments = "[N | --queue FILE] [--dead | --all] [--yes]",
+    .summary = "remove messages that wait, for good",
+    .details = "Asks on a terminal, unless --yes is given. Exits with 6 while another process sends from the queue.",
+    .entries = drop_entries,
+    .n_max = 1,
+    .run = run_drop,
+};

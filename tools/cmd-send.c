@@ -1,0 +1,281 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * send: each line of stdin is a message. A line is accepted once it is on disk; sending goes on beside reading, and
+ * reading never waits for more input than is there.
+ */
+#include "config.h"
+
+#include "common/clock.h"
+#include "tools/command.h"
+#include "tools/lines.h"
+#include "tools/output.h"
+#include "tools/sender.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define GATHER_MAX (2 << 20) /* bytes of lines that are posted together */
+#define SLICE_MS 200         /* how soon a signal is noticed while waiting for the hub */
+#define WAIT_MAX_S 604800
+
+static char **properties, *content_type, *encoding, *queue_file, *wait_text;
+static gboolean ack, queue_only;
+
+static const GOptionEntry entries[] = {
+    { "property", 'p', 0, G_OPTION_ARG_STRING_ARRAY, &properties, "give each message this property; repeatable", "NAME=VALUE" },
+    { "content-type", 0, 0, G_OPTION_ARG_STRING, &content_type, "as application/json, for routing by the body", "TYPE" },
+    { "encoding", 0, 0, G_OPTION_ARG_STRING, &encoding, "the content's encoding, as utf-8", "NAME" },
+    { "queue", 0, 0, G_OPTION_ARG_FILENAME, &queue_file, "queue file in place of the slot's usual one", "FILE" },
+    { "ack", 0, 0, G_OPTION_ARG_NONE, &ack, "print number and id of each line once it is safe on disk", NULL },
+    { "wait", 0, 0, G_OPTION_ARG_STRING, &wait_text, "after the last line wait so long for the hub (10)", "SECONDS" },
+    { "queue-only", 0, 0, G_OPTION_ARG_NONE, &queue_only, "only put the lines into the queue; another process sends", NULL },
+    { NULL },
+};
+
+static volatile sig_atomic_t stopped;
+
+static void
+on_signal(int number)
+{
+    stopped = 1;
+}
+
+/* Blocks the two signals but for the moments of ppoll; *waiting is the mask for those. */
+static void
+catch_signals(sigset_t *waiting)
+{
+    sigset_t both;
+    sigemptyset(&both);
+    sigaddset(&both, SIGINT);
+    sigaddset(&both, SIGTERM);
+    sigprocmask(SIG_BLOCK, &both, waiting);
+    sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_signal }, NULL);
+    sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_signal }, NULL);
+}
+
+/* ---- reading ---- */
+
+static bool
+is_readable_now(void)
+{
+    struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+    return poll(&input, 1, 0) > 0;
+}
+
+/* Posts every line that is there. */
+static bool
+post_lines(struct sender *sender, struct lines *lines, bool last)
+{
+    g_autofree struct line *batch = g_new(struct line, SENDER_BATCH_MAX);
+    for (;;) {
+        size_t n = 0;
+        while (n < SENDER_BATCH_MAX && lines_next(lines, last, &batch[n]))
+            n++;
+        if (n == 0)
+            return true;
+        if (!sender_post(sender, batch, n))
+            return false;
+    }
+}
+
+/* Reads what is ready: 1, at the end 0, or -1. */
+static ssize_t
+gather(struct lines *lines)
+{
+    ssize_t n;
+    do
+        n = lines_fill(lines);
+    while (n > 0 && lines_buffered(lines) < GATHER_MAX && is_readable_now());
+    return n;
+}
+
+/* Until the end of input, a signal, or an error. */
+static void
+pass_lines(struct sender *sender, const sigset_t *waiting)
+{
+    struct lines *lines = lines_new(STDIN_FILENO, HUBKEY_MESSAGE_MAX);
+    struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+    ssize_t n = 1;
+    while (n > 0) {
+        if (ppoll(&input, 1, NULL, waiting) < 0 && stopped)
+            break;
+        n = gather(lines);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+            n = 1;
+        if (n < 0)
+            sender->fatal = command_failed(EXIT_FAILED, "cannot read stdin: %s", g_strerror(errno));
+        if (!post_lines(sender, lines, n == 0))
+            break;
+    }
+    if (stopped && lines_buffered(lines) > 0)
+        fprintf(stderr, "hubkeyctl: interrupted; %zu bytes of an unfinished line were not sent\n", lines_buffered(lines));
+    lines_free(lines);
+}
+
+/* ---- the end ---- */
+
+/* Waits for the hub in slices, so that a signal ends it. */
+static int
+flush(hubkey_client *client, uint32_t seconds, struct hubkey_error *error)
+{
+    int64_t deadline = clock_monotonic_us() / 1000 + (int64_t)seconds * 1000;
+    for (;;) {
+        int64_t left = stopped ? 0 : deadline - clock_monotonic_us() / 1000;
+        int result = hubkey_client_flush(client, (int32_t)CLAMP(left, 0, SLICE_MS), error);
+        if (result != HUBKEY_E_TIMEOUT || left <= 0)
+            return result;
+    }
+}
+
+struct outcome {
+    uint64_t delivered, waiting, gone;
+    const char *why; /* what holds the sender up */
+};
+
+static void
+print_outcome(const struct sender *sender, const struct outcome *outcome, const char *path, uint32_t slot)
+{
+    if (sender->json)
+        output_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "accepted", (json_int_t)sender->accepted, "delivered",
+                              (json_int_t)outcome->delivered, "waiting", (json_int_t)outcome->waiting, "dead",
+                              (json_int_t)outcome->gone, "refused", (json_int_t)sender->refused, "queue", path));
+    if (sender->refused > 0)
+        fprintf(stderr, "hubkeyctl: %" PRIu64 " lines were not sent\n", sender->refused);
+    if (outcome->gone > 0)
+        fprintf(stderr, "hubkeyctl: the hub refused %" PRIu64 " lines for good; see: hubkeyctl queue status --queue %s\n",
+                outcome->gone, path);
+    if (outcome->waiting > 0 && queue_only)
+        fprintf(stderr, "hubkeyctl: %" PRIu64 " lines are in %s\n", outcome->waiting, path);
+    else if (outcome->waiting > 0)
+        fprintf(stderr,
+                "hubkeyctl: %" PRIu64 " of %" PRIu64 " lines wait in %s%s%s; send them with: hubkeyctl queue flush %u%s%s\n",
+                outcome->waiting, sender->accepted, path, outcome->why[0] ? ": " : "", outcome->why, slot,
+                queue_file ? " --queue " : "", queue_file ? queue_file : "");
+    else if (isatty(STDERR_FILENO))
+        fprintf(stderr, "%" PRIu64 " lines delivered\n", outcome->delivered);
+}
+
+/* What became of the lines, and the exit code for it. */
+static int
+conclude(const struct sender *sender, const struct hubkey_counts *before, int flushed, const char *why,
+         const char *path, uint32_t slot)
+{
+    struct hubkey_stats after = { .size = sizeof after };
+    struct outcome outcome = { .why = why };
+    hubkey_client_stats(sender->client, &after);
+    /* Each number has to be looked up, so only where something left the queue other than to the hub. */
+    if (after.counts.dead + after.counts.dropped + after.counts.removed > before->dead + before->dropped + before->removed)
+        outcome.gone = sender_count_gone(sender);
+    if (flushed != 0)
+        outcome.waiting = MIN(sender->accepted - outcome.gone, after.counts.waiting);
+    outcome.delivered = sender->accepted - outcome.gone - outcome.waiting;
+    print_outcome(sender, &outcome, path, slot);
+    if (sender->fatal)
+        return sender->fatal;
+    if (sender->refused > 0 || outcome.gone > 0)
+        return EXIT_FAILED;
+    return outcome.waiting > 0 && !queue_only ? EXIT_WAITING : EXIT_DONE;
+}
+
+static int
+send_lines(const struct context *context, hubkey_client *client, const struct hubkey_property *given, size_t n_given,
+           const char *path, uint32_t slot, uint32_t seconds)
+{
+    sigset_t waiting;
+    struct sender sender;
+    struct hubkey_error error = { 0 };
+    struct hubkey_stats before = { .size = sizeof before };
+    hubkey_client_stats(client, &before);
+    sender_init(&sender, client);
+    sender.ack = ack;
+    sender.json = context->json;
+    sender.form.content_type = content_type;
+    sender.form.content_encoding = encoding;
+    sender.form.properties = given;
+    sender.form.n_properties = (uint32_t)n_given;
+
+    catch_signals(&waiting);
+    pass_lines(&sender, &waiting);
+    sigprocmask(SIG_SETMASK, &waiting, NULL);
+    int flushed = sender.accepted == 0 ? 0 : queue_only ? HUBKEY_E_TIMEOUT : flush(client, seconds, &error);
+    int code = conclude(&sender, &before.counts, flushed, error.text, path, slot);
+    sender_clear(&sender);
+    return code;
+}
+
+/* ---- the command ---- */
+
+static struct hubkey_property *
+split_properties(const struct context *context, size_t *n)
+{
+    *n = properties ? g_strv_length(properties) : 0;
+    struct hubkey_property *given = g_new0(struct hubkey_property, *n + 1);
+    for (size_t i = 0; i < *n; i++) {
+        char *equals = strchr(properties[i], '=');
+        if (!equals || equals == properties[i] || equals[1] == '\0') {
+            command_usage(context, "--property takes NAME=VALUE, not \"%s\"", properties[i]);
+            g_free(given);
+            return NULL;
+        }
+        *equals = '\0';
+        given[i] = (struct hubkey_property){ .name = properties[i], .value = equals + 1 };
+    }
+    return given;
+}
+
+static char *
+usual_queue(uint32_t slot, struct hubkey_error *error)
+{
+    char *found = NULL;
+    if (hubkey_queue_path(slot, &found, error) != 0)
+        return NULL;
+    char *path = g_strdup(found);
+    hubkey_free(found);
+    return path;
+}
+
+static int
+run(const struct context *context, char **arguments, int n)
+{
+    uint32_t slot = 0, seconds = 10;
+    size_t n_given = 0;
+    struct hubkey_error error = { 0 };
+    hubkey_client *client = NULL;
+    if (!command_slot(context, arguments[0], &slot) ||
+        !command_number(context, "--wait", wait_text, WAIT_MAX_S, &seconds))
+        return EXIT_USAGE;
+    g_autofree struct hubkey_property *given = split_properties(context, &n_given);
+    if (!given)
+        return EXIT_USAGE;
+    g_autofree char *path = queue_file ? g_strdup(queue_file) : usual_queue(slot, &error);
+    struct hubkey_options options = {
+        .size = sizeof options, .slot = slot, .queue_path = path, .socket_path = context->socket,
+        .flags = queue_only ? HUBKEY_FLAG_QUEUE_ONLY : 0,
+    };
+    int result = path ? hubkey_client_open(&options, &client, &error) : error.code;
+    if (result != 0)
+        return command_failed(command_client_code(result), "%s", error.text);
+    int code = send_lines(context, client, given, n_given, path, slot, seconds);
+    hubkey_client_close(client, 0);
+    return code;
+}
+
+const struct command command_send = {
+    .name = "send",
+    .arguments = "N [OPTION...] <LINES",
+    .summary = "send each line of stdin to the hub, as the device of slot N",
+    .details = "A line is accepted once it is in the queue on disk, from where it reaches the hub even if this program\n"
+               "ends; --ack prints its number and id then. Lines that are longer than a message may be are reported by\n"
+               "number and left out. Exits with 0 when all were delivered, 5 when some still wait in the queue, 1 when a\n"
+               "line or a message was refused.",
+    .entries = entries,
+    .n_min = 1,
+    .n_max = 1,
+    .run = run,
+};

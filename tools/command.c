@@ -1,0 +1,122 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "config.h"
+
+#include "tools/command.h"
+#include "client/hubkey.h"
+#include "common/error.h"
+#include "common/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int
+command_usage(const struct context *context, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("hubkeyctl: ", stderr);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    if (context && context->command)
+        fprintf(stderr, "\nUsage: hubkeyctl %s %s\nSee: hubkeyctl %s --help\n", context->command->name,
+                context->command->arguments, context->command->name);
+    else
+        fputs("\nSee: hubkeyctl --help\n", stderr);
+    return EXIT_USAGE;
+}
+
+int
+command_failed(int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("hubkeyctl: ", stderr);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return code;
+}
+
+static int
+code_of_error(int code)
+{
+    switch (code) {
+    case ERROR_NOT_AUTHORIZED:
+        return EXIT_DENIED;
+    case ERROR_TPM_ABSENT:
+    case ERROR_TPM_FAILED:
+        return EXIT_TPM;
+    case ERROR_UNREACHABLE:
+        return EXIT_WAITING;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
+int
+command_error(GError *error)
+{
+    int code = error->domain == ERROR_DOMAIN ? code_of_error(error->code) : EXIT_FAILED;
+    command_failed(code, "%s", error->message);
+    g_error_free(error);
+    return code;
+}
+
+int
+command_client_code(int number)
+{
+    switch (number) {
+    case 0:
+        return EXIT_DONE;
+    case HUBKEY_E_INVALID:
+        return EXIT_USAGE;
+    case HUBKEY_E_NOT_AUTHORIZED:
+        return EXIT_DENIED;
+    case HUBKEY_E_TPM_ABSENT:
+    case HUBKEY_E_TPM_FAILED:
+        return EXIT_TPM;
+    case HUBKEY_E_UNREACHABLE:
+    case HUBKEY_E_TIMEOUT:
+        return EXIT_WAITING;
+    case HUBKEY_E_QUEUE_HELD:
+        return EXIT_HELD;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
+bool
+command_number(const struct context *context, const char *what, const char *text, uint32_t max, uint32_t *value)
+{
+    if (!text || text_parse_u32(text, max, value))
+        return true;
+    command_usage(context, "%s must be a whole number from 0 to %u, not \"%s\"", what, max, text);
+    return false;
+}
+
+bool
+command_slot(const struct context *context, const char *text, uint32_t *slot)
+{
+    return command_number(context, "the slot", text, 65535, slot);
+}
+
+bool
+command_has_terminal(void)
+{
+    return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+}
+
+int
+command_ask(const char *question)
+{
+    char answer[16] = "";
+    fprintf(stderr, "%s [y/N] ", question);
+    if (fgets(answer, sizeof answer, stdin) &&
+        (g_ascii_strcasecmp(g_strstrip(answer), "y") == 0 || g_ascii_strcasecmp(answer, "yes") == 0))
+        return EXIT_DONE;
+    return command_failed(EXIT_FAILED, "nothing was changed");
+}

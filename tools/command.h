@@ -1,0 +1,64 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * What every command of hubkeyctl has: a row that says how it is called, and a function that does it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+/* hubkeyctl(1), EXIT STATUS. */
+enum exit_code {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_DENIED = 3,
+    EXIT_TPM = 4,
+    EXIT_WAITING = 5, /* hubkeyd or the hub is out of reach, or lines are still queued */
+    EXIT_HELD = 6,
+};
+
+/* The options that stand before or after any command. */
+struct context {
+    bool json;
+    const char *socket; /* --socket, NULL where not given */
+    const struct command *command;
+};
+
+struct command {
+    const char *name;      /* one word or two: "token", "queue flush" */
+    const char *arguments; /* "N [--scope S]" */
+    const char *summary;   /* one line */
+    const char *details;   /* for --help; NULL for none */
+    const GOptionEntry *entries;
+    int n_min, n_max; /* how many positional arguments */
+    int (*run)(const struct context *context, char **arguments, int n);
+};
+
+extern const struct command command_status, command_list, command_show, command_provision, command_clear, command_token,
+    command_send, command_queue_status, command_queue_flush, command_queue_rebind, command_queue_drop;
+
+/* Prints "hubkeyctl: ..." with a hint at --help; returns EXIT_USAGE. */
+int command_usage(const struct context *context, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* Prints "hubkeyctl: ..." and returns code. */
+int command_failed(int code, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* Prints error (of common/error.h's domain) and returns the exit code that belongs to it. Frees it. */
+int command_error(GError *error);
+
+/* The exit code for a HUBKEY_E_* number. */
+int command_client_code(int number);
+
+/* Reads a slot number, 0 to 65535; false, and the complaint printed, otherwise. */
+bool command_slot(const struct context *context, const char *text, uint32_t *slot);
+
+/* Reads a number of seconds (or whatever what names) up to max; NULL text leaves *value. */
+bool command_number(const struct context *context, const char *what, const char *text, uint32_t max, uint32_t *value);
+
+/* Asks question on the terminal. EXIT_DONE for yes; EXIT_FAILED for anything else. */
+int command_ask(const char *question);
+bool command_has_terminal(void);

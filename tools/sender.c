@@ -1,0 +1,149 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "config.h"
+
+#include "tools/sender.h"
+#include "tools/command.h"
+#include "tools/message-id.h"
+#include "tools/output.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define POST_TIMEOUT_MS 30000
+#define COMPLAINTS_MAX 20 /* lines named one by one; the rest is counted */
+
+struct range {
+    uint64_t first, last;
+};
+
+void
+sender_init(struct sender *sender, hubkey_client *client)
+{
+    *sender = (struct sender){ .client = client, .form = { .size = sizeof(struct hubkey_message) },
+                               .ranges = g_array_new(FALSE, FALSE, sizeof(struct range)) };
+}
+
+void
+sender_clear(struct sender *sender)
+{
+    g_array_unref(sender->ranges);
+}
+
+static void
+note_accepted(struct sender *sender, uint64_t first, size_t n)
+{
+    struct range range = { first, first + n - 1 };
+    struct range *last =
+        sender->ranges->len > 0 ? &g_array_index(sender->ranges, struct range, sender->ranges->len - 1) : NULL;
+    sender->accepted += n;
+    if (last && last->last + 1 == first)
+        last->last = range.last;
+    else
+        g_array_append_val(sender->ranges, range);
+}
+
+static void
+print_acks(const struct sender *sender, uint64_t first, const char (*ids)[MESSAGE_ID_SIZE], size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (sender->json)
+            output_json(json_pack("{s:I, s:s}", "seq", (json_int_t)(first + i), "id", ids[i]));
+        else
+            printf("%" PRIu64 " %s\n", first + i, ids[i]);
+    fflush(stdout);
+}
+
+static void
+refuse(struct sender *sender, uint64_t number, const char *why)
+{
+    sender->refused++;
+    if (sender->refused <= COMPLAINTS_MAX)
+        fprintf(stderr, "hubkeyctl: line %" PRIu64 " was not sent: %s\n", number, why);
+    if (sender->refused == COMPLAINTS_MAX)
+        fputs("hubkeyctl: further lines that are not sent are only counted\n", stderr);
+}
+
+/* One transaction, all or none. */
+static int
+post(struct sender *sender, const struct line *lines, size_t n, struct hubkey_error *error)
+{
+    g_autofree struct hubkey_message *messages = g_new(struct hubkey_message, n);
+    g_autofree const struct hubkey_message **pointers = g_new(const struct hubkey_message *, n);
+    g_autofree char(*ids)[MESSAGE_ID_SIZE] = g_malloc_n(n, sizeof *ids);
+    uint64_t first = 0;
+    for (size_t i = 0; i < n; i++) {
+        message_id_make(ids[i]);
+        messages[i] = sender->form;
+        messages[i].body = lines[i].text;
+        messages[i].len = lines[i].len;
+        messages[i].id = ids[i];
+        pointers[i] = &messages[i];
+    }
+    int result = hubkey_client_post_many(sender->client, pointers, n, POST_TIMEOUT_MS, &first, error);
+    if (result != 0)
+        return result;
+    note_accepted(sender, first, n);
+    if (sender->ack)
+        print_acks(sender, first, (const char(*)[MESSAGE_ID_SIZE])ids, n);
+    return 0;
+}
+
+static bool
+is_about_one_line(int result)
+{
+    return result == HUBKEY_E_TOO_LARGE || result == HUBKEY_E_FULL;
+}
+
+/* Lines of which none is too long for certain. What one of them spoils for all is tried again one by one. */
+static bool
+post_run(struct sender *sender, const struct line *lines, size_t n)
+{
+    struct hubkey_error error = { 0 };
+    int result = post(sender, lines, n, &error);
+    if (result == 0)
+        return true;
+    if (is_about_one_line(result) && n == 1) {
+        refuse(sender, lines[0].number, error.text);
+        return true;
+    }
+    for (size_t i = 0; is_about_one_line(result) && i < n; i++)
+        if (!post_run(sender, &lines[i], 1))
+            return false;
+    if (is_about_one_line(result))
+        return true;
+    sender->fatal = command_failed(command_client_code(result), "line %" PRIu64 " and those behind it were not sent: %s",
+                                   lines[0].number, error.text);
+    return false;
+}
+
+bool
+sender_post(struct sender *sender, const struct line *lines, size_t n)
+{
+    size_t begun = 0; /* of the run of lines that are not too long */
+    for (size_t i = 0; i <= n; i++) {
+        if (i < n && lines[i].text)
+            continue;
+        if (i > begun && !post_run(sender, &lines[begun], i - begun))
+            return false;
+        if (i < n) {
+            g_autofree char *why = g_strdup_printf("it is longer than %d bytes", HUBKEY_MESSAGE_MAX);
+            refuse(sender, lines[i].number, why);
+        }
+        begun = i + 1;
+    }
+    return true;
+}
+
+uint64_t
+sender_count_gone(const struct sender *sender)
+{
+    uint64_t gone = 0;
+    for (guint i = 0; i < sender->ranges->len; i++) {
+        const struct range *range = &g_array_index(sender->ranges, struct range, i);
+        for (uint64_t seq = range->first; seq <= range->last; seq++)
+            gone += hubkey_client_wait_seq(sender->client, seq, 0) == HUBKEY_E_GONE;
+    }
+    return gone;
+}
