@@ -47,11 +47,11 @@ access_check_subject(const struct access_rules *rules, gid_t default_group, cons
             return (struct access_decision){ true, "AllowUsers" };
         if (lists_group(rules->groups, subject))
             return (struct access_decision){ true, "AllowGroups" };
-        return (struct access_decision){ false, "not in AllowUsers or AllowGroups" };
+        return (struct access_decision){ false, "outside-allowed" };
     }
     if (default_group != (gid_t)-1 && in_group(subject, default_group))
-        return (struct access_decision){ true, "group " ACCESS_DEFAULT_GROUP };
-    return (struct access_decision){ false, "not in group " ACCESS_DEFAULT_GROUP };
+        return (struct access_decision){ true, "group-" ACCESS_DEFAULT_GROUP };
+    return (struct access_decision){ false, "outside-group-" ACCESS_DEFAULT_GROUP };
 }
 
 bool

@@ -34,7 +34,7 @@ struct access_subject {
 
 struct access_decision {
     bool allowed;
-    const char *rule; /* which rule decided, for the log; static */
+    const char *rule; /* which rule decided, for the log: one word; static */
 };
 
 /* May the subject have tokens of the slot at all? default_group is the gid of group hubkey, (gid_t)-1 if there is none. */

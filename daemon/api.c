@@ -140,7 +140,7 @@ permit_admin(struct api *api, struct object_request *request, const struct calle
     g_autofree char *who = access_user_text(caller->uid);
     g_autofree char *text = g_strdup_printf("you are %s; %s is for root: run the command as root, with sudo for example",
                                             who, object_row(request)->name);
-    deny(api, request, slot, "not root", text);
+    deny(api, request, slot, "not-root", text);
 }
 
 /* A slot that the caller has no right to answers NotAuthorized whether it exists or not, so this comes first. */

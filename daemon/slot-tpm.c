@@ -224,7 +224,7 @@ survey(void *data, uint32_t slot, struct slot_finding *finding, GError **error)
     struct view view;
     let_go(storage, slot);
     bool settled = settled_by_disk(storage, slot, &pin, finding);
-    bool ok = settled || open_view(storage, slot, &view, error);
+    bool ok = settled || (tpm_open(storage->tpm, error) && open_view(storage, slot, &view, error));
     if (!settled && ok) {
         if (pin.in_use)
             find_pinned(slot, &pin, &view, finding);
