@@ -1,0 +1,60 @@
+# Copyright (c) 2026 the hubkey authors
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# bash completion for hubkeyctl(1).
+
+_hubkeyctl_options() {
+    case $1 in
+    provision) echo --connection-string-file --host-name --device-id --key-file ;;
+    clear) echo --yes ;;
+    token) echo --scope --ttl ;;
+    send) echo --property --content-type --encoding --queue --ack --wait --queue-only ;;
+    "queue status" | "queue rebind") echo --queue ;;
+    "queue flush") echo --queue --wait ;;
+    "queue drop") echo --queue --dead --all --yes ;;
+    esac
+    echo --json --socket --help --version
+}
+
+# The numbers of the slots in use.
+_hubkeyctl_slots() {
+    hubkeyctl list --json 2>/dev/null | sed -n 's/^{"slot":\([0-9]*\),.*/\1/p'
+}
+
+_hubkeyctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+    local command='' i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --socket) ((i++)) ;;
+        -*) ;;
+        *)
+            if [[ -z $command ]]; then
+                command=${COMP_WORDS[i]}
+            elif [[ $command == queue ]]; then
+                command="queue ${COMP_WORDS[i]}"
+            fi
+            ;;
+        esac
+    done
+    COMPREPLY=()
+    case $prev in
+    --connection-string-file | --key-file | --queue | --socket)
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        compopt -o filenames 2>/dev/null
+        return
+        ;;
+    --host-name | --device-id | --scope | --ttl | --property | -p | --content-type | --encoding | --wait) return ;;
+    esac
+    if [[ $cur == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_hubkeyctl_options "$command")" -- "$cur")
+    elif [[ -z $command ]]; then
+        mapfile -t COMPREPLY < <(compgen -W 'status list show provision clear token send queue help' -- "$cur")
+    elif [[ $command == queue ]]; then
+        mapfile -t COMPREPLY < <(compgen -W 'status flush rebind drop' -- "$cur")
+    elif [[ $command != status && $command != list ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_hubkeyctl_slots)" -- "$cur")
+    fi
+}
+
+complete -F _hubkeyctl hubkeyctl
