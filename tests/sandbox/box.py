@@ -121,7 +121,7 @@ class Box:
         self.lock.close()
 
 
-# The stock system policy, and our own file beside it.
+# The stock system policy, names for root's test services, and our own file beside it.
 BUS = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -146,6 +146,8 @@ BUS = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration
   </policy>
   <policy user="root">
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Monitoring"/>
+    <allow own_prefix="org.hubkey.test"/>
+    <allow send_destination_prefix="org.hubkey.test"/>
   </policy>
   <includedir>{policies}</includedir>
 </busconfig>

@@ -1,0 +1,180 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Round trips over the sandbox's bus: Ping and a 250-byte echo of a bare service (libdbus in a GLib loop, in a process
+ * of its own), and tokens of hubkeyd - one scope for all, or a scope never asked for before.
+ */
+#include <config.h>
+
+#include "tests/bench/timing.h"
+#include "dbus/loop.h"
+#include "dbus/names.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SERVICE "org.hubkey.test.Echo"
+#define WARM_UP 200
+#define SAMPLES 3000
+#define ECHO_BYTES 250
+#define TIMEOUT_MS 10000
+
+/* ---- the bare service ---- */
+
+static DBusHandlerResult
+answer(DBusConnection *connection, DBusMessage *message, void *data)
+{
+    const char *text = NULL;
+    if (dbus_message_get_type(message) != DBUS_MESSAGE_TYPE_METHOD_CALL ||
+        !dbus_message_get_args(message, NULL, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID))
+        return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
+    g_autoptr(dbus_message_auto) reply = dbus_message_new_method_return(message);
+    dbus_message_append_args(reply, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
+    dbus_connection_send(connection, reply, NULL);
+    return DBUS_HANDLER_RESULT_HANDLED;
+}
+
+static DBusConnection *
+open_bus(void)
+{
+    g_autoptr(GError) error = NULL;
+    DBusConnection *connection = loop_open_system_bus(&error);
+    if (!connection)
+        g_error("%s", error->message);
+    return connection;
+}
+
+static void
+serve(int ready)
+{
+    static const DBusObjectPathVTable table = { .message_function = answer };
+    g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    DBusConnection *connection = open_bus();
+    loop_attach(connection, NULL);
+    if (!dbus_connection_register_object_path(connection, "/", &table, NULL) ||
+        dbus_bus_request_name(connection, SERVICE, 0, NULL) != DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER)
+        g_error("cannot own " SERVICE);
+    if (write(ready, "!", 1) != 1)
+        g_error("the measuring process is gone");
+    g_main_loop_run(loop);
+}
+
+static pid_t
+start_service(void)
+{
+    int ends[2];
+    char byte;
+    if (pipe(ends) != 0)
+        g_error("pipe");
+    pid_t pid = fork();
+    if (pid == 0)
+        serve(ends[1]);
+    close(ends[1]);
+    if (pid < 0 || read(ends[0], &byte, 1) != 1)
+        g_error("the echo service did not start");
+    close(ends[0]);
+    return pid;
+}
+
+/* ---- the calls ---- */
+
+static DBusMessage *
+new_ping(unsigned number)
+{
+    return dbus_message_new_method_call(SERVICE, "/", DBUS_INTERFACE_PEER, "Ping");
+}
+
+static DBusMessage *
+new_echo(unsigned number)
+{
+    static char text[ECHO_BYTES + 1];
+    const char *argument = text;
+    memset(text, 'x', ECHO_BYTES);
+    DBusMessage *message = dbus_message_new_method_call(SERVICE, "/", "org.hubkey.test.Echo", "Echo");
+    dbus_message_append_args(message, DBUS_TYPE_STRING, &argument, DBUS_TYPE_INVALID);
+    return message;
+}
+
+static DBusMessage *
+new_get_token(const char *scope)
+{
+    dbus_uint32_t ttl = 600;
+    DBusMessage *message = dbus_message_new_method_call(NAMES_BUS, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken");
+    dbus_message_append_args(message, DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID);
+    return message;
+}
+
+static DBusMessage *
+new_shared(unsigned number)
+{
+    return new_get_token("messages/events");
+}
+
+static DBusMessage *
+new_fresh(unsigned number)
+{
+    char scope[64];
+    g_snprintf(scope, sizeof scope, "bench/%d/%u", (int)getpid(), number);
+    return new_get_token(scope);
+}
+
+static const struct {
+    const char *row;
+    DBusMessage *(*make)(unsigned number);
+    bool needs_service;
+} rows[] = {
+    { "ping", new_ping, true },
+    { "echo", new_echo, true },
+    { "token-shared", new_shared, false },
+    { "token-fresh", new_fresh, false },
+};
+
+static int64_t
+round_trip(DBusConnection *connection, DBusMessage *message)
+{
+    DBusError error = DBUS_ERROR_INIT;
+    int64_t start = timing_now_ns();
+    DBusMessage *reply = dbus_connection_send_with_reply_and_block(connection, message, TIMEOUT_MS, &error);
+    int64_t end = timing_now_ns();
+    if (!reply)
+        g_error("%s: %s", error.name, error.message);
+    dbus_message_unref(reply);
+    return end - start;
+}
+
+static void
+measure(const char *row, DBusMessage *(*make)(unsigned))
+{
+    g_autofree int64_t *samples = g_new(int64_t, SAMPLES);
+    DBusConnection *connection = open_bus();
+    for (unsigned i = 0; i < WARM_UP + SAMPLES; i++) {
+        g_autoptr(dbus_message_auto) message = make(i);
+        int64_t took = round_trip(connection, message);
+        if (i >= WARM_UP)
+            samples[i - WARM_UP] = took;
+    }
+    loop_close(connection);
+    timing_print(row, samples, SAMPLES);
+}
+
+int
+main(int argc, char **argv)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(rows) && argc == 2; i++) {
+        if (strcmp(rows[i].row, argv[1]) != 0)
+            continue;
+        pid_t service = rows[i].needs_service ? start_service() : 0;
+        measure(rows[i].row, rows[i].make);
+        if (service) {
+            kill(service, SIGKILL);
+            waitpid(service, NULL, 0);
+        }
+        return 0;
+    }
+    fprintf(stderr, "usage: bench-bus ping|echo|token-shared|token-fresh\n");
+    return 2;
+}

@@ -1,0 +1,34 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * What the measuring programs share: one row of samples, printed as ./run bench reads it.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static inline int64_t
+timing_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static inline int
+timing_compare(const void *left, const void *right)
+{
+    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* "ROW MEDIAN P99 us" of n durations in nanoseconds; sorts them. */
+static inline void
+timing_print(const char *row, int64_t *samples_ns, size_t n)
+{
+    qsort(samples_ns, n, sizeof samples_ns[0], timing_compare);
+    printf("%s %.2f %.2f us\n", row, (double)samples_ns[n / 2] / 1e3, (double)samples_ns[n * 99 / 100] / 1e3);
+}
