@@ -55,15 +55,6 @@ access_check_subject(const struct access_rules *rules, gid_t default_group, cons
 }
 
 bool
-access_is_limited(const struct access_rules *rules)
-{
-    for (char **prefix = rules->scopes; prefix && *prefix; prefix++)
-        if (g_strcmp0(*prefix, "/") == 0)
-            return false;
-    return rules->scopes != NULL;
-}
-
-bool
 access_check_scope(const struct access_rules *rules, const char *scope)
 {
     if (!rules->scopes)

@@ -43,8 +43,6 @@ struct access_decision access_check_subject(const struct access_rules *rules, gi
 
 /* May this scope be asked for? */
 bool access_check_scope(const struct access_rules *rules, const char *scope);
-/* Is the slot limited to some scopes, so that nobody gets the whole identity? */
-bool access_is_limited(const struct access_rules *rules);
 
 /* What a denied caller is told: who it was taken for and what would allow it. slot is its number. g_free. */
 char *access_explain_denial(const struct access_rules *rules, const struct access_subject *subject, uint32_t slot);
