@@ -68,7 +68,7 @@ expired(struct worker_job *base)
     error_set(&error, ERROR_TPM_FAILED, "the TPM has not answered for %d s; whether slot %u was changed is known when "
               "it answers again", (int)(job->job.limit_us / G_USEC_PER_SEC), job->number);
     answer(job, error);
-    slots_set_tpm_state(job->slots, SLOT_TPM_FAILED);
+    slots_set_tpm_state(job->slots, SLOT_TPM_FAILED, error->message);
 }
 
 static void
@@ -143,13 +143,11 @@ done_attach(struct worker_job *base)
     struct slot_job *job = (struct slot_job *)base;
     struct slots *slots = job->slots;
     slots->attaching = false;
-    if (job->error)
-        g_debug("looking at the TPM: %s", job->error->message);
-    else
+    if (!job->error) {
         slots_set_srk(slots, g_steal_pointer(&job->medium.srk_name));
-    if (!job->error)
         take_findings(job);
-    slots_set_tpm_state(slots, state_after(job));
+    }
+    slots_set_tpm_state(slots, state_after(job), job->error ? job->error->message : NULL);
     if (!slots->surveyed) {
         slots->surveyed = true;
         slots->hooks->surveyed(slots->user);
@@ -163,7 +161,7 @@ static void
 expired_attach(struct worker_job *base)
 {
     struct slots *slots = ((struct slot_job *)base)->slots;
-    slots_set_tpm_state(slots, SLOT_TPM_FAILED);
+    slots_set_tpm_state(slots, SLOT_TPM_FAILED, "it does not answer");
     if (!slots->surveyed) {
         slots->surveyed = true;
         slots->hooks->surveyed(slots->user);

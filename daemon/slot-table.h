@@ -23,7 +23,7 @@ struct slots {
 
 /* Takes over what storage found, and tells whoever must know. */
 void slots_apply(struct slots *slots, uint32_t number, struct slot_finding *finding);
-void slots_set_tpm_state(struct slots *slots, enum slot_tpm_state state);
+void slots_set_tpm_state(struct slots *slots, enum slot_tpm_state state, const char *why); /* for the log; may be NULL */
 void slots_set_srk(struct slots *slots, char *srk_name); /* takes it */
 
 /* Looks at the TPM, now and then every second until it is well. */

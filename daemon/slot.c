@@ -103,13 +103,13 @@ slots_apply(struct slots *slots, uint32_t number, struct slot_finding *finding)
 }
 
 void
-slots_set_tpm_state(struct slots *slots, enum slot_tpm_state state)
+slots_set_tpm_state(struct slots *slots, enum slot_tpm_state state, const char *why)
 {
     if (slots->tpm_state == state)
         return;
     slots->tpm_state = state;
-    g_log(G_LOG_DOMAIN, state == SLOT_TPM_READY ? G_LOG_LEVEL_INFO : G_LOG_LEVEL_WARNING, "the TPM is %s",
-          slot_tpm_state_name(state));
+    g_log(G_LOG_DOMAIN, state == SLOT_TPM_READY ? G_LOG_LEVEL_INFO : G_LOG_LEVEL_WARNING, "the TPM is %s%s%s",
+          slot_tpm_state_name(state), why ? ": " : "", why ? why : "");
     slots->hooks->tpm_changed(slots->user);
 }
 
