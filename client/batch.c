@@ -19,6 +19,7 @@ batch_new(void)
     batch->body = g_byte_array_new();
     batch->properties = g_string_new(NULL);
     batch->json = g_string_new(NULL);
+    batch->runs = g_array_new(FALSE, FALSE, sizeof(struct batch_run));
     return batch;
 }
 
@@ -30,6 +31,7 @@ batch_free(struct batch *batch)
     g_byte_array_unref(batch->body);
     g_string_free(batch->properties, TRUE);
     g_string_free(batch->json, TRUE);
+    g_array_unref(batch->runs);
     g_free(batch);
 }
 
@@ -43,6 +45,7 @@ batch_reset(struct batch *batch)
     g_byte_array_set_size(batch->body, 0);
     g_string_truncate(batch->properties, 0);
     g_string_truncate(batch->json, 0);
+    g_array_set_size(batch->runs, 0);
 }
 
 static size_t
@@ -82,6 +85,16 @@ size_with(const struct batch *batch, const struct batch_item *item)
     return have + 1 + item_size(item->len, item->properties_len) + 1;
 }
 
+static void
+note_number(struct batch *batch, uint64_t seq)
+{
+    struct batch_run *run = batch->runs->len ? &g_array_index(batch->runs, struct batch_run, batch->runs->len - 1) : NULL;
+    if (run && run->last + 1 == seq)
+        run->last = seq;
+    else
+        g_array_append_val(batch->runs, ((struct batch_run){ .first = seq, .last = seq }));
+}
+
 bool
 batch_add(struct batch *batch, const struct batch_item *item)
 {
@@ -98,6 +111,7 @@ batch_add(struct batch *batch, const struct batch_item *item)
             append_item(batch->json, batch->body->data, batch->body->len, batch->properties->str, batch->properties->len);
         append_item(batch->json, item->body, item->len, item->properties, item->properties_len);
     }
+    note_number(batch, item->seq);
     batch->n++;
     batch->last = item->seq;
     batch->counted += item->counted;
@@ -107,13 +121,13 @@ batch_add(struct batch *batch, const struct batch_item *item)
 const void *
 batch_body(struct batch *batch, size_t *len)
 {
+    batch->sealed = true;
     if (batch->n == 1) {
         *len = batch->body->len;
         return batch->body->len ? (const void *)batch->body->data : "";
     }
     if (batch->json->str[batch->json->len - 1] != ']')
         g_string_append_c(batch->json, ']');
-    batch->sealed = true;
     *len = batch->json->len;
     return batch->json->str;
 }

@@ -26,8 +26,13 @@ struct batch_item {
     size_t len;
 };
 
+struct batch_run {
+    uint64_t first, last;
+};
+
 struct batch {
     size_t n;
+    GArray *runs; /* struct batch_run: the numbers without their gaps */
     uint64_t first, last; /* seq */
     int64_t oldest_ms;    /* creation time of the first */
     size_t counted;

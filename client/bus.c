@@ -115,6 +115,9 @@ static DBusHandlerResult
 on_signal(DBusConnection *connection, DBusMessage *message, void *user)
 {
     struct bus *bus = user;
+    /* Anybody may send a signal to us alone; what comes by our matches is from hubkeyd. */
+    if (dbus_message_get_destination(message))
+        return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
     if (dbus_message_is_signal(message, DBUS_INTERFACE_LOCAL, "Disconnected") || is_daemons_owner(message))
         bus->news |= BUS_RESTARTED;
     else if (dbus_message_is_signal(message, NAMES_SLOT, "TokensInvalidated") && dbus_message_has_path(message, bus->path))
@@ -150,6 +153,7 @@ static void
 fail(struct bus *bus, const GError *error)
 {
     bus_answer_clear(&bus->answer);
+    g_clear_error(&bus->error);
     bus->error = g_error_copy(error);
     bus->ready = true;
 }
@@ -327,7 +331,9 @@ bus_fd(struct bus *bus, bool *writable, int64_t *deadline_us)
 {
     int fd = -1;
     *deadline_us = bus->call ? bus->deadline_us : INT64_MAX;
-    *writable = bus->connection && dbus_connection_has_messages_to_send(bus->connection);
+    /* Until the handshake is over there is nothing to write but answers to what was read. */
+    *writable = bus->connection && dbus_connection_get_is_authenticated(bus->connection) &&
+                dbus_connection_has_messages_to_send(bus->connection);
     if (!bus->connection || !dbus_connection_get_unix_fd(bus->connection, &fd))
         return -1;
     return fd;

@@ -351,7 +351,7 @@ take_out(struct queue *queue, struct queue_state *state, uint64_t first, uint64_
 }
 
 bool
-queue_delivered(struct queue *queue, uint64_t first, uint64_t last, uint64_t claim, GError **error)
+queue_delivered(struct queue *queue, uint64_t first, uint64_t last, GError **error)
 {
     struct queue_state state;
     uint64_t n;
@@ -364,7 +364,7 @@ queue_delivered(struct queue *queue, uint64_t first, uint64_t last, uint64_t cla
     if (!take_out(queue, &state, first, last, &n))
         return give_up(queue, "taking delivered messages out of", error);
     state.counts.delivered += n;
-    state.claimed = claim;
+    state.claimed = 0;
     if (!queue_save_state(queue, &state, error)) {
         queue_rollback(queue);
         return false;
@@ -375,13 +375,7 @@ queue_delivered(struct queue *queue, uint64_t first, uint64_t last, uint64_t cla
 bool
 queue_claim(struct queue *queue, uint64_t first, uint64_t through, uint64_t n, bool *still, GError **error)
 {
-    struct queue_state state;
     uint64_t sums[2];
-    *still = true;
-    if (!queue_get_state(queue, &state, error))
-        return false;
-    if (!state.may_drop)
-        return true;
     if (!queue_begin(queue, 0, error))
         return false;
     if (ask(queue, SUM_RANGE, first, through, sums, 2) != 1 || !RUN(queue, SET_CLAIM, through))

@@ -70,11 +70,11 @@ bool queue_drop_oldest(struct queue *queue, struct queue_state *state, uint64_t 
 
 /* ---- Whole operations, each a transaction of its own. */
 
-/* Takes out the messages first to last, which the hub accepted. claim as in queue_claim, for the next ones (0: none). */
-bool queue_delivered(struct queue *queue, uint64_t first, uint64_t last, uint64_t claim, GError **error);
+/* Takes out the messages first to last, which the hub accepted, and ends their claim. */
+bool queue_delivered(struct queue *queue, uint64_t first, uint64_t last, GError **error);
 
-/* Says that messages up to through may be in a request from now on, so that no drop-oldest takes them. *still says
- * whether the n messages from first on are all there still. Costs nothing where nobody posts with drop-oldest. */
+/* Says that the n messages from first to through may be in a request from now on, so that no drop-oldest takes them;
+ * *still: whether they are all there. through 0 ends a claim. Only needed where state.may_drop. */
 bool queue_claim(struct queue *queue, uint64_t first, uint64_t through, uint64_t n, bool *still, GError **error);
 
 /* Moves one message to the dead ones. Nothing happens to one that is not there any more. */

@@ -1,0 +1,370 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The public client: opening, the thread that sends, posting, waiting, callbacks, closing. Three connections to one
+ * queue: posts write through one (commit.c), the sending thread has its own, waiting and stats read through a third.
+ */
+#include "config.h"
+
+#include "client/client-internal.h"
+#include "client/failure.h"
+#include "client/message.h"
+#include "client/sized.h"
+
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#define POST_MAX 10000
+#define WAIT_MAX_MS (60 * 1000)     /* the sending thread looks around at least so often */
+#define OTHERS_POLL_US (100 * 1000) /* another process sends: how often waiting threads look */
+#define OWN_POLL_US (1000 * 1000)
+
+/* ---- The sending thread */
+
+static int
+wait_ms(int64_t until_us)
+{
+    if (until_us == INT64_MAX)
+        return WAIT_MAX_MS;
+    int64_t left_us = until_us - clock_monotonic_us();
+    return (int)CLAMP((left_us + 999) / 1000, 0, WAIT_MAX_MS);
+}
+
+void *
+client_thread(void *data)
+{
+    struct hubkey_client *client = data;
+    while (!g_atomic_int_get(&client->stopping)) {
+        bool writable;
+        int64_t bus_us;
+        g_atomic_int_set(&client->hungry, 1); /* before looking, so that no post is missed */
+        int64_t until_us = pump_step(client->pump);
+        g_atomic_int_set(&client->hungry, pump_is_hungry(client->pump));
+        int fd = bus_fd(client->bus, &writable, &bus_us);
+        http_run(client->http, fd, writable, wait_ms(MIN(until_us, bus_us)));
+        bus_process(client->bus);
+    }
+    http_drop(client->http);
+    pump_stop(client->pump);
+    return NULL;
+}
+
+/* ---- Using a client */
+
+/* 0, or why nothing can be done with it. */
+static int
+check_client(const struct hubkey_client *client, struct hubkey_error *error)
+{
+    if (!client)
+        return failure_now(error, HUBKEY_E_INVALID, "client is NULL");
+    if (client->pid != getpid())
+        return failure_now(error, HUBKEY_E_FORKED, "the client belongs to process %d; open a new one after fork", (int)client->pid);
+    if (g_atomic_int_get(&client->closing))
+        return failure_now(error, HUBKEY_E_CLOSED, "the client is being closed");
+    return 0;
+}
+
+static bool
+is_in_callback(struct hubkey_client *client)
+{
+    g_mutex_lock(&client->mutex);
+    bool inside = client->dispatching && pthread_equal(client->dispatcher, pthread_self());
+    g_mutex_unlock(&client->mutex);
+    return inside;
+}
+
+static int64_t
+deadline_of(int32_t timeout_ms)
+{
+    return timeout_ms < 0 ? INT64_MAX : clock_monotonic_us() + (int64_t)timeout_ms * 1000;
+}
+
+int
+hubkey_client_post_many(hubkey_client *client, const struct hubkey_message *const *messages, size_t n, int32_t timeout_ms,
+                        uint64_t *first_seq, struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    uint64_t seq = 0;
+    int result = check_client(client, error);
+    if (result)
+        return result;
+    if (!messages || n < 1 || n > POST_MAX)
+        return failure_now(error, HUBKEY_E_INVALID, "%s", messages ? "n must be 1 to 10000" : "messages is NULL");
+
+    struct message *prepared = g_new0(struct message, n);
+    bool good = true;
+    for (size_t i = 0; good && i < n; i++) {
+        good = message_prepare(messages[i], &prepared[i], &problem);
+        if (!good && n > 1)
+            g_prefix_error(&problem, "message %zu of %zu: ", i, n);
+    }
+    if (good)
+        good = commit_post(client->commit, prepared, n, deadline_of(timeout_ms), &seq, &problem);
+    for (size_t i = 0; i < n; i++)
+        message_clear(&prepared[i]);
+    g_free(prepared);
+    if (good && first_seq)
+        *first_seq = seq;
+    return failure_export(problem, 0, error);
+}
+
+int
+hubkey_client_post(hubkey_client *client, const struct hubkey_message *message, int32_t timeout_ms, uint64_t *seq,
+                   struct hubkey_error *error)
+{
+    return hubkey_client_post_many(client, &message, 1, timeout_ms, seq, error);
+}
+
+/* ---- Waiting. Who waits reads the turn, looks, and sleeps until the turn is another. */
+
+static uint64_t
+read_turn(struct hubkey_client *client)
+{
+    g_mutex_lock(&client->mutex);
+    uint64_t turn = client->turn;
+    g_mutex_unlock(&client->mutex);
+    return turn;
+}
+
+/* False when the deadline has passed. */
+static bool
+await_turn(struct hubkey_client *client, uint64_t turn, int64_t deadline_us)
+{
+    int64_t now = clock_monotonic_us();
+    bool ours = client->has_thread && lock_is_held(client->lock);
+    int64_t until = MIN(deadline_us, now + (ours ? OWN_POLL_US : OTHERS_POLL_US));
+    if (now >= deadline_us)
+        return false;
+    g_mutex_lock(&client->mutex);
+    while (client->turn == turn && g_cond_wait_until(&client->progress, &client->mutex, until))
+        continue;
+    g_mutex_unlock(&client->mutex);
+    return true;
+}
+
+static int
+fate_of(struct hubkey_client *client, uint64_t seq, GError **error)
+{
+    g_mutex_lock(&client->reader_mutex);
+    int fate = queue_fate(client->reader, seq, error);
+    g_mutex_unlock(&client->reader_mutex);
+    return fate;
+}
+
+int
+hubkey_client_wait_seq(hubkey_client *client, uint64_t seq, int32_t timeout_ms)
+{
+    g_autoptr(GError) error = NULL;
+    int64_t deadline_us = deadline_of(timeout_ms);
+    int result = check_client(client, NULL);
+    if (result)
+        return result;
+    if (is_in_callback(client))
+        return HUBKEY_E_RECURSION;
+    for (;;) {
+        uint64_t turn = read_turn(client);
+        int fate = fate_of(client, seq, &error);
+        if (fate == -2)
+            return failure_number(error);
+        if (fate != 0)
+            return fate == -1 ? HUBKEY_E_INVALID : fate == HUBKEY_GONE_DELIVERED ? 0 : HUBKEY_E_GONE;
+        if (g_atomic_int_get(&client->closing))
+            return HUBKEY_E_CLOSED;
+        if (!await_turn(client, turn, deadline_us))
+            return HUBKEY_E_TIMEOUT;
+    }
+}
+
+/* 1: messages up to seq still wait. */
+static int
+waits_up_to(struct hubkey_client *client, uint64_t seq, GError **error)
+{
+    g_mutex_lock(&client->reader_mutex);
+    int waits = queue_waits_up_to(client->reader, seq, error);
+    g_mutex_unlock(&client->reader_mutex);
+    return waits;
+}
+
+static bool
+read_counts(struct hubkey_client *client, struct hubkey_counts *counts, GError **error)
+{
+    struct queue_state state;
+    g_mutex_lock(&client->reader_mutex);
+    bool good = queue_get_state(client->reader, &state, error);
+    g_mutex_unlock(&client->reader_mutex);
+    if (good)
+        *counts = state.counts;
+    return good;
+}
+
+static void
+wake(struct hubkey_client *client)
+{
+    if (client->has_thread)
+        http_wake(client->http);
+}
+
+static int
+timed_out(struct hubkey_client *client, struct hubkey_error *error)
+{
+    struct pump_status status = { 0 };
+    if (client->has_thread)
+        pump_get_status(client->pump, &status);
+    int result = failure_now(error, HUBKEY_E_TIMEOUT, "messages still wait in the queue%s%s%s%s", status.state ? "; sender: " : "",
+                             status.state ? hubkey_state_name(status.state) : "", status.text[0] ? ": " : "", status.text);
+    if (error)
+        error->http_status = status.http_status;
+    return result;
+}
+
+/* flush, also for close. */
+int
+client_drain(struct hubkey_client *client, int32_t timeout_ms, struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    struct hubkey_counts counts;
+    int64_t deadline_us = deadline_of(timeout_ms);
+    if (!read_counts(client, &counts, &problem))
+        return failure_export(problem, 0, error);
+    if (client->has_thread)
+        pump_hurry(client->pump);
+    wake(client);
+    for (;;) {
+        uint64_t turn = read_turn(client);
+        int waits = waits_up_to(client, counts.last_seq, &problem);
+        if (waits <= 0)
+            return failure_export(problem, 0, error);
+        if (!await_turn(client, turn, deadline_us))
+            return timed_out(client, error);
+    }
+}
+
+int
+hubkey_client_flush(hubkey_client *client, int32_t timeout_ms, struct hubkey_error *error)
+{
+    int result = check_client(client, error);
+    if (result)
+        return result;
+    if (is_in_callback(client))
+        return failure_now(error, HUBKEY_E_RECURSION, "flush cannot wait inside a callback");
+    return client_drain(client, timeout_ms, error);
+}
+
+int
+hubkey_client_stats(hubkey_client *client, struct hubkey_stats *out)
+{
+    g_autoptr(GError) error = NULL;
+    struct hubkey_stats stats = { 0 };
+    struct pump_status status = { .state = HUBKEY_STATE_STOPPED };
+    int result = check_client(client, NULL);
+    if (result)
+        return result;
+    if (!read_counts(client, &stats.counts, &error))
+        return failure_number(error);
+    if (client->pump)
+        pump_get_status(client->pump, &status);
+    stats.state = status.state;
+    stats.reason = status.reason;
+    stats.http_status = status.http_status;
+    stats.in_flight = status.in_flight;
+    stats.requests = status.requests;
+    stats.requests_failed = status.requests_failed;
+    stats.batches = status.batches;
+    stats.token_fetches = status.token_fetches;
+    stats.duplicates_possible = status.duplicates_possible;
+    stats.events_lost = events_lost(client->events);
+    stats.next_attempt_ms = status.next_attempt_ms;
+    stats.last_delivery_ms = status.last_delivery_ms;
+    stats.clock_skew_s = status.clock_skew_s;
+    memcpy(stats.text, status.text, sizeof stats.text);
+    (void)sized_write("stats", out, &stats, sizeof stats, sizeof stats, &error);
+    return failure_number(error);
+}
+
+/* ---- Callbacks */
+
+int
+hubkey_client_set_callbacks(hubkey_client *client, hubkey_state_fn state, hubkey_gone_fn gone, hubkey_log_fn log, void *user)
+{
+    int result = check_client(client, NULL);
+    if (result == 0)
+        events_set_callbacks(client->events, state, gone, log, user);
+    return result;
+}
+
+int
+hubkey_client_fd(hubkey_client *client)
+{
+    int result = check_client(client, NULL);
+    return result ? result : events_fd(client->events);
+}
+
+static void
+mark_dispatching(struct hubkey_client *client, bool on)
+{
+    g_mutex_lock(&client->mutex);
+    client->dispatching = on;
+    client->dispatcher = pthread_self();
+    g_mutex_unlock(&client->mutex);
+}
+
+int
+hubkey_client_dispatch(hubkey_client *client)
+{
+    int ran = 0, result = check_client(client, NULL);
+    if (result)
+        return result;
+    if (is_in_callback(client))
+        return HUBKEY_E_RECURSION;
+    g_mutex_lock(&client->dispatch_mutex);
+    mark_dispatching(client, true);
+    /* A callback may make new events: not more than were there can be run here. */
+    while (ran < EVENTS_MAX && !g_atomic_int_get(&client->closing) && events_run_one(client->events))
+        ran++;
+    mark_dispatching(client, false);
+    g_mutex_unlock(&client->dispatch_mutex);
+    if (!g_atomic_int_get(&client->closing))
+        return ran;
+    client_free(client); /* a callback closed it */
+    return HUBKEY_E_CLOSED;
+}
+
+int
+hubkey_client_wait(hubkey_client *client, int32_t timeout_ms)
+{
+    int64_t deadline_us = deadline_of(timeout_ms);
+    int result = check_client(client, NULL);
+    if (result)
+        return result;
+    if (is_in_callback(client))
+        return HUBKEY_E_RECURSION;
+    struct pollfd waiting = { .fd = events_fd(client->events), .events = POLLIN };
+    int ready;
+    do
+        ready = poll(&waiting, 1, deadline_us == INT64_MAX ? -1 : wait_ms(deadline_us));
+    while (ready == 0 && clock_monotonic_us() < deadline_us);
+    return ready > 0 ? hubkey_client_dispatch(client) : 0;
+}
+
+/* ---- Closing */
+
+int
+hubkey_client_close(hubkey_client *client, int32_t timeout_ms)
+{
+    struct hubkey_counts counts = { 0 };
+    if (!client)
+        return 0;
+    int result = check_client(client, NULL);
+    if (result)
+        return result;
+    bool inside = is_in_callback(client);
+    if (!inside && client->has_thread)
+        (void)client_drain(client, timeout_ms, NULL);
+    g_atomic_int_set(&client->closing, 1);
+    client_stop(client);
+    bool left = !read_counts(client, &counts, NULL) || counts.waiting > 0;
+    if (!inside)
+        client_free(client);
+    return left ? HUBKEY_E_TIMEOUT : 0;
+}

@@ -1,0 +1,80 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Shared by the files of the pump: pump.c decides what to do next, pump-reply.c what an answer of the hub means for the
+ * queue, pump-slot.c what hubkeyd's means.
+ */
+#pragma once
+
+#include "client/batch.h"
+#include "client/pump.h"
+#include "client/retry.h"
+#include "client/token.h"
+#include "client/window.h"
+
+enum pump_phase { PUMP_IDLE, PUMP_ASKING, PUMP_SENDING };
+
+/* What has been tried against a 401 of the message at hand. */
+enum pump_auth { AUTH_UNTRIED, AUTH_FRESH, AUTH_LONGER };
+
+struct pump {
+    struct queue *queue;
+    struct lock *lock;
+    struct pump_options options;
+    struct pump_ops ops;
+    struct pump_hooks hooks;
+
+    enum pump_phase phase;
+    struct window window;
+    struct batch *current; /* under way, or about to be */
+    struct batch *next;    /* made meanwhile */
+    struct retry_backoff backoff;
+
+    /* a pause: nothing is begun before */
+    int64_t not_before_us;
+    enum retry_family pause; /* its kind */
+    bool pause_is_ordered;   /* the hub asked for it */
+    int64_t last_try_us, last_hurry_us;
+    int64_t compare_until_us; /* how long a suspect waits for another message to be compared with */
+
+    /* identity and token */
+    struct identity *identity; /* the slot's; NULL: not read yet */
+    bool owner_checked;        /* the queue belongs to it */
+    char *url, *gateway;       /* where to send; gateway in libcurl's form, NULL without one */
+    struct token token;
+    uint32_t default_ttl_s, max_ttl_s;
+    int64_t extra_ttl_s; /* our clock is behind the hub's by so much */
+    bool stale;          /* what hubkeyd is being asked for is void already */
+
+    enum pump_auth auth;
+    char *refused;        /* the token that the hub did not take; NULL: none */
+    unsigned other_tries; /* to get another one */
+    uint64_t reported;    /* generation whose rejection hubkeyd knows of */
+
+    GArray *unrecorded; /* struct batch_run: delivered, but the disk did not take it yet */
+    bool claimed;
+
+    double credit; /* requests that a replay may make now */
+    int64_t credit_us;
+
+    GMutex mutex; /* of what follows */
+    struct pump_status status;
+    bool hurry;
+};
+
+/* pump.c */
+void pump_show(struct pump *pump, int32_t state, int32_t reason, const char *text);
+void pump_log(struct pump *pump, int32_t level, const char *format, ...) G_GNUC_PRINTF(3, 4);
+void pump_pause(struct pump *pump, enum retry_family family, int64_t delay_ms);
+void pump_reject(struct pump *pump, int32_t reason, const char *text); /* and probe later */
+void pump_queue_trouble(struct pump *pump, const GError *error);
+
+/* pump-reply.c */
+void pump_on_reply(struct pump *pump, const struct reply *reply);
+bool pump_record(struct pump *pump, GError **error); /* takes delivered messages out of the queue; false: the disk refuses */
+
+/* pump-slot.c */
+void pump_ask(struct pump *pump);
+void pump_on_answer(struct pump *pump, struct bus_answer *answer, const GError *error);
+bool pump_check_owner(struct pump *pump); /* false: rejected, or paused */
+void pump_heed_news(struct pump *pump);

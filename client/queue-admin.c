@@ -1,0 +1,156 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Queues without a client: the hubkey_queue_* functions, for tools.
+ */
+#include "config.h"
+
+#include "client/api.h"
+#include "client/failure.h"
+#include "client/lock.h"
+#include "client/place.h"
+#include "client/queue.h"
+#include "client/sized.h"
+#include "dbus/names.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+/* A queue that exists, and its lock. */
+struct opened {
+    char *path;
+    struct lock *lock;
+    struct queue *queue;
+};
+
+static void
+close_opened(struct opened *opened)
+{
+    queue_close(opened->queue);
+    lock_close(opened->lock);
+    g_free(opened->path);
+}
+
+/* With hold, takes the right to send, so that nobody sends meanwhile. */
+static bool
+open_existing(const char *path, bool hold, struct opened *opened, GError **error)
+{
+    *opened = (struct opened){ 0 };
+    if (!path) {
+        failure_set(error, HUBKEY_E_INVALID, "path is NULL");
+        return false;
+    }
+    opened->path = place_prepare(path, false, error);
+    opened->lock = opened->path ? lock_open(opened->path, hold, error) : NULL;
+    if (!opened->lock || (hold && !lock_take(opened->lock, error)))
+        return false;
+    lock_setup_begin(opened->lock);
+    opened->queue = queue_open(opened->path, NULL, error);
+    lock_setup_end(opened->lock);
+    return opened->queue;
+}
+
+int
+hubkey_queue_path(uint32_t slot, char **path, struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    if (!path || slot > NAMES_SLOT_MAX)
+        return failure_now(error, HUBKEY_E_INVALID, "%s", path ? "slot must be 0 to 65535" : "path is NULL");
+    g_autofree char *found = place_default(slot, &problem);
+    if (found)
+        *path = api_hand_out(found);
+    return failure_export(problem, 0, error);
+}
+
+static int64_t
+size_of(const char *path, const char *suffix)
+{
+    struct stat st;
+    g_autofree char *full = g_strconcat(path, suffix, NULL);
+    return stat(full, &st) == 0 ? st.st_size : 0;
+}
+
+static bool
+read_info(struct opened *opened, struct hubkey_queue_info *info, GError **error)
+{
+    struct queue_state state;
+    struct queue_row row;
+    struct lock_holder holder;
+    g_autoptr(GError) failed = NULL;
+    if (!queue_get_state(opened->queue, &state, error))
+        return false;
+    queue_scan(opened->queue, 0);
+    int found = queue_scan_next(opened->queue, &row, error);
+    info->oldest_ms = found == 1 ? row.created_ms : 0;
+    queue_scan_end(opened->queue);
+    g_autoptr(identity_auto) owner = queue_get_identity(opened->queue, &failed);
+    if (found < 0 || failed) {
+        if (failed)
+            g_propagate_error(error, g_steal_pointer(&failed));
+        return false;
+    }
+    info->counts = state.counts;
+    g_strlcpy(info->host, owner ? owner->host : "", sizeof info->host);
+    g_strlcpy(info->device, owner ? owner->device : "", sizeof info->device);
+    g_strlcpy(info->module, owner && owner->module ? owner->module : "", sizeof info->module);
+    info->file_bytes = size_of(opened->path, "") + size_of(opened->path, "-wal");
+    lock_ask(opened->lock, &holder);
+    info->holder_pid = (int32_t)holder.pid;
+    info->holder_since_ms = holder.since_ms;
+    g_strlcpy(info->holder, holder.program, sizeof info->holder);
+    return true;
+}
+
+int
+hubkey_queue_status(const char *path, struct hubkey_queue_info *out, struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    struct hubkey_queue_info info = { 0 };
+    struct opened opened;
+    if (open_existing(path, false, &opened, &problem) && read_info(&opened, &info, &problem))
+        (void)sized_write("info", out, &info, sizeof info, sizeof info, &problem);
+    close_opened(&opened);
+    return failure_export(problem, 0, error);
+}
+
+static bool
+rebind(const char *path, const struct identity *identity, GError **error)
+{
+    struct opened opened;
+    bool good = open_existing(path, true, &opened, error) && queue_record_identity(opened.queue, identity, true, error);
+    close_opened(&opened);
+    return good;
+}
+
+int
+hubkey_queue_rebind(const char *path, const char *host, const char *device, const char *module, struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    g_autoptr(identity_auto) identity = NULL;
+    if ((!host) != (!device) || (module && !host))
+        return failure_now(error, HUBKEY_E_INVALID, "host and device go together, and module needs both");
+    if (host) {
+        identity = identity_new();
+        identity->host = g_strdup(host);
+        identity->device = g_strdup(device);
+        identity->module = module && module[0] ? g_strdup(module) : NULL;
+        if (!identity_check(identity, &problem))
+            return failure_now(error, HUBKEY_E_INVALID, "%s", problem->message);
+    }
+    (void)rebind(path, identity, &problem);
+    return failure_export(problem, 0, error);
+}
+
+int
+hubkey_queue_drop(const char *path, uint32_t which, uint64_t *n, struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    struct opened opened;
+    uint64_t removed = 0;
+    if (which == 0 || (which & ~(HUBKEY_DROP_WAITING | HUBKEY_DROP_DEAD)))
+        return failure_now(error, HUBKEY_E_INVALID, "which must be HUBKEY_DROP_WAITING, HUBKEY_DROP_DEAD or both");
+    if (open_existing(path, true, &opened, &problem) && queue_remove(opened.queue, which, &removed, &problem) && n)
+        *n = removed;
+    close_opened(&opened);
+    return failure_export(problem, 0, error);
+}
