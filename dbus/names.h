@@ -15,4 +15,3 @@
 
 #define NAMES_SLOT_MAX 65535        /* the highest slot number */
 #define NAMES_SLOT_PATH_MAX 32      /* bytes that hold any slot's path and its NUL */
-#define NAMES_MESSAGE_MAX (64 << 10) /* bytes of a call that hubkeyd reads at all */
