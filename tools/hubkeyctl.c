@@ -37,13 +37,13 @@ print_overview(FILE *stream)
           "Keys for Azure IoT Hub in this machine's TPM, and messages to the hub.\n\nCommands:\n",
           stream);
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
-        fprintf(stream, "  %-14s%s\n", commands[i]->name, commands[i]->summary);
+        fprintf(stream, "  %-16s%s\n", commands[i]->name, commands[i]->summary);
     fputs("\nOptions, before or after the command:\n", stream);
     for (const GOptionEntry *entry = global_entries; entry->long_name; entry++) {
         g_autofree char *option =
             g_strdup_printf("--%s%s%s", entry->long_name, entry->arg_description ? " " : "",
                             entry->arg_description ? entry->arg_description : "");
-        fprintf(stream, "  %-14s%s\n", option, entry->description);
+        fprintf(stream, "  %-16s%s\n", option, entry->description);
     }
     fputs("\nExit status: 0 done, 1 failed, 2 usage, 3 not authorised, 4 TPM, 5 hubkeyd or the hub out of reach or lines\n"
           "still queued, 6 queue held by another process.\n\n"
@@ -71,7 +71,7 @@ print_options(const GOptionEntry *entries)
             "%s%c%s--%s%s%s", entries->short_name ? "-" : "", entries->short_name ? entries->short_name : ' ',
             entries->short_name ? ", " : "   ", entries->long_name, entries->arg_description ? " " : "",
             entries->arg_description ? entries->arg_description : "");
-        printf("  %-34s%s\n", option, entries->description);
+        printf("  %-36s%s\n", option, entries->description);
     }
 }
 
@@ -159,7 +159,7 @@ run(struct context *context, int n, char **arguments)
 {
     const struct command *command = context->command;
     if (n < command->n_min)
-        return command_usage(context, "%s needs an argument: %s", command->name, command->arguments);
+        return command_usage(context, "%s needs an argument", command->name);
     if (n > command->n_max)
         return command_usage(context, "%s does not take the argument \"%s\"", command->name, arguments[command->n_max]);
     context->json = want_json;
