@@ -7,6 +7,7 @@
 
 #include "tests/hub/admin-lists.h"
 #include "tests/hub/codec.h"
+#include "tests/hub/exchange.h"
 #include "tests/hub/hub.h"
 #include "tests/hub/items.h"
 #include "tests/hub/ledger.h"
@@ -197,6 +198,7 @@ admin_requests(struct hub *hub, uint64_t after, uint32_t limit)
     gsize read = 0;
 
     g_mutex_lock(&hub->lock);
+    exchange_settle(hub);
     g_autoptr(GArray) places = ledger_requests(hub->ledger, after, limit);
     g_mutex_unlock(&hub->lock);
     for (guint i = 0; i < places->len && read < ADMIN_BYTES_MAX; i++) {
@@ -218,6 +220,7 @@ admin_stats(struct hub *hub)
     struct ledger_counts counts;
 
     g_mutex_lock(&hub->lock);
+    exchange_settle(hub);
     ledger_counts(hub->ledger, &counts);
     json_object_set_new(object, "maxInFlight", ledger_max_in_flight(hub->ledger));
     g_mutex_unlock(&hub->lock);

@@ -19,6 +19,8 @@
 
 #include <microhttpd.h>
 
+#define SETTLE_US (G_USEC_PER_SEC / 2)
+
 /* How many requests of this device are in flight; those whose peer has gone since are not. */
 static uint32_t
 count_in_flight(const struct exchange *exchange)
@@ -223,6 +225,32 @@ exchange_process(struct exchange *exchange)
     g_mutex_unlock(&hub->lock);
 }
 
+static bool
+is_answering(const struct hub *hub, uint64_t last)
+{
+    GHashTableIter iter;
+    gpointer key;
+
+    g_hash_table_iter_init(&iter, hub->exchanges);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        const struct exchange *exchange = key;
+        if (exchange->http && exchange->phase == EXCHANGE_ANSWER && exchange->request.number <= last)
+            return true;
+    }
+    return false;
+}
+
+void
+exchange_settle(struct hub *hub)
+{
+    const int64_t until = g_get_monotonic_time() + SETTLE_US;
+    struct ledger_counts counts;
+
+    ledger_counts(hub->ledger, &counts);
+    while (is_answering(hub, counts.requests) && g_cond_wait_until(&hub->ended, &hub->lock, until))
+        continue;
+}
+
 void
 exchange_end(struct exchange *exchange, bool reply_sent)
 {
@@ -240,6 +268,7 @@ exchange_end(struct exchange *exchange, bool reply_sent)
         wire_close(exchange->connection->fd);
     exchange->http = NULL;
     exchange->connection = NULL;
+    g_cond_broadcast(&hub->ended);
     if (!g_queue_find(&hub->waiting, exchange)) {
         if (!exchange->stored) {
             exchange->good = false;

@@ -57,6 +57,10 @@ void exchange_process(struct exchange *exchange);
 /* Writes the record, with the messages if they may be accepted. */
 void exchange_store(struct exchange *exchange);
 
+/* Waits until every request that is being answered right now has ended, so that who has read an answer finds it recorded.
+ * Under the lock, which it gives up while it waits; not longer than a reader may be slow. */
+void exchange_settle(struct hub *hub);
+
 /* The server lets go of it. reply_sent: every byte of an answer went to the socket. */
 void exchange_end(struct exchange *exchange, bool reply_sent);
 void exchange_free(struct exchange *exchange);

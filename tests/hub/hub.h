@@ -11,6 +11,7 @@
 
 struct hub {
     GMutex lock;
+    GCond ended; /* an exchange has ended */
     const char *host;
     unsigned port; /* of the TLS side */
     GHashTable *devices;

@@ -115,6 +115,7 @@ open_state(struct hub *hub, GError **error)
     g_autofree char *journal = g_build_filename(state_dir, "journal", NULL);
 
     g_mutex_init(&hub->lock);
+    g_cond_init(&hub->ended);
     hub->host = host_name;
     hub->devices = device_table_new();
     hub->faults = fault_list_new();
