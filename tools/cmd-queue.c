@@ -222,9 +222,12 @@ report_flush(const struct context *context, const struct target *target, int res
     if (context->json)
         output_json(json_pack("{s:s, s:I, s:I, s:I}", "queue", target->path, "delivered", (json_int_t)delivered, "waiting",
                               (json_int_t)after->counts.waiting, "dead", (json_int_t)after->counts.dead));
-    if (result == HUBKEY_E_TIMEOUT)
-        return command_failed(EXIT_WAITING, "%" PRIu64 " messages still wait in %s%s%s", after->counts.waiting,
-                              target->path, error->text[0] ? ": " : "", error->text);
+    if (result == HUBKEY_E_TIMEOUT) {
+        char why[320];
+        command_sender_state(after, why, sizeof why);
+        return command_failed(EXIT_WAITING, "%" PRIu64 " messages still wait in %s (%s)", after->counts.waiting,
+                              target->path, why);
+    }
     if (result != 0)
         return client_failed(result, error);
     if (!context->json)

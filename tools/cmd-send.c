@@ -135,8 +135,28 @@ flush(hubkey_client *client, uint32_t seconds, struct hubkey_error *error)
 
 struct outcome {
     uint64_t delivered, waiting, gone;
-    const char *why; /* what holds the sender up */
+    char why[320]; /* what holds the sender up */
 };
+
+/* "1 line", "2 lines"; g_free. */
+static char *
+lines_text(uint64_t n)
+{
+    return g_strdup_printf("%" PRIu64 " line%s", n, n == 1 ? "" : "s");
+}
+
+static void
+print_waiting(const struct sender *sender, const struct outcome *outcome, const char *path, uint32_t slot)
+{
+    g_autofree char *all = lines_text(sender->accepted);
+    g_autofree char *waiting = lines_text(outcome->waiting);
+    if (queue_only)
+        fprintf(stderr, "hubkeyctl: %s in %s\n", waiting, path);
+    else
+        fprintf(stderr, "hubkeyctl: %" PRIu64 " of %s in %s, not sent yet (%s); send with: hubkeyctl queue flush %u%s%s\n",
+                outcome->waiting, all, path, outcome->why, slot, queue_file ? " --queue " : "",
+                queue_file ? queue_file : "");
+}
 
 static void
 print_outcome(const struct sender *sender, const struct outcome *outcome, const char *path, uint32_t slot)
@@ -145,30 +165,29 @@ print_outcome(const struct sender *sender, const struct outcome *outcome, const 
         output_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "accepted", (json_int_t)sender->accepted, "delivered",
                               (json_int_t)outcome->delivered, "waiting", (json_int_t)outcome->waiting, "dead",
                               (json_int_t)outcome->gone, "refused", (json_int_t)sender->refused, "queue", path));
+    g_autofree char *refused = lines_text(sender->refused);
+    g_autofree char *gone = lines_text(outcome->gone);
+    g_autofree char *delivered = lines_text(outcome->delivered);
+    fflush(stdout);
     if (sender->refused > 0)
-        fprintf(stderr, "hubkeyctl: %" PRIu64 " lines were not sent\n", sender->refused);
+        fprintf(stderr, "hubkeyctl: %s not sent\n", refused);
     if (outcome->gone > 0)
-        fprintf(stderr, "hubkeyctl: the hub refused %" PRIu64 " lines for good; see: hubkeyctl queue status --queue %s\n",
-                outcome->gone, path);
-    if (outcome->waiting > 0 && queue_only)
-        fprintf(stderr, "hubkeyctl: %" PRIu64 " lines are in %s\n", outcome->waiting, path);
-    else if (outcome->waiting > 0)
-        fprintf(stderr,
-                "hubkeyctl: %" PRIu64 " of %" PRIu64 " lines wait in %s%s%s; send them with: hubkeyctl queue flush %u%s%s\n",
-                outcome->waiting, sender->accepted, path, outcome->why[0] ? ": " : "", outcome->why, slot,
-                queue_file ? " --queue " : "", queue_file ? queue_file : "");
+        fprintf(stderr, "hubkeyctl: %s left the queue undelivered, refused by the hub or removed; see: hubkeyctl queue status --queue %s\n",
+                gone, path);
+    if (outcome->waiting > 0)
+        print_waiting(sender, outcome, path, slot);
     else if (isatty(STDERR_FILENO))
-        fprintf(stderr, "%" PRIu64 " lines delivered\n", outcome->delivered);
+        fprintf(stderr, "%s delivered\n", delivered);
 }
 
 /* What became of the lines, and the exit code for it. */
 static int
-conclude(const struct sender *sender, const struct hubkey_counts *before, int flushed, const char *why,
-         const char *path, uint32_t slot)
+conclude(const struct sender *sender, const struct hubkey_counts *before, int flushed, const char *path, uint32_t slot)
 {
     struct hubkey_stats after = { .size = sizeof after };
-    struct outcome outcome = { .why = why };
+    struct outcome outcome = { 0 };
     hubkey_client_stats(sender->client, &after);
+    command_sender_state(&after, outcome.why, sizeof outcome.why);
     /* Each number has to be looked up, so only where something left the queue other than to the hub. */
     if (after.counts.dead + after.counts.dropped + after.counts.removed > before->dead + before->dropped + before->removed)
         outcome.gone = sender_count_gone(sender);
@@ -204,7 +223,7 @@ send_lines(const struct context *context, hubkey_client *client, const struct hu
     pass_lines(&sender, &waiting);
     sigprocmask(SIG_SETMASK, &waiting, NULL);
     int flushed = sender.accepted == 0 ? 0 : queue_only ? HUBKEY_E_TIMEOUT : flush(client, seconds, &error);
-    int code = conclude(&sender, &before.counts, flushed, error.text, path, slot);
+    int code = conclude(&sender, &before.counts, flushed, path, slot);
     sender_clear(&sender);
     return code;
 }

@@ -89,6 +89,15 @@ command_client_code(int number)
     }
 }
 
+void
+command_sender_state(const struct hubkey_stats *stats, char *text, size_t size)
+{
+    const char *state = hubkey_state_name(stats->state);
+    /* The text may begin with the state itself. */
+    bool told = g_str_has_prefix(stats->text, state);
+    g_snprintf(text, size, "%s%s%s", told ? "" : state, told || !stats->text[0] ? "" : ": ", stats->text);
+}
+
 bool
 command_number(const struct context *context, const char *what, const char *text, uint32_t max, uint32_t *value)
 {

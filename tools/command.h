@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <glib.h>
@@ -52,6 +53,10 @@ int command_error(GError *error);
 
 /* The exit code for a HUBKEY_E_* number. */
 int command_client_code(int number);
+
+struct hubkey_stats;
+/* What the sender does now, and what holds it up: "offline: no connection to the hub". */
+void command_sender_state(const struct hubkey_stats *stats, char *text, size_t size);
 
 /* Reads a slot number, 0 to 65535; false, and the complaint printed, otherwise. */
 bool command_slot(const struct context *context, const char *text, uint32_t *slot);
