@@ -26,4 +26,4 @@ install_clients() {
 
 { command -v node && command -v npm; } >/dev/null || skip_all 'node and npm are not here'
 install_clients || skip_all "the clients could not be installed, see $work/install.log"
-exec node "$here/test-node-sdk.js" "$work"
+exec node "$here/node/clients.js" "$work"

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // The official clients, told by an https.Agent where the hub is: single events, batches, and refusals.
-// usage: node test-node-sdk.js FOLDER, the folder in which they are installed; test-node-sdk.sh does that.
+// usage: node clients.js FOLDER, the folder in which they are installed; test-node-sdk.sh does that.
 
 'use strict';
 
