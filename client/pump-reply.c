@@ -60,6 +60,7 @@ on_delivered(struct pump *pump, const struct reply *reply)
     if (!pump_record(pump, &error))
         pump_log(pump, HUBKEY_LOG_WARNING, "delivered messages stay in the queue for now: %s", error->message);
     pump->claimed = false;
+    pump_show(pump, HUBKEY_STATE_ONLINE, HUBKEY_REASON_NONE, "");
     for (guint i = 0; i < batch->runs->len; i++) {
         struct batch_run *run = &g_array_index(batch->runs, struct batch_run, i);
         pump->hooks.gone(run->first, run->last, HUBKEY_GONE_DELIVERED, "", pump->hooks.user);
@@ -72,7 +73,6 @@ on_delivered(struct pump *pump, const struct reply *reply)
     g_mutex_lock(&pump->mutex);
     pump->status.last_delivery_ms = clock_wall_us() / 1000;
     g_mutex_unlock(&pump->mutex);
-    pump_show(pump, HUBKEY_STATE_ONLINE, HUBKEY_REASON_NONE, "");
     for (unsigned i = 0; i < pump->window.n_suspects; i++) {
         struct window_suspect *suspect = &pump->window.suspects[i];
         bury(pump, suspect->seq, suspect->status, suspect->text);

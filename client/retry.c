@@ -159,7 +159,8 @@ part(const struct retry_backoff *backoff, int64_t of)
 int64_t
 retry_delay_ms(struct retry_backoff *backoff, enum retry_family family, int64_t retry_after_s)
 {
-    unsigned n = MIN(backoff->failures[family]++, 20u);
+    unsigned n = MIN(backoff->failures[family], 20);
+    backoff->failures[family]++;
     int64_t ceiling = MIN(families[family].base_ms << n, families[family].cap_ms);
     int64_t delay = part(backoff, ceiling);
     if (family == RETRY_PROBE)

@@ -1,0 +1,149 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "config.h"
+
+#include "tests/lib/scratch.h"
+#include "client/place.h"
+#include "common/clock.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include <glib/gstdio.h>
+
+static void
+open_files(struct scratch *scratch)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *wanted = g_build_filename(scratch->dir, "q", NULL);
+    scratch->path = place_prepare(wanted, true, &error);
+    g_assert_no_error(error);
+    scratch->lock = lock_open(scratch->path, true, &error);
+    g_assert_no_error(error);
+    scratch->queue = queue_open(scratch->path, NULL, &error);
+    g_assert_no_error(error);
+}
+
+static void
+close_files(struct scratch *scratch)
+{
+    queue_close(scratch->queue);
+    lock_close(scratch->lock);
+    g_free(scratch->path);
+}
+
+void
+scratch_open(struct scratch *scratch)
+{
+    g_autoptr(GError) error = NULL;
+    scratch->dir = g_dir_make_tmp("hk-unit-XXXXXX", &error);
+    g_assert_no_error(error);
+    open_files(scratch);
+}
+
+void
+scratch_reopen(struct scratch *scratch)
+{
+    close_files(scratch);
+    open_files(scratch);
+}
+
+void
+scratch_close(struct scratch *scratch)
+{
+    close_files(scratch);
+    GDir *dir = g_dir_open(scratch->dir, 0, NULL);
+    for (const char *name; (name = g_dir_read_name(dir));) {
+        g_autofree char *path = g_build_filename(scratch->dir, name, NULL);
+        g_unlink(path);
+    }
+    g_dir_close(dir);
+    g_assert_cmpint(g_rmdir(scratch->dir), ==, 0);
+    g_free(scratch->dir);
+}
+
+struct message
+scratch_message(const char *text)
+{
+    struct hubkey_message given = { .size = sizeof given, .body = text, .len = strlen(text) };
+    struct message message;
+    g_autoptr(GError) error = NULL;
+    g_assert_true(message_prepare(&given, &message, &error));
+    g_assert_no_error(error);
+    return message;
+}
+
+void
+scratch_post(struct scratch *scratch, const char *const *texts, size_t n)
+{
+    g_autoptr(GError) error = NULL;
+    struct queue_state state;
+    g_assert_true(queue_begin(scratch->queue, 0, &error));
+    g_assert_true(queue_get_state(scratch->queue, &state, &error));
+    for (size_t i = 0; i < n; i++) {
+        struct message message = scratch_message(texts[i]);
+        g_assert_true(queue_insert(scratch->queue, ++state.counts.last_seq, &message, &error));
+        state.counts.accepted++;
+        state.counts.waiting++;
+        state.counts.waiting_bytes += message.counted;
+        message_clear(&message);
+    }
+    g_assert_true(queue_save_state(scratch->queue, &state, &error));
+    g_assert_true(queue_commit(scratch->queue, &error));
+    g_assert_no_error(error);
+}
+
+struct hubkey_counts
+scratch_counts(struct scratch *scratch)
+{
+    g_autoptr(GError) error = NULL;
+    struct queue_state state;
+    g_assert_true(queue_get_state(scratch->queue, &state, &error));
+    const struct hubkey_counts *counts = &state.counts;
+    g_assert_cmpuint(counts->accepted, ==,
+                     counts->delivered + counts->waiting + counts->dead + counts->dropped + counts->removed);
+    return state.counts;
+}
+
+static int64_t wall_us, running_us;
+
+static int64_t
+get_wall(void)
+{
+    return wall_us;
+}
+
+static int64_t
+get_running(void)
+{
+    return running_us;
+}
+
+void
+scratch_clock_start(void)
+{
+    static const struct clock_source source = { get_wall, get_running, get_running };
+    wall_us = INT64_C(1767268800) * 1000000;
+    running_us = INT64_C(1000) * 1000000;
+    clock_set_source(&source);
+}
+
+void
+scratch_clock_move(int64_t seconds)
+{
+    wall_us += seconds * 1000000;
+    running_us += seconds * 1000000;
+}
+
+void
+scratch_clock_set_wall(int64_t seconds)
+{
+    wall_us = seconds * 1000000;
+}
+
+int64_t
+scratch_clock_us(void)
+{
+    return running_us;
+}

@@ -1,0 +1,36 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * For unit tests of the client: a queue in a directory of its own, and clocks that stand still until they are moved.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "client/lock.h"
+#include "client/message.h"
+#include "client/queue.h"
+
+struct scratch {
+    char *dir, *path;
+    struct lock *lock;
+    struct queue *queue;
+};
+
+void scratch_open(struct scratch *scratch);
+void scratch_reopen(struct scratch *scratch); /* as a new process would */
+void scratch_close(struct scratch *scratch);  /* and removes the directory */
+
+/* A prepared message of a text; message_clear. */
+struct message scratch_message(const char *text);
+
+/* Puts messages with these texts into the queue, without commit.c. */
+void scratch_post(struct scratch *scratch, const char *const *texts, size_t n);
+
+struct hubkey_counts scratch_counts(struct scratch *scratch); /* asserts that they add up */
+
+/* Wall, boot and monotonic time start at 2026-01-01 12:00:00, 1000 s and 1000 s. */
+void scratch_clock_start(void);
+void scratch_clock_move(int64_t seconds); /* all three */
+void scratch_clock_set_wall(int64_t seconds);
+int64_t scratch_clock_us(void); /* monotonic */

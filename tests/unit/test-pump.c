@@ -1,0 +1,916 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * client/pump*.c with a real queue, and hub, hubkeyd and clocks played by the test: failure paths first.
+ */
+#include "config.h"
+
+#include "client/pump.h"
+#include "client/retry.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "tests/lib/scratch.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <jansson.h>
+
+#define LOG_MAX 64
+
+/* One request as the hub saw it. */
+struct seen {
+    char *body, *token, *url;
+    size_t len, items; /* of a batch; 1 for a single one */
+    char *types;       /* all headers, a line each */
+};
+
+struct world {
+    struct scratch scratch;
+    struct pump *pump;
+    GArray *seen;             /* struct seen */
+    const struct reply *plan; /* answers to the next requests; 204 after its end */
+    size_t planned;
+    bool replied;
+    bool holding; /* the hub takes its time */
+    size_t bad_len; /* messages whose body is so long are refused with 413, alone or in a batch; 0: none */
+    uint32_t asked[LOG_MAX];
+    size_t asks;
+    const GError *refusal; /* hubkeyd's answer, NULL: a token */
+    bool same_token;
+    const char *device;
+    bool answered;
+    uint64_t generation;
+    unsigned news, reports;
+    int32_t state, reason;
+    uint64_t gone[5]; /* messages, by HUBKEY_GONE_* */
+};
+
+static void
+op_send(const struct http_request *request, void *context)
+{
+    struct world *world = context;
+    struct seen seen = { .body = g_memdup2(request->body, request->len), .len = request->len, .items = 1,
+                         .token = g_strdup(request->token), .url = g_strdup(request->url) };
+    GString *headers = g_string_new(NULL);
+    for (guint i = 0; i < request->headers->len; i++)
+        g_string_append_printf(headers, "%s\n", (char *)request->headers->pdata[i]);
+    seen.types = g_string_free(headers, FALSE);
+    if (strstr(seen.types, "vnd.microsoft.iothub.json")) {
+        json_t *array = json_loadb(seen.body, seen.len, 0, NULL);
+        g_assert_true(json_is_array(array));
+        seen.items = json_array_size(array);
+        json_decref(array);
+    }
+    g_array_append_val(world->seen, seen);
+    world->replied = true;
+}
+
+/* Whether the last request has a message of bad_len bytes. */
+static bool
+has_bad(struct world *world)
+{
+    struct seen *seen = &g_array_index(world->seen, struct seen, world->seen->len - 1);
+    if (!world->bad_len)
+        return false;
+    if (seen->items == 1)
+        return seen->len == world->bad_len;
+    json_t *array = json_loadb(seen->body, seen->len, 0, NULL), *item;
+    bool bad = false;
+    size_t i;
+    json_array_foreach(array, i, item)
+    {
+        gsize len;
+        g_autofree guchar *body = g_base64_decode(json_string_value(json_object_get(item, "body")), &len);
+        bad = bad || len == world->bad_len;
+    }
+    json_decref(array);
+    return bad;
+}
+
+static bool
+op_take_reply(struct reply *reply, void *context)
+{
+    struct world *world = context;
+    if (!world->replied || world->holding)
+        return false;
+    world->replied = false;
+    reply_init(reply);
+    reply->sent = true;
+    reply->sends = 1;
+    reply->status = 204;
+    if (world->planned > 0) {
+        *reply = *world->plan++;
+        world->planned--;
+    } else if (has_bad(world)) {
+        reply->status = 413;
+        reply->from_hub = true;
+        g_strlcpy(reply->code, "MessageTooLarge", sizeof reply->code);
+    }
+    return true;
+}
+
+static void
+op_ask(uint32_t ttl_s, void *context)
+{
+    struct world *world = context;
+    g_assert_cmpuint(world->asks, <, LOG_MAX);
+    world->asked[world->asks++] = ttl_s;
+    world->answered = true;
+}
+
+static bool
+op_take_answer(struct bus_answer *answer, GError **error, void *context)
+{
+    struct world *world = context;
+    if (!world->answered)
+        return false;
+    world->answered = false;
+    if (world->refusal) {
+        g_propagate_error(error, g_error_copy(world->refusal));
+        return true;
+    }
+    uint32_t ttl_s = world->asked[world->asks - 1] ? world->asked[world->asks - 1] : 3600;
+    *answer = (struct bus_answer){ .generation = world->generation, .default_ttl_s = 3600, .max_ttl_s = 86400 };
+    answer->identity = identity_new();
+    answer->identity->host = g_strdup("hub.azure-devices.net");
+    answer->identity->device = g_strdup(world->device);
+    answer->expires_s = clock_wall_s() + ttl_s;
+    answer->token = world->same_token ? g_strdup_printf("token-%u", ttl_s) : g_strdup_printf("token-number-%zu", world->asks);
+    return true;
+}
+
+static void
+op_report(uint64_t generation, const char *tracking_id, void *context)
+{
+    struct world *world = context;
+    g_assert_cmpuint(generation, ==, world->generation);
+    world->reports++;
+}
+
+static unsigned
+op_news(void *context)
+{
+    struct world *world = context;
+    unsigned news = world->news;
+    world->news = 0;
+    return news;
+}
+
+static uint32_t
+op_random(void)
+{
+    return UINT32_MAX; /* the longest of all delays */
+}
+
+static void
+on_state(int32_t state, int32_t reason, const char *text, void *user)
+{
+    struct world *world = user;
+    world->state = state;
+    world->reason = reason;
+}
+
+static void
+on_gone(uint64_t first, uint64_t last, int32_t how, const char *text, void *user)
+{
+    ((struct world *)user)->gone[how] += last - first + 1;
+}
+
+static void
+on_log(int32_t level, const char *text, void *user)
+{
+    g_assert_null(strstr(text, "token-")); /* no secret in a log */
+}
+
+static void
+on_identity(const struct identity *identity, void *user)
+{
+    g_assert_nonnull(identity->host);
+}
+
+static void
+on_progress(void *user)
+{
+}
+
+static void
+start_pump(struct world *world, uint32_t per_minute)
+{
+    const struct pump_options options = { .max_requests_per_minute = per_minute };
+    const struct pump_ops ops = { op_send, op_take_reply, op_ask, op_take_answer, op_report, op_news, op_random, world };
+    const struct pump_hooks hooks = { on_state, on_gone, on_log, on_identity, on_progress, world };
+    world->pump = pump_new(world->scratch.queue, world->scratch.lock, &options, &ops, &hooks);
+}
+
+static void
+clear_seen(gpointer data)
+{
+    struct seen *seen = data;
+    g_free(seen->body);
+    g_free(seen->token);
+    g_free(seen->url);
+    g_free(seen->types);
+}
+
+static struct world *
+world_new(void)
+{
+    struct world *world = g_new0(struct world, 1);
+    scratch_clock_start();
+    scratch_open(&world->scratch);
+    world->seen = g_array_new(FALSE, FALSE, sizeof(struct seen));
+    g_array_set_clear_func(world->seen, clear_seen);
+    world->device = "dev1";
+    world->generation = 1;
+    start_pump(world, UINT32_MAX);
+    return world;
+}
+
+static void
+world_free(struct world *world)
+{
+    pump_free(world->pump);
+    scratch_counts(&world->scratch);
+    scratch_close(&world->scratch);
+    g_array_unref(world->seen);
+    clock_set_source(NULL);
+    g_free(world);
+}
+
+static void
+post(struct world *world, size_t n)
+{
+    static const char *const texts[] = { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9" };
+    g_assert_cmpuint(n, <=, G_N_ELEMENTS(texts));
+    scratch_post(&world->scratch, texts, n);
+}
+
+/* Steps until nothing happens any more; returns when it wants to go on. */
+static int64_t
+settle(struct world *world)
+{
+    int64_t until = 0;
+    for (int i = 0; i < 1000; i++) {
+        until = pump_step(world->pump);
+        if (!world->replied && !world->answered)
+            return until;
+    }
+    g_assert_not_reached();
+}
+
+static struct seen *
+request(struct world *world, guint i)
+{
+    g_assert_cmpuint(i, <, world->seen->len);
+    return &g_array_index(world->seen, struct seen, i);
+}
+
+static void
+expect(struct world *world, guint requests, uint64_t delivered, uint64_t waiting, uint64_t dead)
+{
+    struct hubkey_counts counts = scratch_counts(&world->scratch);
+    g_assert_cmpuint(world->seen->len, ==, requests);
+    g_assert_cmpuint(counts.delivered, ==, delivered);
+    g_assert_cmpuint(counts.waiting, ==, waiting);
+    g_assert_cmpuint(counts.dead, ==, dead);
+}
+
+static struct reply
+answer(int status, const char *code)
+{
+    struct reply reply;
+    reply_init(&reply);
+    reply.sent = true;
+    reply.sends = 1;
+    reply.status = status;
+    reply.from_hub = code[0] != '\0';
+    g_strlcpy(reply.code, code, sizeof reply.code);
+    return reply;
+}
+
+static void
+plan(struct world *world, const struct reply *replies, size_t n)
+{
+    world->plan = replies;
+    world->planned = n;
+}
+
+/* ---- Plain sailing */
+
+static void
+test_single(void)
+{
+    struct world *world = world_new();
+    post(world, 1);
+    settle(world);
+    expect(world, 1, 1, 0, 0);
+    struct seen *seen = request(world, 0);
+    g_assert_cmpstr(seen->url, ==, "https://hub.azure-devices.net/devices/dev1/messages/events?api-version=2021-04-12");
+    g_assert_cmpmem(seen->body, seen->len, "0", 1);
+    g_assert_nonnull(strstr(seen->types, "Content-Type: application/octet-stream\n"));
+    g_assert_nonnull(strstr(seen->types, "iothub-messageid: "));
+    g_assert_nonnull(strstr(seen->types, "iothub-app-created: 1767268800000\n"));
+    g_assert_nonnull(strstr(seen->types, "iothub-creation-time-utc: 2026-01-01T12:00:00.000Z\n"));
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_ONLINE);
+    world_free(world);
+}
+
+static void
+test_odd_device(void)
+{
+    struct world *world = world_new();
+    world->device = "a%b#c?d+(e)";
+    post(world, 1);
+    settle(world);
+    g_assert_nonnull(strstr(request(world, 0)->url, "/devices/a%25b%23c%3Fd%2B%28e%29/messages/"));
+    world_free(world);
+}
+
+static void
+test_backlog(void)
+{
+    struct world *world = world_new();
+    post(world, 10);
+    settle(world);
+    expect(world, 1, 10, 0, 0);
+    g_assert_cmpuint(request(world, 0)->items, ==, 10);
+    g_assert_cmpuint(world->asks, ==, 1);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_DELIVERED], ==, 10);
+    post(world, 1);
+    settle(world);
+    expect(world, 2, 11, 0, 0);
+    g_assert_cmpuint(world->asks, ==, 1); /* the token is kept */
+    world_free(world);
+}
+
+static void
+test_pace(void)
+{
+    struct world *world = world_new();
+    pump_free(world->pump);
+    start_pump(world, 60); /* one a second */
+    post(world, 10);
+    settle(world);
+    post(world, 10);
+    int64_t until = settle(world);
+    expect(world, 1, 10, 10, 0);
+    g_assert_cmpint(until - scratch_clock_us(), >, 900000);
+    scratch_clock_move(2);
+    settle(world);
+    expect(world, 2, 20, 0, 0);
+    world_free(world);
+}
+
+/* ---- 401 */
+
+static void
+test_unauthorized_once(void)
+{
+    struct world *world = world_new();
+    const struct reply replies[] = { answer(401, "IotHubUnauthorizedAccess") };
+    post(world, 3);
+    plan(world, replies, 1);
+    settle(world);
+    expect(world, 2, 3, 0, 0);
+    g_assert_cmpuint(world->asks, ==, 2);
+    g_assert_cmpmem(request(world, 0)->body, request(world, 0)->len, request(world, 1)->body, request(world, 1)->len);
+    g_assert_cmpstr(request(world, 0)->token, !=, request(world, 1)->token);
+    g_assert_cmpuint(world->reports, ==, 0);
+    world_free(world);
+}
+
+/* Within the same second hubkeyd gives the same token again: another life makes another token. */
+static void
+test_unauthorized_same_token(void)
+{
+    struct world *world = world_new();
+    const struct reply replies[] = { answer(401, "IotHubUnauthorizedAccess") };
+    world->same_token = true;
+    post(world, 1);
+    plan(world, replies, 1);
+    settle(world);
+    expect(world, 2, 1, 0, 0);
+    g_assert_cmpuint(world->asks, ==, 3);
+    g_assert_cmpuint(world->asked[2], ==, 3602);
+    g_assert_cmpstr(request(world, 1)->token, ==, "token-3602");
+    world_free(world);
+}
+
+static void
+test_unauthorized_for_good(void)
+{
+    struct world *world = world_new();
+    const struct reply no = answer(401, "IotHubUnauthorizedAccess");
+    const struct reply replies[] = { no, no, no, no };
+    post(world, 5);
+    plan(world, replies, 4);
+    int64_t until = settle(world);
+    expect(world, 2, 0, 5, 0); /* one refresh, one retry, no bisecting */
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_REJECTED);
+    g_assert_cmpint(world->reason, ==, HUBKEY_REASON_KEY);
+    g_assert_cmpuint(world->reports, ==, 1);
+    g_assert_cmpint(until - scratch_clock_us(), >=, 29999999);
+
+    scratch_clock_move(31); /* the probe: the head alone, a fresh token, once */
+    settle(world);
+    expect(world, 3, 0, 5, 0);
+    g_assert_cmpuint(request(world, 2)->items, ==, 1);
+    g_assert_cmpuint(world->reports, ==, 1);
+
+    scratch_clock_move(2); /* somebody mends the key: at once */
+    world->news = BUS_INVALIDATED;
+    world->generation = 2;
+    world->planned = 0;
+    settle(world);
+    expect(world, 5, 5, 0, 0);
+    g_assert_cmpuint(request(world, 3)->items, ==, 1);
+    g_assert_cmpuint(request(world, 4)->items, ==, 4);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_ONLINE);
+    world_free(world);
+}
+
+static void
+test_unauthorized_slow_clock(void)
+{
+    struct world *world = world_new();
+    struct reply no = answer(401, "IotHubUnauthorizedAccess");
+    no.date_s = clock_wall_s() + 7200;
+    const struct reply replies[] = { no, no };
+    post(world, 1);
+    plan(world, replies, 2);
+    settle(world);
+    expect(world, 3, 1, 0, 0);
+    g_assert_cmpuint(world->asked[2], ==, 3600 + 7200);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_ONLINE);
+    g_assert_cmpuint(world->reports, ==, 0);
+    world_free(world);
+}
+
+static void
+test_unauthorized_hopeless_clock(void)
+{
+    struct world *world = world_new();
+    struct reply no = answer(401, "IotHubUnauthorizedAccess");
+    no.date_s = clock_wall_s() + 365 * 86400;
+    const struct reply replies[] = { no, no };
+    post(world, 1);
+    plan(world, replies, 2);
+    settle(world);
+    expect(world, 2, 0, 1, 0);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_REJECTED);
+    g_assert_cmpint(world->reason, ==, HUBKEY_REASON_CLOCK);
+    world_free(world);
+}
+
+/* ---- Trouble that passes */
+
+static void
+test_throttled(void)
+{
+    struct world *world = world_new();
+    struct reply slow = answer(429, "ThrottlingException");
+    slow.retry_after_s = 120;
+    post(world, 2);
+    plan(world, &slow, 1);
+    int64_t until = settle(world);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_THROTTLED);
+    g_assert_cmpint(until - scratch_clock_us(), ==, 120000000);
+    pump_hurry(world->pump); /* the hub said when */
+    settle(world);
+    scratch_clock_move(119);
+    settle(world);
+    expect(world, 1, 0, 2, 0);
+    scratch_clock_move(1);
+    settle(world);
+    expect(world, 2, 2, 0, 0);
+    world_free(world);
+}
+
+static void
+test_server_error(void)
+{
+    struct world *world = world_new();
+    const struct reply replies[] = { answer(503, "ServerBusy"), answer(500, ""), answer(502, "") };
+    struct pump_status status;
+    post(world, 2);
+    plan(world, replies, 3);
+    int64_t until = settle(world);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_BACKING_OFF);
+    g_assert_cmpint(until - scratch_clock_us(), <=, 1050000);
+    pump_hurry(world->pump);
+    settle(world);
+    expect(world, 2, 0, 2, 0);
+    pump_hurry(world->pump); /* not twice in five seconds */
+    until = settle(world);
+    expect(world, 2, 0, 2, 0);
+    g_assert_cmpint(until - scratch_clock_us(), >, 1900000);
+    scratch_clock_move(3);
+    settle(world);
+    scratch_clock_move(5);
+    settle(world);
+    expect(world, 4, 2, 0, 0);
+    pump_get_status(world->pump, &status);
+    g_assert_cmpuint(status.duplicates_possible, ==, 6);
+    g_assert_cmpuint(status.requests_failed, ==, 3);
+    world_free(world);
+}
+
+static void
+test_broken(void)
+{
+    struct world *world = world_new();
+    struct reply broken = answer(0, "");
+    struct pump_status status;
+    broken.failure = REPLY_BROKEN;
+    post(world, 1);
+    plan(world, &broken, 1);
+    settle(world);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_OFFLINE);
+    g_assert_cmpint(world->reason, ==, HUBKEY_REASON_NETWORK);
+    scratch_clock_move(2);
+    settle(world);
+    expect(world, 2, 1, 0, 0);
+    pump_get_status(world->pump, &status);
+    g_assert_cmpuint(status.duplicates_possible, ==, 1);
+    /* The same id both times. */
+    g_autofree char *id = g_strndup(strstr(request(world, 0)->types, "iothub-messageid"), 54);
+    g_assert_nonnull(strstr(request(world, 1)->types, id));
+    world_free(world);
+}
+
+static void
+test_quota(void)
+{
+    struct world *world = world_new();
+    const struct reply quota = answer(403, "IotHubQuotaExceeded");
+    post(world, 1);
+    plan(world, &quota, 1);
+    int64_t until = settle(world);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_QUOTA);
+    g_assert_cmpint((until - scratch_clock_us()) / 1000000, >=, 12 * 3600); /* it is noon */
+    g_assert_cmpint((until - scratch_clock_us()) / 1000000, <=, 12 * 3600 + 300);
+    world_free(world);
+}
+
+static void
+test_proxy(void)
+{
+    static const int statuses[] = { 302, 400, 401, 403, 404, 407 };
+    for (size_t i = 0; i < G_N_ELEMENTS(statuses); i++) {
+        struct world *world = world_new();
+        const struct reply proxy = answer(statuses[i], "");
+        post(world, 2);
+        plan(world, &proxy, 1);
+        settle(world);
+        expect(world, 1, 0, 2, 0);
+        g_assert_cmpint(world->state, ==, HUBKEY_STATE_OFFLINE);
+        g_assert_cmpint(world->reason, ==, HUBKEY_REASON_PROXY);
+        g_assert_cmpuint(world->asks, ==, 1);
+        world_free(world);
+    }
+}
+
+static void
+test_rejections(void)
+{
+    static const struct {
+        int status;
+        const char *code;
+        int32_t reason;
+    } rows[] = {
+        { 400, "InvalidProtocolVersion", HUBKEY_REASON_PROTOCOL }, { 400, "NeverHeardOf", HUBKEY_REASON_PROTOCOL },
+        { 403, "DeviceDisabled", HUBKEY_REASON_DEVICE },           { 404, "DeviceNotFound", HUBKEY_REASON_DEVICE },
+        { 403, "IotHubSuspended", HUBKEY_REASON_HOST },            { 405, "", HUBKEY_REASON_PROTOCOL },
+        { 415, "", HUBKEY_REASON_PROTOCOL },                       { 409, "Whatever", HUBKEY_REASON_PROTOCOL },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct world *world = world_new();
+        const struct reply no = answer(rows[i].status, rows[i].code);
+        post(world, 3);
+        plan(world, &no, 1);
+        settle(world);
+        expect(world, 1, 0, 3, 0);
+        g_assert_cmpint(world->state, ==, HUBKEY_STATE_REJECTED);
+        g_assert_cmpint(world->reason, ==, rows[i].reason);
+        scratch_clock_move(31);
+        settle(world);
+        expect(world, 3, 3, 0, 0); /* the head as a probe, then the rest */
+        g_assert_cmpuint(request(world, 1)->items, ==, 1);
+        world_free(world);
+    }
+}
+
+/* ---- Messages at fault */
+
+static const char bad[] = "this one is bad";
+
+static void
+test_bisect(void)
+{
+    static const char *const texts[] = { "0", "1", "2", "3", "4", bad, "6", "7" };
+    static const size_t sizes[] = { 1, 8, 4, 2, 1, 1, 2 };
+    struct world *world = world_new();
+    post(world, 1); /* proves that the circumstances are right */
+    settle(world);
+    world->bad_len = strlen(bad);
+    scratch_post(&world->scratch, texts, G_N_ELEMENTS(texts));
+    settle(world);
+    /* 8 refused, 4 (left) accepted, 2 of the other 4 refused, 1 accepted, the bad one alone, the last 2. */
+    expect(world, G_N_ELEMENTS(sizes), 8, 0, 1);
+    for (guint i = 0; i < G_N_ELEMENTS(sizes); i++)
+        g_assert_cmpuint(request(world, i)->items, ==, sizes[i]);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_DEAD], ==, 1);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_DELIVERED], ==, 8);
+    g_assert_cmpint(queue_fate(world->scratch.queue, 7, NULL), ==, HUBKEY_GONE_DEAD);
+    g_assert_cmpint(queue_fate(world->scratch.queue, 8, NULL), ==, HUBKEY_GONE_DELIVERED);
+    world_free(world);
+}
+
+/* Alone, and nothing accepted so far: kept until another message shows that it is the message. */
+static void
+test_suspect(void)
+{
+    static const char *const one[] = { bad };
+    struct world *world = world_new();
+    world->bad_len = strlen(bad);
+    scratch_post(&world->scratch, one, 1);
+    settle(world);
+    expect(world, 1, 0, 1, 0);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_REJECTED);
+    g_assert_cmpint(world->reason, ==, HUBKEY_REASON_MESSAGES);
+    post(world, 1);
+    settle(world);
+    expect(world, 2, 1, 0, 1);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_ONLINE);
+    world_free(world);
+}
+
+/* Whatever is sent is refused: nothing becomes a dead letter, however long it goes on. */
+static void
+test_all_refused(void)
+{
+    struct world *world = world_new();
+    const struct reply no = answer(400, "ArgumentInvalid");
+    struct reply replies[200];
+    for (size_t i = 0; i < G_N_ELEMENTS(replies); i++)
+        replies[i] = no;
+    post(world, 10);
+    plan(world, replies, G_N_ELEMENTS(replies));
+    for (int i = 0; i < 20; i++) {
+        settle(world);
+        g_assert_cmpint(world->state, ==, HUBKEY_STATE_REJECTED);
+        g_assert_cmpint(world->reason, ==, HUBKEY_REASON_MESSAGES);
+        scratch_clock_move(2000);
+    }
+    g_assert_cmpuint(world->seen->len, <, 100);
+    g_assert_cmpuint(scratch_counts(&world->scratch).waiting, ==, 10);
+    world->planned = 0;
+    settle(world);
+    g_assert_cmpuint(scratch_counts(&world->scratch).delivered, ==, 10);
+    world_free(world);
+}
+
+/* Three in a row stop it even when others went well before; the fourth, good one shows that they were bad. */
+static void
+test_three_in_a_row(void)
+{
+    static const char *const texts[] = { bad, bad, bad };
+    struct world *world = world_new();
+    post(world, 1);
+    settle(world);
+    world->bad_len = strlen(bad);
+    scratch_post(&world->scratch, texts, 3);
+    settle(world);
+    g_assert_cmpint(world->reason, ==, HUBKEY_REASON_MESSAGES);
+    g_assert_cmpuint(scratch_counts(&world->scratch).dead, ==, 2);
+    post(world, 2);
+    scratch_clock_move(31);
+    settle(world);
+    struct hubkey_counts counts = scratch_counts(&world->scratch);
+    g_assert_cmpuint(counts.dead, ==, 3);
+    g_assert_cmpuint(counts.delivered, ==, 3);
+    world_free(world);
+}
+
+/* ---- hubkeyd */
+
+static void
+test_refusals(void)
+{
+    static const struct {
+        int code;
+        int32_t state, reason;
+    } rows[] = {
+        { ERROR_NOT_AUTHORIZED, HUBKEY_STATE_REJECTED, HUBKEY_REASON_ACCESS },
+        { ERROR_CLOCK_UNSET, HUBKEY_STATE_REJECTED, HUBKEY_REASON_CLOCK },
+        { ERROR_NOT_PROVISIONED, HUBKEY_STATE_REJECTED, HUBKEY_REASON_SLOT },
+        { ERROR_TAMPERED, HUBKEY_STATE_REJECTED, HUBKEY_REASON_SLOT },
+        { ERROR_FOREIGN, HUBKEY_STATE_REJECTED, HUBKEY_REASON_SLOT },
+        { ERROR_DAMAGED, HUBKEY_STATE_REJECTED, HUBKEY_REASON_SLOT },
+        { ERROR_INVALID_ARGUMENT, HUBKEY_STATE_REJECTED, HUBKEY_REASON_SLOT },
+        { ERROR_TPM_ABSENT, HUBKEY_STATE_OFFLINE, HUBKEY_REASON_TPM },
+        { ERROR_TPM_FAILED, HUBKEY_STATE_OFFLINE, HUBKEY_REASON_TPM },
+        { ERROR_BUSY, HUBKEY_STATE_OFFLINE, HUBKEY_REASON_HUBKEYD },
+        { ERROR_UNREACHABLE, HUBKEY_STATE_OFFLINE, HUBKEY_REASON_HUBKEYD },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct world *world = world_new();
+        g_autoptr(GError) refusal = g_error_new(ERROR_DOMAIN, rows[i].code, "no");
+        world->refusal = refusal;
+        post(world, 1);
+        settle(world);
+        expect(world, 0, 0, 1, 0);
+        g_assert_cmpint(world->state, ==, rows[i].state);
+        g_assert_cmpint(world->reason, ==, rows[i].reason);
+        world->refusal = NULL;
+        scratch_clock_move(2);
+        world->news = BUS_CHANGED;
+        settle(world);
+        expect(world, 1, 1, 0, 0);
+        world_free(world);
+    }
+}
+
+static void
+test_early_renewal_fails(void)
+{
+    struct world *world = world_new();
+    g_autoptr(GError) refusal = g_error_new(ERROR_DOMAIN, ERROR_TPM_ABSENT, "no");
+    post(world, 1);
+    settle(world);
+    world->refusal = refusal;
+    scratch_clock_move(3600 * 9 / 10); /* due, and still good */
+    post(world, 1);
+    settle(world);
+    expect(world, 2, 2, 0, 0);
+    g_assert_cmpuint(world->asks, ==, 2);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_ONLINE);
+    scratch_clock_move(3600);
+    post(world, 1);
+    settle(world);
+    expect(world, 2, 2, 1, 0);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_OFFLINE);
+    world_free(world);
+}
+
+/* The wall clock is set back: boot time alone ends the token. */
+static void
+test_clock_set_back(void)
+{
+    struct world *world = world_new();
+    post(world, 1);
+    settle(world);
+    scratch_clock_move(3601);
+    scratch_clock_set_wall(clock_wall_s() - 86400);
+    post(world, 1);
+    settle(world);
+    expect(world, 2, 2, 0, 0);
+    g_assert_cmpuint(world->asks, ==, 2);
+    world_free(world);
+}
+
+static void
+test_invalidated(void)
+{
+    struct world *world = world_new();
+    post(world, 1);
+    settle(world);
+    world->news = BUS_INVALIDATED;
+    post(world, 1);
+    settle(world);
+    expect(world, 2, 2, 0, 0);
+    g_assert_cmpuint(world->asks, ==, 2);
+    world_free(world);
+}
+
+static void
+test_other_identity(void)
+{
+    struct world *world = world_new();
+    post(world, 1);
+    settle(world);
+    world->device = "dev2";
+    world->generation = 2;
+    world->news = BUS_INVALIDATED;
+    post(world, 2);
+    settle(world);
+    expect(world, 1, 1, 2, 0);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_REJECTED);
+    g_assert_cmpint(world->reason, ==, HUBKEY_REASON_SLOT);
+    for (int i = 0; i < 5; i++) {
+        scratch_clock_move(2000);
+        settle(world);
+        expect(world, 1, 1, 2, 0);
+    }
+    struct pump_status status;
+    pump_get_status(world->pump, &status);
+    g_assert_nonnull(strstr(status.text, "hubkeyctl queue rebind"));
+    world_free(world);
+}
+
+/* ---- The queue's own trouble */
+
+static void
+test_held(void)
+{
+    struct world *world = world_new();
+    g_autoptr(GError) error = NULL;
+    struct lock *other = lock_open(world->scratch.path, true, &error);
+    g_assert_true(lock_try(other));
+    post(world, 1);
+    settle(world);
+    expect(world, 0, 0, 1, 0);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_STOPPED);
+    g_assert_cmpint(world->reason, ==, HUBKEY_REASON_HELD);
+    lock_close(other);
+    scratch_clock_move(2);
+    settle(world);
+    expect(world, 1, 1, 0, 0);
+    world_free(world);
+}
+
+/* The disk takes nothing more: what the hub has accepted is not sent again, and leaves the queue once the disk can. */
+static void
+test_disk_refuses(void)
+{
+    struct world *world = world_new();
+    struct rlimit before, none;
+    post(world, 1);
+    settle(world);
+    getrlimit(RLIMIT_FSIZE, &before);
+    none = before;
+    none.rlim_cur = 1;
+    post(world, 3);
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &none);
+    settle(world);
+    scratch_clock_move(100);
+    settle(world);
+    setrlimit(RLIMIT_FSIZE, &before);
+    expect(world, 2, 1, 3, 0);
+    post(world, 1);
+    scratch_clock_move(100);
+    settle(world);
+    expect(world, 3, 5, 0, 0);
+    g_assert_cmpuint(request(world, 2)->items, ==, 1);
+    world_free(world);
+}
+
+/* Messages that may be in a request are not dropped; during a pause nothing is in one. */
+static void
+test_claim(void)
+{
+    struct world *world = world_new();
+    g_autoptr(GError) error = NULL;
+    const struct reply busy = answer(503, "ServerBusy");
+    struct queue_state state;
+    g_assert_true(queue_allow_drops(world->scratch.queue, &error));
+    post(world, 3);
+    plan(world, &busy, 1);
+    world->holding = true;
+    g_assert_cmpint(pump_step(world->pump), ==, INT64_MAX);
+    g_assert_true(world->replied);
+    g_assert_true(queue_get_state(world->scratch.queue, &state, &error));
+    g_assert_cmpuint(state.claimed, ==, 3);
+    world->holding = false;
+    settle(world);
+    g_assert_true(queue_get_state(world->scratch.queue, &state, &error));
+    g_assert_cmpuint(state.claimed, ==, 0);
+    world_free(world);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/pump/single", test_single);
+    g_test_add_func("/pump/odd-device", test_odd_device);
+    g_test_add_func("/pump/backlog", test_backlog);
+    g_test_add_func("/pump/pace", test_pace);
+    g_test_add_func("/pump/unauthorized/once", test_unauthorized_once);
+    g_test_add_func("/pump/unauthorized/same-token", test_unauthorized_same_token);
+    g_test_add_func("/pump/unauthorized/for-good", test_unauthorized_for_good);
+    g_test_add_func("/pump/unauthorized/slow-clock", test_unauthorized_slow_clock);
+    g_test_add_func("/pump/unauthorized/hopeless-clock", test_unauthorized_hopeless_clock);
+    g_test_add_func("/pump/throttled", test_throttled);
+    g_test_add_func("/pump/server-error", test_server_error);
+    g_test_add_func("/pump/broken", test_broken);
+    g_test_add_func("/pump/quota", test_quota);
+    g_test_add_func("/pump/proxy", test_proxy);
+    g_test_add_func("/pump/rejections", test_rejections);
+    g_test_add_func("/pump/bisect", test_bisect);
+    g_test_add_func("/pump/suspect", test_suspect);
+    g_test_add_func("/pump/all-refused", test_all_refused);
+    g_test_add_func("/pump/three-in-a-row", test_three_in_a_row);
+    g_test_add_func("/pump/refusals", test_refusals);
+    g_test_add_func("/pump/early-renewal-fails", test_early_renewal_fails);
+    g_test_add_func("/pump/clock-set-back", test_clock_set_back);
+    g_test_add_func("/pump/invalidated", test_invalidated);
+    g_test_add_func("/pump/other-identity", test_other_identity);
+    g_test_add_func("/pump/held", test_held);
+    g_test_add_func("/pump/disk-refuses", test_disk_refuses);
+    g_test_add_func("/pump/claim", test_claim);
+    return g_test_run();
+}
