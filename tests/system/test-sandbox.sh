@@ -22,8 +22,7 @@ as() {
 export -f as
 
 get_token() {
-    as "$1" busctl --address="$DBUS_SYSTEM_BUS_ADDRESS" call org.hubkey /org/hubkey/slot/0 \
-        org.hubkey.Slot1 GetToken su "" 600
+    as "$1" busctl call org.hubkey /org/hubkey/slot/0 org.hubkey.Slot1 GetToken su "" 600
 }
 export -f get_token
 
