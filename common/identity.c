@@ -169,7 +169,8 @@ take_part(struct identity *identity, const char *part, size_t len, const char **
         if (strlen(parts[i].name) != name_len || g_ascii_strncasecmp(parts[i].name, part, name_len) != 0)
             continue;
         if (parts[i].text ? *parts[i].text != NULL : *secret != NULL) {
-            error_set(error, ERROR_INVALID_ARGUMENT, "the connection string has %s twice", parts[i].name);
+            error_set(error, ERROR_INVALID_ARGUMENT, "the connection string has %s twice",
+                      parts[i].text ? parts[i].name : "a SharedAccessKey or SharedAccessSignature");
             return false;
         }
         if (parts[i].text) {
