@@ -33,9 +33,10 @@ limits_enter(struct limits *limits, uid_t uid, GError **error)
 {
     gpointer key = GUINT_TO_POINTER(uid);
     unsigned waiting = GPOINTER_TO_UINT(g_hash_table_lookup(limits->waiting, key));
-    if (waiting >= LIMITS_WAITING_PER_UID || limits->total >= LIMITS_WAITING_TOTAL) {
-        error_set(error, ERROR_BUSY, "%u requests of your user wait already, of at most %d; retry in %d ms", waiting,
-                  LIMITS_WAITING_PER_UID, LIMITS_RETRY_MS);
+    bool own = waiting >= LIMITS_WAITING_PER_UID;
+    if (own || limits->total >= LIMITS_WAITING_TOTAL) {
+        error_set(error, ERROR_BUSY, "%u requests of %s wait already, which is the limit; retry in %d ms",
+                  own ? waiting : limits->total, own ? "your user" : "all users", LIMITS_RETRY_MS);
         return false;
     }
     g_hash_table_insert(limits->waiting, key, GUINT_TO_POINTER(waiting + 1));
