@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * How many batched messages a second the test hub takes: one client, keep-alive, one batch in flight, 256-byte messages with
- * the properties that libhubkey gives them. Where and as whom comes from the sandbox's environment.
+ * How many batched messages a second the test hub takes: one client, keep-alive, one batch in flight, 256-byte messages
+ * with the properties that libhubkey gives them. Where and as whom comes from the sandbox's environment.
  */
 #include "config.h"
 
@@ -200,8 +200,8 @@ measure(const struct client *client, struct batch *batch, int seconds)
     } while (now - start < (int64_t)seconds * G_USEC_PER_SEC);
     g_array_sort(times, compare);
     printf("hub %.0f - msg/s\n", (double)times->len * batch->places->len * G_USEC_PER_SEC / (double)(now - start));
-    fprintf(stderr, "bench-hub: %u batches of %u messages, %zu bytes; p50 %" PRId64 " us, p99 %" PRId64 " us\n", times->len,
-            batch->places->len, batch->json->len, g_array_index(times, int64_t, times->len / 2),
+    fprintf(stderr, "bench-hub: %u batches of %u messages, %zu bytes; p50 %" PRId64 " us, p99 %" PRId64 " us\n",
+            times->len, batch->places->len, batch->json->len, g_array_index(times, int64_t, times->len / 2),
             g_array_index(times, int64_t, times->len * 99 / 100));
 }
 

@@ -213,16 +213,29 @@ admin_requests(struct hub *hub, uint64_t after, uint32_t limit)
     return page("requests", array, next);
 }
 
+static json_t *
+in_flight_json(const struct history *history)
+{
+    json_t *object = json_object();
+    GHashTableIter iter;
+    gpointer device, n;
+
+    g_hash_table_iter_init(&iter, history_max_in_flight(history));
+    while (g_hash_table_iter_next(&iter, &device, &n))
+        set_number(object, device, GPOINTER_TO_UINT(n));
+    return object;
+}
+
 json_t *
 admin_stats(struct hub *hub)
 {
     json_t *object = json_object();
-    struct ledger_counts counts;
+    struct history_counts counts;
 
     g_mutex_lock(&hub->lock);
     exchange_settle(hub);
-    ledger_counts(hub->ledger, &counts);
-    json_object_set_new(object, "maxInFlight", ledger_max_in_flight(hub->ledger));
+    counts = *history_counts(ledger_history(hub->ledger));
+    json_object_set_new(object, "maxInFlight", in_flight_json(ledger_history(hub->ledger)));
     g_mutex_unlock(&hub->lock);
     set_number(object, "requests", counts.requests);
     set_number(object, "accepted", counts.accepted);

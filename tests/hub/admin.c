@@ -12,6 +12,7 @@
 #include "tests/hub/fault.h"
 #include "tests/hub/hub.h"
 #include "tests/hub/ledger.h"
+#include "tests/hub/refusal.h"
 
 #include <string.h>
 
@@ -106,7 +107,8 @@ get_stats(struct hub *hub, struct MHD_Connection *http, const json_t *body)
 static struct answer
 disk_failed(void)
 {
-    return (struct answer){ MHD_HTTP_INTERNAL_SERVER_ERROR, json_pack("{s:s}", "error", "the journal cannot be written") };
+    return (struct answer){ MHD_HTTP_INTERNAL_SERVER_ERROR,
+                            json_pack("{s:s}", "error", "the journal cannot be written") };
 }
 
 static struct answer
@@ -148,7 +150,7 @@ post_fault(struct hub *hub, struct MHD_Connection *http, const json_t *body)
 
     g_mutex_lock(&hub->lock);
     id = fault_post(hub->faults, body, now_us, &why);
-    hub_apply_faults(hub, now_us);
+    refusal_apply(hub, now_us);
     hub_wake(hub);
     g_mutex_unlock(&hub->lock);
     return id ? (struct answer){ MHD_HTTP_CREATED, json_pack("{s:I}", "id", (json_int_t)id) } : bad(why);
@@ -159,7 +161,7 @@ delete_faults(struct hub *hub, struct MHD_Connection *http, const json_t *body)
 {
     g_mutex_lock(&hub->lock);
     fault_delete_all(hub->faults);
-    hub_apply_faults(hub, g_get_monotonic_time());
+    refusal_apply(hub, g_get_monotonic_time());
     hub_wake(hub);
     g_mutex_unlock(&hub->lock);
     return (struct answer){ MHD_HTTP_NO_CONTENT, NULL };
@@ -171,9 +173,9 @@ static const struct {
     bool takes_body;
     struct answer (*call)(struct hub *hub, struct MHD_Connection *http, const json_t *body);
 } rows[] = {
-    { "/messages", "GET", false, get_messages }, { "/messages", "DELETE", false, delete_messages },
-    { "/requests", "GET", false, get_requests }, { "/stats", "GET", false, get_stats },
-    { "/devices", "POST", true, post_device },   { "/faults", "POST", true, post_fault },
+    { "/messages", "GET", false, get_messages },   { "/messages", "DELETE", false, delete_messages },
+    { "/requests", "GET", false, get_requests },   { "/stats", "GET", false, get_stats },
+    { "/devices", "POST", true, post_device },     { "/faults", "POST", true, post_fault },
     { "/faults", "DELETE", false, delete_faults },
 };
 
@@ -211,8 +213,8 @@ static enum MHD_Result
 send_answer(struct MHD_Connection *http, const struct answer *answer)
 {
     char *text = answer->json ? json_dumps(answer->json, JSON_COMPACT) : NULL;
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(text ? strlen(text) : 0, text, text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        text ? strlen(text) : 0, text, text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
     enum MHD_Result result;
 
     if (text)

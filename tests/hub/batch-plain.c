@@ -1,8 +1,9 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The JSON library spends some 13 ns on each byte, which for batches of 255 KiB would make the hub slower than its clients. This
- * reader knows only the regular form of a batch, and leaves all else, above all every error, to the library.
+ * The JSON library spends some 13 ns on each byte, which for batches of 255 KiB would make the hub slower than its
+ * clients. This reader knows only the regular form of a batch, and leaves all else, above all every error, to the
+ * library.
  */
 #include "config.h"
 

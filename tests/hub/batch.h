@@ -11,8 +11,6 @@
 #include <glib.h>
 #include <jansson.h>
 
-#include "tests/hub/verdict.h"
-
 struct batch_element {
     const char *body;
     size_t body_len;
@@ -33,6 +31,5 @@ struct batch {
     json_t *json;       /* owns the texts where the library read them */
 };
 
-/* text must be writable: the elements may point into it. False: the reason is in v. Either way, batch_clear. */
-bool batch_parse(char *text, size_t len, struct batch *batch, struct verdict *v);
+void batch_init(struct batch *batch);
 void batch_clear(struct batch *batch);

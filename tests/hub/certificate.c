@@ -39,8 +39,8 @@ write_file(const char *path, BIO *text, mode_t mode, GError **error)
     char *data;
     const long len = BIO_get_mem_data(text, &data);
 
-    if (!g_file_set_contents_full(path, data, len, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, (int)mode,
-                                  error))
+    if (!g_file_set_contents_full(path, data, len, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
+                                  (int)mode, error))
         return false;
     return true;
 }
@@ -109,8 +109,9 @@ begin(struct pair *pair, const char *name, X509_NAME *issuer)
 
     pair->key = EVP_EC_gen("P-256");
     return x && pair->key && X509_set_version(x, X509_VERSION_3) && set_serial(x) &&
-           X509_gmtime_adj(X509_getm_notBefore(x), -365 * DAY_S) && X509_gmtime_adj(X509_getm_notAfter(x), 3650 * DAY_S) &&
-           X509_set_pubkey(x, pair->key) && set_name(X509_get_subject_name(x), name) &&
+           X509_gmtime_adj(X509_getm_notBefore(x), -365 * DAY_S) &&
+           X509_gmtime_adj(X509_getm_notAfter(x), 3650 * DAY_S) && X509_set_pubkey(x, pair->key) &&
+           set_name(X509_get_subject_name(x), name) &&
            X509_set_issuer_name(x, issuer ? issuer : X509_get_subject_name(x));
 }
 

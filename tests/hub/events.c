@@ -6,6 +6,8 @@
 #include "config.h"
 
 #include "tests/hub/events.h"
+#include "tests/hub/batch-json.h"
+#include "tests/hub/batch-plain.h"
 #include "tests/hub/batch.h"
 #include "tests/hub/codec.h"
 #include "tests/hub/headers.h"
@@ -92,11 +94,12 @@ add_batch_properties(struct items *items, const struct batch *batch, const struc
     const char *bare;
 
     for (guint i = 0; i < element->properties; i++) {
-        const struct batch_property *property = &g_array_index(batch->properties, struct batch_property, element->first + i);
+        const struct batch_property *property = &g_array_index(batch->properties, struct batch_property,
+                                                               element->first + i);
         if (property_kind(property->name, &bare) == PROPERTY_NONE)
             return verdict_refuse(v, "ArgumentInvalid",
-                                  "element %zu of the batch: property %.64s is neither iothub-app- nor a system one", index,
-                                  property->name);
+                                  "element %zu of the batch: property %.64s is neither iothub-app- nor a system one",
+                                  index, property->name);
         if (!add_property(items, property->name, property->value, property->len, id, v))
             return false;
     }
@@ -136,9 +139,13 @@ add_elements(struct items *items, const struct batch *batch, struct verdict *v)
 bool
 events_batch(GByteArray *body, struct items *items, struct verdict *v)
 {
+    char *text = (char *)body->data;
     struct batch batch;
-    const bool ok = batch_parse((char *)body->data, body->len, &batch, v) && add_elements(items, &batch, v);
+    bool ok;
 
+    batch_init(&batch);
+    ok = batch_plain(text, body->len, &batch) || batch_json(text, body->len, &batch, v);
+    ok = ok && add_elements(items, &batch, v);
     batch_clear(&batch);
     return ok;
 }

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The faults in the order of a request's life: what it is judged as, whether its messages are accepted, what becomes of the
- * answer. A fault never makes a bad request good.
+ * The faults in the order of a request's life: what it is judged as, whether its messages are accepted, what becomes of
+ * the answer. A fault never makes a bad request good.
  */
 #include "config.h"
 
@@ -113,7 +113,8 @@ exchange_store(struct exchange *exchange)
 
     request->status = exchange->phase == EXCHANGE_CLOSE ? 0 : exchange->verdict.status;
     if (request->number == 0)
-        verdict_refuse(&exchange->verdict, "IotHubQuotaExceeded", "the test hub remembers no more requests: start a new one");
+        verdict_refuse(&exchange->verdict, "IotHubQuotaExceeded",
+                       "the test hub remembers no more requests: start a new one");
     else if (exchange->good && ledger_store(ledger, request, &exchange->items, true))
         exchange->stored = true;
     else if (exchange->good)
@@ -210,8 +211,8 @@ exchange_process(struct exchange *exchange)
     exchange->verdict = VERDICT_ACCEPTED;
     g_mutex_lock(&hub->lock);
     if (exchange->target.device)
-        exchange->fault =
-            fault_match(hub->faults, exchange->target.device, events_is_batch(headers), g_get_monotonic_time());
+        exchange->fault = fault_match(hub->faults, exchange->target.device, events_is_batch(headers),
+                                      g_get_monotonic_time());
     exchange->request.fault = g_strdup(exchange->fault.name);
     exchange->phase = EXCHANGE_ANSWER;
     exchange->good = judge(exchange, headers);
@@ -244,10 +245,9 @@ void
 exchange_settle(struct hub *hub)
 {
     const int64_t until = g_get_monotonic_time() + SETTLE_US;
-    struct ledger_counts counts;
+    const uint64_t last = history_counts(ledger_history(hub->ledger))->requests;
 
-    ledger_counts(hub->ledger, &counts);
-    while (is_answering(hub, counts.requests) && g_cond_wait_until(&hub->ended, &hub->lock, until))
+    while (is_answering(hub, last) && g_cond_wait_until(&hub->ended, &hub->lock, until))
         continue;
 }
 

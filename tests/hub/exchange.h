@@ -40,10 +40,10 @@ struct exchange {
     struct verdict verdict;
     struct fault_effect fault;
     enum exchange_phase phase;
-    bool good;       /* its messages may be accepted */
-    bool stored;     /* its record is in the ledger */
-    bool in_flight;  /* counts against its device */
-    int64_t due_us;  /* while it waits: when to go on; INT64_MAX for a stall */
+    bool good;      /* its messages may be accepted */
+    bool stored;    /* its record is in the ledger */
+    bool in_flight; /* counts against its device */
+    int64_t due_us; /* while it waits: when to go on; INT64_MAX for a stall */
 };
 
 /* The request line has arrived. */
@@ -57,8 +57,8 @@ void exchange_process(struct exchange *exchange);
 /* Writes the record, with the messages if they may be accepted. */
 void exchange_store(struct exchange *exchange);
 
-/* Waits until every request that is being answered right now has ended, so that who has read an answer finds it recorded.
- * Under the lock, which it gives up while it waits; not longer than a reader may be slow. */
+/* Waits until every request that is being answered right now has ended, so that who has read an answer finds it
+ * recorded. Under the lock, which it gives up while it waits; not longer than a reader may be slow. */
 void exchange_settle(struct hub *hub);
 
 /* The server lets go of it. reply_sent: every byte of an answer went to the socket. */

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * A fault whose count is used up matches nothing more. A stall stays alive all the same until its time or DELETE, because the
- * requests that it holds wait for that.
+ * A fault whose count is used up matches nothing more. A stall stays alive all the same until its time or DELETE,
+ * because the requests that it holds wait for that.
  */
 #include "config.h"
 
@@ -210,7 +210,8 @@ parse(const json_t *json, int64_t now_us, struct fault *fault)
     const char *why = parse_seconds(json, now_us, fault);
 
     if (kind == FAULT_NONE)
-        return "kind must be status, stall, delay, reset-before, reset-after, close-between, truncate, date, late-accept or "
+        return "kind must be status, stall, delay, reset-before, reset-after, close-between, truncate, date, "
+               "late-accept or "
                "refuse-connect";
     if (!takes_all(json, takes))
         return "the body has a field that this kind of fault does not take";

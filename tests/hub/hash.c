@@ -1,7 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Eight bytes a step, each mixed by a multiplication and a shift; the length takes part, so that zeros at the end count.
+ * Eight bytes a step, each mixed by a multiplication and a shift; the length takes part, so that zeros at the end
+ * count.
  */
 #include "config.h"
 

@@ -26,6 +26,3 @@ struct hub {
 };
 
 void hub_wake(const struct hub *hub);
-
-/* Puts refuse-connect in force or out of it, as the faults ask. */
-void hub_apply_faults(struct hub *hub, int64_t now_us);

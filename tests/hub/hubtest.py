@@ -101,7 +101,8 @@ class Hub:
         return os.path.join(self.dir, name)
 
     def command(self):
-        return [PROGRAM, '--host-name', self.host, '--state-dir', self.path('state'), '--ready-file', self.path('ready'),
+        return [PROGRAM, '--host-name', self.host, '--state-dir', self.path('state'), '--ready-file',
+                self.path('ready'),
                 '--pid-file', self.path('pid')]
 
     def start(self):
@@ -137,7 +138,8 @@ class Hub:
         return answer.status, json.loads(data) if data else None
 
     def put_device(self, device, key=KEY, **more):
-        status, _ = self.admin('POST', '/devices', {'deviceId': device, 'primaryKey': base64.b64encode(key).decode(), **more})
+        status, _ = self.admin('POST', '/devices', {'deviceId': device, 'primaryKey': base64.b64encode(key).decode(),
+                                                    **more})
         equal(status, 201, 'status of POST /devices')
 
     def fault(self, kind, **more):
@@ -191,7 +193,7 @@ class Answer:
 
 
 class Client:
-    """One connection. TLS runs in memory between the socket and us, so that what happens on the socket is seen as it is."""
+    """One connection. TLS runs in memory between us and the socket, so that the socket is seen as it is."""
 
     def __init__(self, hub, server_name=HOST):
         context = ssl.create_default_context(cafile=hub.ca)
@@ -232,7 +234,7 @@ class Client:
     def write(self, data):
         self.run_tls(self.tls.write, data)
 
-    def send(self, method='POST', path=None, device='d1', host=None, auth=None, headers=(), body=b'', kind=None):
+    def head(self, method='POST', path=None, device='d1', host=None, auth=None, headers=(), kind=None, length=0):
         """host and auth may be lists: then so many headers. kind is the Content-Type."""
         path = path or f'/devices/{quote(device)}/messages/events?api-version={VERSION}'
         hosts = [self.host] if host is None else [host] if isinstance(host, str) else host
@@ -240,8 +242,11 @@ class Client:
         lines = [f'{method} {path} HTTP/1.1'] + [f'Host: {text}' for text in hosts]
         lines += [f'Authorization: {text}' for text in auths] + [f'{name}: {value}' for name, value in headers]
         lines += [f'Content-Type: {kind}'] if kind else []
-        lines += [f'Content-Length: {len(body)}', '', '']
-        self.write('\r\n'.join(lines).encode('latin-1') + body)
+        lines += [f'Content-Length: {length}', '', '']
+        return '\r\n'.join(lines).encode('latin-1')
+
+    def send(self, body=b'', **head):
+        self.write(self.head(length=len(body), **head) + body)
 
     def receive(self):
         while b'\r\n\r\n' not in self.data:

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Open addressing, linear probing, at most two thirds full; 16 bytes an entry. The same id may stand several times, once
- * for each request that brought it; IDS_PER_MARK bounds how often.
+ * Open addressing, linear probing, at most two thirds full; 16 bytes an entry. The same id may stand several times,
+ * once for each request that brought it; IDS_PER_MARK bounds how often.
  */
 #include "config.h"
 

@@ -56,15 +56,16 @@ read_token(const GArray *headers, struct token *token, struct verdict *v)
     const unsigned n = headers_find(headers, "Authorization", &authorization);
 
     if (n != 1)
-        return verdict_refuse(v, "IotHubUnauthorizedAccess", "Unauthorized: there must be exactly one Authorization header");
+        return verdict_refuse(v, "IotHubUnauthorizedAccess",
+                              "Unauthorized: there must be exactly one Authorization header");
     return token_parse(authorization, token, v);
 }
 
 static bool
 check_scope(const struct judge *judge, const struct target *target, const struct token *token, struct verdict *v)
 {
-    g_autofree char *identity = target->module ? g_strdup_printf("%s/devices/%s/modules/%s", judge->host, target->device,
-                                                                 target->module)
+    g_autofree char *identity = target->module ? g_strdup_printf("%s/devices/%s/modules/%s", judge->host,
+                                                                 target->device, target->module)
                                                : g_strdup_printf("%s/devices/%s", judge->host, target->device);
     g_autofree char *resource = g_strdup_printf("%s%s", judge->host, target->path);
 

@@ -93,8 +93,8 @@ listener_open(const char *address, unsigned known, unsigned *port, GError **erro
     *port = ntohs(in.sin_port) ? ntohs(in.sin_port) : known;
     fd = *port ? try_port(&in, *port) : try_free_ports(&in, port);
     if (fd < 0)
-        g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(errno), "cannot listen on port %u of %s: %s", *port, address,
-                    g_strerror(errno));
+        g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(errno), "cannot listen on port %u of %s: %s",
+                    *port, address, g_strerror(errno));
     return fd;
 }
 

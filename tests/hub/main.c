@@ -13,6 +13,7 @@
 #include "tests/hub/hub.h"
 #include "tests/hub/ledger.h"
 #include "tests/hub/listener.h"
+#include "tests/hub/refusal.h"
 #include "tests/hub/server.h"
 #include "tests/hub/waiting.h"
 
@@ -22,10 +23,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <glib.h>
+
+#define DESCRIPTORS 5000
 
 static char *listen_address;
 static char *admin_address;
@@ -48,17 +52,21 @@ static const GOptionEntry entries[] = {
 
 static const char description[] =
     "A stand-in for Azure IoT Hub's device-facing REST over TLS, for tests on one machine.\n"
-    "It accepts events, single and in batches, of devices and modules registered at its admin port, verifies them as the\n"
-    "hub does, and keeps what it accepted in DIR/journal. A first start makes its certificates (clients trust DIR/ca.pem)\n"
+    "It accepts events, single and in batches, of devices and modules registered at its admin port, verifies them as "
+    "the\n"
+    "hub does, and keeps what it accepted in DIR/journal. A first start makes its certificates (clients trust "
+    "DIR/ca.pem)\n"
     "and chooses free ports (DIR/ports); later starts keep both. The ready file has the lines\n"
     "  tls_port=N\n  admin_port=N\n  ca_file=PATH\n"
     "Admin port, JSON: GET /messages?device=&after=&limit=  DELETE /messages  GET /requests?after=&limit=  GET /stats\n"
     "  POST /devices {deviceId, moduleId?, primaryKey, secondaryKey?, enabled?}\n"
-    "  POST /faults {kind: status (code, retryAfter?, errorCode?, shape?) | stall | delay (ms) | reset-before | reset-after |\n"
+    "  POST /faults {kind: status (code, retryAfter?, errorCode?, shape?) | stall | delay (ms) | reset-before | "
+    "reset-after |\n"
     "                close-between | truncate | date (offset) | late-accept (ms) | refuse-connect,\n"
     "                device?, skip?, onlyBatch?, count?, seconds?}  DELETE /faults\n"
     "In /requests, status 0 means that no answer was made, end 0 that the request has not ended. In /stats, requests,\n"
-    "accepted and refused count requests, messages and duplicates count messages. DELETE /messages also forgets the ids\n"
+    "accepted and refused count requests, messages and duplicates count messages. DELETE /messages also forgets the "
+    "ids\n"
     "by which duplicates are known. SIGTERM ends it; kill -9 loses nothing that was answered by 204.";
 
 struct run {
@@ -81,7 +89,8 @@ parse_options(int *argc, char ***argv, GError **error)
     if (!g_option_context_parse(context, argc, argv, error))
         return false;
     if (*argc > 1 || !state_dir) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--state-dir DIR is needed, and nothing but options");
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--state-dir DIR is needed, and nothing but options");
         return false;
     }
     listen_address = listen_address ? listen_address : g_strdup("127.0.0.1:0");
@@ -105,7 +114,8 @@ make_dirs(GError **error)
 {
     if (g_mkdir_with_parents(state_dir, 0755) == 0 && g_mkdir_with_parents(cert_dir, 0755) == 0)
         return true;
-    g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "cannot make %s or %s: %s", state_dir, cert_dir, g_strerror(errno));
+    g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "cannot make %s or %s: %s", state_dir, cert_dir,
+                g_strerror(errno));
     return false;
 }
 
@@ -161,7 +171,8 @@ start_servers(struct run *run, GError **error)
     run->admin = run->server ? admin_start(&run->hub, run->admin_fd) : NULL;
     if (run->admin)
         return true;
-    g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "libmicrohttpd does not start: it needs TLS, epoll and suspending");
+    g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED,
+                "libmicrohttpd does not start: it needs TLS, epoll and suspending");
     return false;
 }
 
@@ -175,6 +186,18 @@ say_ready(const struct run *run, GError **error)
     g_printerr("hubkey-testhub: %s on port %u, admin port %u\n", run->hub.host, run->hub.port, run->admin_port);
     return (!pid_file || g_file_set_contents_full(pid_file, pid, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0644, error)) &&
            (!ready_file || g_file_set_contents_full(ready_file, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0644, error));
+}
+
+/* Each connection is a descriptor. */
+static void
+raise_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = MAX(limit.rlim_cur, MIN(limit.rlim_max, DESCRIPTORS));
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 /* Blocked before any thread starts, so that all threads leave these to the loop. */
@@ -195,6 +218,7 @@ static bool
 start(struct run *run, GError **error)
 {
     take_signals(run);
+    raise_limit();
     if (ready_file)
         unlink(ready_file);
     return make_dirs(error) && certificate_load(&run->certificate, cert_dir, host_name, error) &&
@@ -227,7 +251,7 @@ loop(struct run *run)
 
     for (;;) {
         g_mutex_lock(&run->hub.lock);
-        hub_apply_faults(&run->hub, g_get_monotonic_time());
+        refusal_apply(&run->hub, g_get_monotonic_time());
         waiting_run(&run->hub, g_get_monotonic_time(), false);
         const int timeout = prepare(run, fds);
         g_mutex_unlock(&run->hub.lock);

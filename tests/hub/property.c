@@ -16,14 +16,30 @@
 #define CREATION_TIME "iothub-creation-time-utc"
 
 static const char *const system_names[] = {
-    MESSAGE_ID, CREATION_TIME, "iothub-contenttype", "iothub-contentencoding", "iothub-correlationid", "iothub-userid",
-    "iothub-to", "iothub-expiry", "iothub-ack", "iothub-interface-id", "iothub-creationtimeutc", "iothub-messageschema",
-    "dt-subject", NULL,
+    MESSAGE_ID,
+    CREATION_TIME,
+    "iothub-contenttype",
+    "iothub-contentencoding",
+    "iothub-correlationid",
+    "iothub-userid",
+    "iothub-to",
+    "iothub-expiry",
+    "iothub-ack",
+    "iothub-interface-id",
+    "iothub-creationtimeutc",
+    "iothub-messageschema",
+    "dt-subject",
+    NULL,
 };
 
 static const char *const stamped_names[] = {
-    "iothub-connection-device-id", "iothub-connection-module-id", "iothub-connection-auth-method",
-    "iothub-connection-auth-generation-id", "iothub-enqueuedtime", "iothub-message-source", NULL,
+    "iothub-connection-device-id",
+    "iothub-connection-module-id",
+    "iothub-connection-auth-method",
+    "iothub-connection-auth-generation-id",
+    "iothub-enqueuedtime",
+    "iothub-message-source",
+    NULL,
 };
 
 static const char *
@@ -61,7 +77,8 @@ static bool
 check_app(const char *bare, const char *value, size_t len, struct verdict *v)
 {
     if (!*bare || !charset_is_app(bare, strlen(bare)))
-        return verdict_refuse(v, "ArgumentInvalid", "application property name has a character outside the allowed set");
+        return verdict_refuse(v, "ArgumentInvalid",
+                              "application property name has a character outside the allowed set");
     if (!charset_is_app(value, len))
         return verdict_refuse(v, "ArgumentInvalid",
                               "value of application property %.64s has a character outside the allowed set", bare);
@@ -72,7 +89,8 @@ check_app(const char *bare, const char *value, size_t len, struct verdict *v)
 static bool
 is_utc_time(const char *value)
 {
-    g_autoptr(GDateTime) time = strlen(value) >= 20 && value[10] == 'T' ? g_date_time_new_from_iso8601(value, NULL) : NULL;
+    g_autoptr(GDateTime) time = strlen(value) >= 20 && value[10] == 'T' ? g_date_time_new_from_iso8601(value, NULL)
+                                                                        : NULL;
 
     return time && g_str_has_suffix(value, "Z");
 }

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * 204 has neither body nor Content-Type. Errors carry iothub-errorcode and a body of shape A or B; html and empty are what a
- * proxy in between would say, and carry no error code of the hub unless the fault names one.
+ * 204 has neither body nor Content-Type. Errors carry iothub-errorcode and a body of shape A or B; html and empty are
+ * what a proxy in between would say, and carry no error code of the hub unless the fault names one.
  */
 #include "config.h"
 
@@ -83,9 +83,8 @@ body_b(const struct reply *reply, const char *tracking)
     char *text;
 
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    inner = json_pack("{s:i,s:s,s:s,s:s}", "errorCode",
-                      (int)verdict_number(reply->verdict.code, reply->verdict.status), "trackingId", tracking, "message",
-                      reason, "timestampUtc", stamp);
+    inner = json_pack("{s:i,s:s,s:s,s:s}", "errorCode", (int)verdict_number(reply->verdict.code, reply->verdict.status),
+                      "trackingId", tracking, "message", reason, "timestampUtc", stamp);
     text = json_dumps(inner, JSON_COMPACT);
     outer = json_pack("{s:s,s:s}", "Message", text, "ExceptionMessage", "");
     free(text);
@@ -144,8 +143,8 @@ struct MHD_Response *
 reply_response(const struct reply *reply)
 {
     char *text = body_text(reply);
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(text ? strlen(text) : 0, text, text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        text ? strlen(text) : 0, text, text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
 
     add_date(response, reply->date_offset_s);
     add_request_id(response);

@@ -59,8 +59,9 @@ answer(const struct exchange *exchange)
 {
     const struct verdict *v = &exchange->verdict;
     const bool shaped = exchange->fault.kind == FAULT_STATUS;
-    g_autofree char *location =
-        v->status < 400 && v->status >= 300 ? g_strdup_printf("https://%s/elsewhere", exchange->hub->host) : NULL;
+    g_autofree char *location = v->status < 400 && v->status >= 300
+                                    ? g_strdup_printf("https://%s/elsewhere", exchange->hub->host)
+                                    : NULL;
     const struct reply reply = {
         .verdict = *v,
         .shape = shaped ? exchange->fault.shape : FAULT_SHAPE_A,
@@ -125,13 +126,12 @@ server_start(struct hub *hub, const char *certificate, const char *key)
     const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_TLS | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC |
                            MHD_ALLOW_SUSPEND_RESUME;
 
-    return MHD_start_daemon(flags, 0, NULL, NULL, on_request, hub, MHD_OPTION_HTTPS_MEM_CERT, certificate,
-                            MHD_OPTION_HTTPS_MEM_KEY, key, MHD_OPTION_HTTPS_PRIORITIES, TLS_PRIORITIES,
-                            MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, hub,
-                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, hub, MHD_OPTION_NOTIFY_CONNECTION, on_connection, hub,
-                            MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-                            MHD_OPTION_END);
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, hub, MHD_OPTION_HTTPS_MEM_CERT, certificate, MHD_OPTION_HTTPS_MEM_KEY, key,
+        MHD_OPTION_HTTPS_PRIORITIES, TLS_PRIORITIES, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, hub,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, hub, MHD_OPTION_NOTIFY_CONNECTION, on_connection, hub,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
 void

@@ -23,7 +23,8 @@ def empty(hub):
     equal(hub.admin('GET', '/messages'), (200, {'messages': [], 'next': 0}))
     equal(hub.admin('GET', '/requests?after=0&limit=5'), (200, {'requests': [], 'next': 0}))
     equal(hub.admin('GET', '/messages?after=77'), (200, {'messages': [], 'next': 77}))
-    equal(hub.stats(), {'requests': 0, 'accepted': 0, 'refused': 0, 'messages': 0, 'duplicates': 0, 'unexplainedDuplicates': 0,
+    equal(hub.stats(), {'requests': 0, 'accepted': 0, 'refused': 0, 'messages': 0, 'duplicates': 0,
+                        'unexplainedDuplicates': 0,
                         'connections': 0, 'maxInFlight': {}})
 
 
@@ -31,17 +32,21 @@ def empty(hub):
 def fields(hub):
     equal(post(hub, body=b'x').status, 204, 'status')
     message = hub.messages()[-1]
-    equal(sorted(message), sorted(['seq', 'device', 'module', 'messageId', 'body', 'properties', 'systemProperties', 'request',
+    equal(sorted(message), sorted(['seq', 'device', 'module', 'messageId', 'body', 'properties', 'systemProperties',
+                                   'request',
                                    'tokenExpiry']), 'fields')
     request = hub.last_request()
-    equal(sorted(request), sorted(['n', 'start', 'end', 'connection', 'device', 'module', 'path', 'apiVersion', 'contentType', 'items',
-                                   'bytes', 'tokenId', 'srRaw', 'status', 'fault', 'replySent', 'accepted', 'messageIds']), 'fields')
+    equal(sorted(request), sorted(['n', 'start', 'end', 'connection', 'device', 'module', 'path', 'apiVersion',
+                                   'contentType', 'items',
+                                   'bytes', 'tokenId', 'srRaw', 'status', 'fault', 'replySent', 'accepted',
+                                   'messageIds']), 'fields')
 
 
 def send_many(hub, device='d1', batches=5, each=7):
     with Client(hub) as client:
         for number in range(batches):
-            equal(client.batch([item('x', f'{device}-{number}-{i}') for i in range(each)], device=device).status, 204, 'status')
+            equal(client.batch([item('x', f'{device}-{number}-{i}') for i in range(each)], device=device).status, 204,
+                  'status')
 
 
 @case('a cursor walks over every message once, whatever the limit')
@@ -99,7 +104,8 @@ def delete_ids(hub):
         hub.admin('DELETE', '/messages')
         client.post(**request)
     after = hub.stats()
-    equal((after['duplicates'], after['unexplainedDuplicates']), (before['duplicates'], before['unexplainedDuplicates']), 'duplicates')
+    equal((after['duplicates'], after['unexplainedDuplicates']),
+          (before['duplicates'], before['unexplainedDuplicates']), 'duplicates')
 
 
 @case('statistics count what happened')
@@ -111,7 +117,8 @@ def stats(hub):
         client.post(auth=[])
     after = hub.stats()
     equal({name: after[name] - before[name] for name in after if name != 'maxInFlight'},
-          {'requests': 3, 'accepted': 2, 'refused': 1, 'messages': 11, 'duplicates': 0, 'unexplainedDuplicates': 0, 'connections': 1},
+          {'requests': 3, 'accepted': 2, 'refused': 1, 'messages': 11, 'duplicates': 0, 'unexplainedDuplicates': 0,
+           'connections': 1},
           'difference')
     equal(after['maxInFlight']['d1'], 1, 'maxInFlight')
 
@@ -221,7 +228,8 @@ def in_batch(hub):
 @case('bad cursors, limits and parameters are refused')
 def bad_query(hub):
     for what in ('/messages', '/requests'):
-        for query in ('after=-1', 'after=x', 'after=', 'after', 'after=1.5', 'limit=0', 'limit=10001', 'limit=-1', 'limit=x', 'limit=', 'x=1',
+        for query in ('after=-1', 'after=x', 'after=', 'after', 'after=1.5', 'limit=0', 'limit=10001', 'limit=-1',
+                      'limit=x', 'limit=', 'x=1',
                       'after=99999999999999999999'):
             refuses(hub, 'GET', f'{what}?{query}')
     refuses(hub, 'GET', '/requests?device=d1')
@@ -231,15 +239,19 @@ def bad_query(hub):
 @case('bad devices are refused, and change nothing')
 def bad_devices(hub):
     good = {'deviceId': 'bad', 'primaryKey': KEY_TEXT}
-    for change in ({'deviceId': None}, {'deviceId': ''}, {'deviceId': 'a b'}, {'deviceId': 'a/b'}, {'deviceId': 'x' * 129}, {'deviceId': 1},
+    for change in ({'deviceId': None}, {'deviceId': ''}, {'deviceId': 'a b'}, {'deviceId': 'a/b'},
+                   {'deviceId': 'x' * 129}, {'deviceId': 1},
                    {'primaryKey': None}, {'primaryKey': ''}, {'primaryKey': 'x'}, {'primaryKey': KEY_TEXT[:-1]},
-                   {'primaryKey': base64.b64encode(bytes(15)).decode()}, {'primaryKey': base64.b64encode(bytes(65)).decode()},
-                   {'primaryKey': 'A' * 1000}, {'secondaryKey': 'x'}, {'enabled': 'yes'}, {'enabled': 1}, {'moduleId': ''}, {'moduleId': 5},
+                   {'primaryKey': base64.b64encode(bytes(15)).decode()},
+                   {'primaryKey': base64.b64encode(bytes(65)).decode()},
+                   {'primaryKey': 'A' * 1000}, {'secondaryKey': 'x'}, {'enabled': 'yes'}, {'enabled': 1},
+                   {'moduleId': ''}, {'moduleId': 5},
                    {'surprise': 1}):
         refuses(hub, 'POST', '/devices', body={**good, **change})
     for missing in good:
         refuses(hub, 'POST', '/devices', body={name: value for name, value in good.items() if name != missing})
-    for raw in ('', 'x', '[]', '1', 'null', '{"deviceId":"bad","deviceId":"bad","primaryKey":"' + KEY_TEXT + '"}', '{' * 70000):
+    for raw in ('', 'x', '[]', '1', 'null', '{"deviceId":"bad","deviceId":"bad","primaryKey":"' + KEY_TEXT + '"}',
+                '{' * 70000):
         refuses(hub, 'POST', '/devices', raw=raw)
     equal(post(hub, device='bad').status, 401, 'status')
 
@@ -247,21 +259,30 @@ def bad_devices(hub):
 @case('keys of 16 and of 64 bytes are taken, and come back nowhere')
 def key_sizes(hub):
     for size in (16, 64):
-        status, body = hub.admin('POST', '/devices', {'deviceId': 'sized', 'primaryKey': base64.b64encode(bytes(size)).decode()})
+        status, body = hub.admin('POST', '/devices', {'deviceId': 'sized',
+                                                      'primaryKey': base64.b64encode(bytes(size)).decode()})
         equal((status, body), (201, {'deviceId': 'sized', 'moduleId': None, 'enabled': True}), 'answer')
 
 
 @case('bad faults are refused, and change nothing')
 def bad_faults(hub):
-    for fault in ({}, {'kind': 'x'}, {'kind': 1}, {'kind': 'status'}, {'kind': 'status', 'code': 200}, {'kind': 'status', 'code': 299},
-                  {'kind': 'status', 'code': 600}, {'kind': 'status', 'code': '503'}, {'kind': 'status', 'code': 503, 'shape': 'C'},
-                  {'kind': 'status', 'code': 503, 'retryAfter': -1}, {'kind': 'status', 'code': 503, 'retryAfter': 'a\r\nb: c'},
-                  {'kind': 'status', 'code': 503, 'errorCode': 5}, {'kind': 'status', 'code': 503, 'ms': 5}, {'kind': 'stall', 'ms': 5},
-                  {'kind': 'stall', 'count': 0}, {'kind': 'stall', 'count': 1.5}, {'kind': 'stall', 'skip': -1}, {'kind': 'stall', 'seconds': 0},
+    for fault in ({}, {'kind': 'x'}, {'kind': 1}, {'kind': 'status'}, {'kind': 'status', 'code': 200},
+                  {'kind': 'status', 'code': 299},
+                  {'kind': 'status', 'code': 600}, {'kind': 'status', 'code': '503'},
+                  {'kind': 'status', 'code': 503, 'shape': 'C'},
+                  {'kind': 'status', 'code': 503, 'retryAfter': -1},
+                  {'kind': 'status', 'code': 503, 'retryAfter': 'a\r\nb: c'},
+                  {'kind': 'status', 'code': 503, 'errorCode': 5}, {'kind': 'status', 'code': 503, 'ms': 5},
+                  {'kind': 'stall', 'ms': 5},
+                  {'kind': 'stall', 'count': 0}, {'kind': 'stall', 'count': 1.5}, {'kind': 'stall', 'skip': -1},
+                  {'kind': 'stall', 'seconds': 0},
                   {'kind': 'stall', 'seconds': '1'}, {'kind': 'stall', 'device': 5}, {'kind': 'stall', 'device': ''},
-                  {'kind': 'stall', 'onlyBatch': 'yes'}, {'kind': 'stall', 'surprise': 1}, {'kind': 'delay'}, {'kind': 'delay', 'ms': -1},
-                  {'kind': 'delay', 'ms': 600001}, {'kind': 'late-accept'}, {'kind': 'date'}, {'kind': 'date', 'offset': 'x'},
-                  {'kind': 'refuse-connect', 'device': 'd1'}, {'kind': 'refuse-connect', 'skip': 1}, {'kind': 'refuse-connect', 'count': 1}):
+                  {'kind': 'stall', 'onlyBatch': 'yes'}, {'kind': 'stall', 'surprise': 1}, {'kind': 'delay'},
+                  {'kind': 'delay', 'ms': -1},
+                  {'kind': 'delay', 'ms': 600001}, {'kind': 'late-accept'}, {'kind': 'date'},
+                  {'kind': 'date', 'offset': 'x'},
+                  {'kind': 'refuse-connect', 'device': 'd1'}, {'kind': 'refuse-connect', 'skip': 1},
+                  {'kind': 'refuse-connect', 'count': 1}):
         refuses(hub, 'POST', '/faults', body=fault)
     for raw in ('', '[]', 'x'):
         refuses(hub, 'POST', '/faults', raw=raw)
@@ -270,7 +291,8 @@ def bad_faults(hub):
 
 @case('resources that are not there, and methods')
 def not_there(hub):
-    for method, path, status in (('GET', '/', 404), ('GET', '/nothing', 404), ('GET', '/devices', 405), ('PUT', '/messages', 405),
+    for method, path, status in (('GET', '/', 404), ('GET', '/nothing', 404), ('GET', '/devices', 405),
+                                 ('PUT', '/messages', 405),
                                  ('POST', '/stats', 405), ('DELETE', '/requests', 405), ('GET', '/faults', 405)):
         refuses(hub, method, path, status)
 

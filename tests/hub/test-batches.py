@@ -24,30 +24,43 @@ def refuse_case(text, code, body):
     case(f'refused: {text}')(lambda hub: refuses(hub, 400, code, body))
 
 
-for text in (b'', b'x', b'[', b'[{]', b'[{"body":"YQ=="},]', b'[{"body":"YQ=="}] x', b'[{"body":"YQ=="}][]', b'[{"body":"YQ=="',
-             b'[{"body":"YQ==" "properties":{}}]', b"[{'body':'YQ=='}]", b'[{"body":"YQ==",}]', b'[{"body":"YQ==","properties":{,}}]',
-             b'[{"body":"a\x01","base64Encoded":false}]', b'[{"body":"\xff","base64Encoded":false}]', b'[{"body":"\\x","base64Encoded":false}]',
-             b'[{"body":"YQ==","body":"YQ=="}]', b'[{"body":"YQ==","properties":{"iothub-app-a":"1","iothub-app-a":"1"}}]',
-             b'[{"body":"YQ==","base64Encoded":true,"base64Encoded":true}]', b'\xef\xbb\xbf[{"body":"YQ=="}]', b'[{"body":"YQ=="}]\x00'):
+for text in (b'', b'x', b'[', b'[{]', b'[{"body":"YQ=="},]', b'[{"body":"YQ=="}] x', b'[{"body":"YQ=="}][]',
+             b'[{"body":"YQ=="',
+             b'[{"body":"YQ==" "properties":{}}]', b"[{'body':'YQ=='}]", b'[{"body":"YQ==",}]',
+             b'[{"body":"YQ==","properties":{,}}]',
+             b'[{"body":"a\x01","base64Encoded":false}]', b'[{"body":"\xff","base64Encoded":false}]',
+             b'[{"body":"\\x","base64Encoded":false}]',
+             b'[{"body":"YQ==","body":"YQ=="}]',
+             b'[{"body":"YQ==","properties":{"iothub-app-a":"1","iothub-app-a":"1"}}]',
+             b'[{"body":"YQ==","base64Encoded":true,"base64Encoded":true}]', b'\xef\xbb\xbf[{"body":"YQ=="}]',
+             b'[{"body":"YQ=="}]\x00'):
     refuse_case(f'not JSON: {text[:60]!r}', 'DeserializationError', text)
 
-for value in ({}, 'x', 1, None, [1], ['x'], [None], [[]], [{}], [{'properties': {}}], [{'body': 1}], [{'body': None}], [{'body': {}}],
-              [{'body': 'YQ==', 'base64Encoded': 'true'}], [{'body': 'YQ==', 'base64Encoded': 1}], [{'body': 'YQ==', 'base64Encoded': None}],
-              [{'body': 'YQ==', 'Properties': {}}], [{'body': 'YQ==', 'x': 1}], [{'Body': 'YQ=='}], [{'body': 'YQ==', 'properties': []}],
+for value in ({}, 'x', 1, None, [1], ['x'], [None], [[]], [{}], [{'properties': {}}], [{'body': 1}], [{'body': None}],
+              [{'body': {}}],
+              [{'body': 'YQ==', 'base64Encoded': 'true'}], [{'body': 'YQ==', 'base64Encoded': 1}],
+              [{'body': 'YQ==', 'base64Encoded': None}],
+              [{'body': 'YQ==', 'Properties': {}}], [{'body': 'YQ==', 'x': 1}], [{'Body': 'YQ=='}],
+              [{'body': 'YQ==', 'properties': []}],
               [{'body': 'YQ==', 'properties': 'x'}], [{'body': 'YQ==', 'properties': None}],
-              [{'body': 'YQ==', 'properties': {'iothub-app-a': 1}}], [{'body': 'YQ==', 'properties': {'iothub-app-a': None}}]):
+              [{'body': 'YQ==', 'properties': {'iothub-app-a': 1}}],
+              [{'body': 'YQ==', 'properties': {'iothub-app-a': None}}]):
     refuse_case(f'shape: {json.dumps(value)}', 'DeserializationError', json.dumps(value).encode())
 refuse_case('an empty batch', 'ArgumentInvalid', b'[]')
 refuse_case('an empty batch with space', 'ArgumentInvalid', b' [ ] ')
 
-for text in ('YQ', 'YQ=', 'YQ===', 'Y===', 'YR==', 'YWJ=', 'YQ==YQ==', 'Y Q==', 'YQ==\\n', 'YW-_', '=', '====', 'YQ==\\u0000', 'é'):
+for text in ('YQ', 'YQ=', 'YQ===', 'Y===', 'YR==', 'YWJ=', 'YQ==YQ==', 'Y Q==', 'YQ==\\n', 'YW-_', '=', '====',
+             'YQ==\\u0000', 'é'):
     refuse_case(f'base64: {text}', 'DeserializationError', f'[{{"body":"{text}"}}]'.encode())
 
-for name, value in (('app', 'v'), ('iothub-unknown', 'v'), ('iothub-app-', 'v'), ('iothub-app-a b', 'v'), ('iothub-app-a', 'b c'),
+for name, value in (('app', 'v'), ('iothub-unknown', 'v'), ('iothub-app-', 'v'), ('iothub-app-a b', 'v'),
+                    ('iothub-app-a', 'b c'),
                     ('iothub-app-a', 'é'), ('iothub-app-é', 'a'), ('iothub-app-a', 'a\0b'), ('iothub-messageid', ''),
                     ('iothub-messageid', 'a b'), ('iothub-messageid', 'x' * 129), ('iothub-creation-time-utc', 'today'),
-                    ('iothub-app-iothub-creation-time-utc', '2024-05-01T12:00:00+01:00'), ('iothub-contenttype', 'a\nb'), ('iothub-ack', 'x')):
-    refuse_case(f'property {name}: {value[:20]!r}', 'ArgumentInvalid', json.dumps([{'body': 'YQ==', 'properties': {name: value}}]).encode())
+                    ('iothub-app-iothub-creation-time-utc', '2024-05-01T12:00:00+01:00'),
+                    ('iothub-contenttype', 'a\nb'), ('iothub-ack', 'x')):
+    refuse_case(f'property {name}: {value[:20]!r}', 'ArgumentInvalid',
+                json.dumps([{'body': 'YQ==', 'properties': {name: value}}]).encode())
 
 
 @case('one bad element refuses the whole batch, wherever it stands')
@@ -60,14 +73,17 @@ def atomic(hub):
 
 @case('a batch arrives in order, with ids, properties and bodies')
 def arrives(hub):
-    items = [item('one', 'b-1', **{'iothub-app-k': 'v1'}), {'body': '{"t":22}', 'base64Encoded': False}, item('', 'b-3'),
+    items = [item('one', 'b-1', **{'iothub-app-k': 'v1'}), {'body': '{"t":22}', 'base64Encoded': False},
+             item('', 'b-3'),
              {'body': base64.b64encode(bytes(range(256))).decode(), 'base64Encoded': True, 'properties': {}},
-             item('five', 'b-5', **{'iothub-contenttype': 'application/json', 'iothub-app-iothub-creation-time-utc': '2024-05-01T12:00:00Z'})]
+             item('five', 'b-5', **{'iothub-contenttype': 'application/json',
+                                    'iothub-app-iothub-creation-time-utc': '2024-05-01T12:00:00Z'})]
     with Client(hub) as client:
         equal(client.batch(items).status, 204, 'status')
     messages = hub.messages()[-5:]
     equal([m['messageId'] for m in messages], ['b-1', None, 'b-3', None, 'b-5'], 'ids')
-    equal([base64.b64decode(m['body']) for m in messages], [b'one', b'{"t":22}', b'', bytes(range(256)), b'five'], 'bodies')
+    equal([base64.b64decode(m['body']) for m in messages], [b'one', b'{"t":22}', b'', bytes(range(256)), b'five'],
+          'bodies')
     equal([m['properties'] for m in messages], [{'k': 'v1'}, {}, {}, {}, {}], 'properties')
     equal(messages[4]['systemProperties']['iothub-contenttype'], 'application/json', 'content type')
     equal(messages[4]['systemProperties']['iothub-creation-time-utc'], '2024-05-01T12:00:00Z', 'creation time')
@@ -79,10 +95,14 @@ def arrives(hub):
 
 @case('the same batch written with escapes, odd spaces and another order says the same')
 def written_otherwise(hub):
-    plain = b'[{"body":"YQ==","properties":{"iothub-messageid":"w","iothub-app-k":"v"}},{"body":"text","base64Encoded":false}]'
-    others = (b'[{"bo\\u0064y":"YQ==","properties":{"iothub-messageid":"w","iothub-app-k":"v"}},{"body":"text","base64Encoded":false}]',
-              b'[{"body":"\\u0059Q==","properties":{"iothub-app-k":"\\u0076","iothub-messageid":"w"}},{"base64Encoded":false,"body":"te\\u0078t"}]',
-              b' [ { "properties" : { "iothub-messageid" : "w" ,\r\n"iothub-app-k":"v"} , "body" : "YQ==" } ,\t{ "base64Encoded" : false , "body" : "text" } ] \n')
+    plain = (b'[{"body":"YQ==","properties":{"iothub-messageid":"w","iothub-app-k":"v"}},'
+             b'{"body":"text","base64Encoded":false}]')
+    others = (b'[{"bo\\u0064y":"YQ==","properties":{"iothub-messageid":"w","iothub-app-k":"v"}},'
+              b'{"body":"text","base64Encoded":false}]',
+              b'[{"body":"\\u0059Q==","properties":{"iothub-app-k":"\\u0076","iothub-messageid":"w"}},'
+              b'{"base64Encoded":false,"body":"te\\u0078t"}]',
+              b' [ { "properties" : { "iothub-messageid" : "w" ,\r\n"iothub-app-k":"v"} , "body" : "YQ==" } ,'
+              b'\t{ "base64Encoded" : false , "body" : "text" } ] \n')
     with Client(hub) as client:
         seen = []
         for body in (plain,) + others:

@@ -54,8 +54,10 @@ def fault_case(text):
 
 @fault_case('status: the code, nothing accepted, the connection goes on')
 def status(hub):
-    for code, name in ((429, 'ThrottlingException'), (500, 'ServerError'), (503, 'ServiceUnavailable'), (403, 'IotHubQuotaExceeded'),
-                       (401, 'IotHubUnauthorizedAccess'), (404, 'DeviceNotFound'), (400, 'ArgumentInvalid'), (413, 'MessageTooLarge')):
+    for code, name in ((429, 'ThrottlingException'), (500, 'ServerError'), (503, 'ServiceUnavailable'),
+                       (403, 'IotHubQuotaExceeded'),
+                       (401, 'IotHubUnauthorizedAccess'), (404, 'DeviceNotFound'), (400, 'ArgumentInvalid'),
+                       (413, 'MessageTooLarge')):
         hub.fault('status', code=code, count=1)
         request = with_id()
         with Client(hub) as client:
@@ -145,7 +147,8 @@ def stall_gone(hub):
     for _ in range(3):
         with Client(hub) as client:
             client.send(device='stalled', **with_id())
-            until(lambda: hub.last_request()['fault'] == 'stall' and hub.last_request()['end'] == 0, 'the stall is recorded')
+            until(lambda: hub.last_request()['fault'] == 'stall' and hub.last_request()['end'] == 0,
+                  'the stall is recorded')
     until(lambda: hub.last_request()['end'], 'the request ends with its connection')
     equal(hub.stats()['maxInFlight']['stalled'], 1, 'maxInFlight')
 
@@ -330,7 +333,8 @@ def one_device(hub):
 def only_batch(hub):
     hub.fault('status', code=503, onlyBatch=True)
     with Client(hub) as client:
-        equal([client.post().status, client.batch([item('x')]).status, client.post().status], [204, 503, 204], 'statuses')
+        equal([client.post().status, client.batch([item('x')]).status, client.post().status], [204, 503, 204],
+              'statuses')
 
 
 @fault_case('a fault with seconds ends in time, one with neither at DELETE')
@@ -350,16 +354,19 @@ def batch(hub):
         names = [next(ids) for _ in range(5)]
         hub.fault(kind, count=1)
         with Client(hub) as client:
-            client.send(body=json.dumps([item('x', name) for name in names]).encode(), kind='application/vnd.microsoft.iothub.json')
+            client.send(body=json.dumps([item('x', name) for name in names]).encode(),
+                        kind='application/vnd.microsoft.iothub.json')
             equal(client.ending(), (b'', 'reset'), 'what was seen')
         equal((hub.last_request()['messageIds'], hub.last_request()['accepted']), (names, accepted), 'request')
-        equal([m['messageId'] for m in hub.messages() if m['messageId'] in names], names if accepted else [], 'messages')
+        equal([m['messageId'] for m in hub.messages() if m['messageId'] in names], names if accepted else [],
+              'messages')
 
 
 @fault_case('many faults in a row leave no connection hanging')
 def many(hub):
     for _ in range(10):
-        for kind, more in (('reset-before', {}), ('reset-after', {}), ('truncate', {}), ('close-between', {}), ('late-accept', {'ms': 1})):
+        for kind, more in (('reset-before', {}), ('reset-after', {}), ('truncate', {}), ('close-between', {}),
+                           ('late-accept', {'ms': 1})):
             hub.fault(kind, count=1, **more)
             with Client(hub) as client:
                 client.send(**with_id())

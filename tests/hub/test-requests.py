@@ -9,7 +9,7 @@ import json
 import re
 import time
 
-from hubtest import HOST, VERSION, Client, case, equal, main, post
+from hubtest import HOST, VERSION, Client, case, equal, main, post, until
 
 EVENTS = '/devices/d1/messages/events'
 
@@ -52,13 +52,15 @@ def own_port(hub):
 for path in ('/', '/devices', '/devices/d1', '/devices/d1/messages', EVENTS + '/', '/devices//messages/events',
              '/devices/d1/messages/devicebound', '/devices/d1/files', '/twins/d1', '/devices/d1/Messages/events',
              '/devices/d1/modules/messages/events', '/devices/d%zz/messages/events', '/devices/d%001/messages/events',
-             '/devices/' + 'x' * 129 + '/messages/events', '/devices/d%20/messages/events', '//devices/d1/messages/events'):
+             '/devices/' + 'x' * 129 + '/messages/events', '/devices/d%20/messages/events',
+             '//devices/d1/messages/events'):
     refuse_case(f'path {path[:60]}', 404, 'GenericNotFound', path=f'{path}?api-version={VERSION}')
 
 for method in ('GET', 'PUT', 'PATCH', 'DELETE'):
     refuse_case(method, 405, 'GenericMethodNotAllowed', method=method)
 
-for query in ('', '?', '?api-version=', '?api-version=2021-04-13', '?api-version=2021-04-12x', f'?api-version={VERSION}&api-version={VERSION}',
+for query in ('', '?', '?api-version=', '?api-version=2021-04-13', '?api-version=2021-04-12x',
+              f'?api-version={VERSION}&api-version={VERSION}',
               f'?Api-Version={VERSION}', '?api-version=2017-11-08-preview'):
     refuse_case(f'query "{query}"', 400, 'InvalidProtocolVersion', path=EVENTS + query)
 
@@ -72,8 +74,10 @@ for text in ('a b', 'a,b', 'a:b', 'a"b', 'caf\xe9', 'a(b', 'a/b', 'a=b', 'a\\b',
     refuse_case(f'application property value {text}', 400, 'ArgumentInvalid', headers=[('iothub-app-k', text)])
 for name in ('', 'a"b', 'a/b', 'a(b', 'a@b'):
     refuse_case(f'application property name "{name}"', 400, 'ArgumentInvalid', headers=[(f'iothub-app-{name}', 'v')])
-refuse_case('an application property twice', 400, 'ArgumentInvalid', headers=[('iothub-app-k', '1'), ('IOTHUB-APP-K', '2')])
-refuse_case('a system property twice', 400, 'ArgumentInvalid', headers=[('iothub-messageid', '1'), ('iothub-messageid', '1')])
+refuse_case('an application property twice', 400, 'ArgumentInvalid',
+            headers=[('iothub-app-k', '1'), ('IOTHUB-APP-K', '2')])
+refuse_case('a system property twice', 400, 'ArgumentInvalid',
+            headers=[('iothub-messageid', '1'), ('iothub-messageid', '1')])
 for text in ('', 'a b', 'a/b', 'a"b', 'a|b', 'caf\xe9', 'x' * 129):
     refuse_case(f'message id "{text[:20]}"', 400, 'ArgumentInvalid', headers=[('iothub-messageid', text)])
 for text in ('2024-05-01T12:00:00+02:00', '2024-05-01T12:00:00', '2024-05-01', '2024-13-01T12:00:00Z', 'now', ''):
@@ -90,10 +94,12 @@ accept_case('a Content-Type that is not the batch one', body=b'[]', kind='applic
 @case('body and properties arrive as they were sent')
 def properties(hub):
     body = bytes(range(256))
-    headers = [('iothub-messageid', ID_SPECIALS), ('iothub-app-' + APP_SPECIALS, APP_SPECIALS), ('IoTHub-CorrelationId', 'c 1'),
+    headers = [('iothub-messageid', ID_SPECIALS), ('iothub-app-' + APP_SPECIALS, APP_SPECIALS),
+               ('IoTHub-CorrelationId', 'c 1'),
                ('iothub-contenttype', 'application/json'), ('iothub-contentencoding', 'utf-8'), ('iothub-userid', 'u'),
                ('iothub-creation-time-utc', '2024-05-01T12:00:00.000Z'), ('iothub-to', '/devices/d1/messages/events'),
-               ('iothub-interface-id', 'urn:x'), ('dt-subject', 's'), ('iothub-messageschema', 'm'), ('iothub-ack', 'full'),
+               ('iothub-interface-id', 'urn:x'), ('dt-subject', 's'), ('iothub-messageschema', 'm'),
+               ('iothub-ack', 'full'),
                ('iothub-expiry', '2034-05-01T12:00:00Z')]
     equal(post(hub, headers=headers, body=body).status, 204, 'status')
     message = hub.messages()[-1]
@@ -129,7 +135,8 @@ def no_content(hub):
         equal(answer.status, 204, 'status')
         equal(answer.header('content-type'), None, 'Content-Type')
         assert answer.header('content-length') in (None, '0'), 'a length'
-        assert re.fullmatch(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', answer.header('x-ms-request-id')), 'no request id'
+        assert re.fullmatch(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}',
+                            answer.header('x-ms-request-id')), 'no request id'
         seen = email.utils.parsedate_to_datetime(answer.header('date')).timestamp()
         assert abs(seen - time.time()) < 5, 'Date is not now'
         assert client.is_quiet() and not client.data, 'something follows the answer'
@@ -142,7 +149,8 @@ def shape_a(hub):
     body = json.loads(answer.body)
     equal(sorted(body), ['ExceptionMessage', 'Message'], 'fields')
     assert body['Message'].startswith('ErrorCode:IotHubUnauthorizedAccess;Unauthorized'), body['Message']
-    assert re.fullmatch(r'Tracking ID:[0-9a-f]{32}-G:0-TimeStamp:\d\d/\d\d/\d{4} \d\d:\d\d:\d\d', body['ExceptionMessage'])
+    assert re.fullmatch(r'Tracking ID:[0-9a-f]{32}-G:0-TimeStamp:\d\d/\d\d/\d{4} \d\d:\d\d:\d\d',
+                        body['ExceptionMessage'])
 
 
 @case('a refusal does not end the connection')
@@ -160,15 +168,36 @@ def recorded(hub):
         equal(client.post(body=b'12345', headers=[('iothub-messageid', 'r-1')], kind='text/x').status, 204, 'status')
         equal(client.post(path='/nothing/here').status, 404, 'status')
     first, second = hub.requests()[-2:]
-    for name, value in {'device': 'd1', 'module': None, 'path': EVENTS, 'apiVersion': VERSION, 'contentType': 'text/x', 'items': 1,
+    for name, value in {'device': 'd1', 'module': None, 'path': EVENTS, 'apiVersion': VERSION, 'contentType': 'text/x',
+                        'items': 1,
                         'bytes': 5, 'status': 204, 'fault': None, 'replySent': True, 'accepted': True,
                         'messageIds': ['r-1']}.items():
         equal(first[name], value, name)
-    for name, value in {'device': None, 'path': '/nothing/here', 'apiVersion': None, 'items': 0, 'status': 404, 'accepted': False,
+    for name, value in {'device': None, 'path': '/nothing/here', 'apiVersion': None, 'items': 0, 'status': 404,
+                        'accepted': False,
                         'messageIds': [], 'n': first['n'] + 1, 'connection': first['connection']}.items():
         equal(second[name], value, name)
     assert 0 < first['start'] <= first['end'] <= second['start'] <= second['end'], 'times are out of order'
     equal(hub.messages()[-1]['request'], first['n'], 'request of the message')
+
+
+@case('a request that breaks off is recorded, accepts nothing and is not in flight any more')
+def broken_off(hub):
+    hub.put_device('broken')
+    before = hub.stats()
+    for part in (1, -1):
+        with Client(hub) as client:
+            head = client.head(device='broken', length=100)
+            client.write(head + b'x' * (50 if part > 0 else 0))
+            until(lambda: hub.last_request()['device'] == 'broken' and not hub.last_request()['end'], 'it has begun')
+    until(lambda: hub.last_request()['end'], 'it has ended')
+    record = hub.last_request()
+    equal((record['status'], record['accepted'], record['replySent'], record['items']), (0, False, False, 0), 'record')
+    after = hub.stats()
+    equal((after['requests'], after['messages'], after['refused']),
+          (before['requests'] + 2, before['messages'], before['refused']), 'statistics')
+    equal(post(hub, device='broken').status, 204, 'status')
+    equal(hub.stats()['maxInFlight']['broken'], 1, 'maxInFlight')
 
 
 main()

@@ -198,7 +198,8 @@ def orderly(hub):
     with Client(hub) as one, Client(hub) as two, Client(hub) as three:
         for client in (one, two, three):
             client.send(body=b'x')
-        until(lambda: {r['fault'] for r in hub.requests()[-3:]} == {'stall', 'delay', 'late-accept'}, 'all three have arrived')
+        until(lambda: {r['fault'] for r in hub.requests()[-3:]} == {'stall', 'delay', 'late-accept'},
+              'all three have arrived')
         with open(hub.path('pid')) as file:
             equal(int(file.read()), hub.process.pid, 'pid file')
         equal(hub.stop(), 0, 'exit code')
@@ -248,7 +249,8 @@ def two(hub):
 
 
 def run(*arguments):
-    return subprocess.run([PROGRAM, *arguments], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60, text=True)
+    return subprocess.run([PROGRAM, *arguments], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60,
+                          text=True)
 
 
 @case('bad usage is explained: exit code 2')
@@ -261,7 +263,8 @@ def usage(hub):
 
 @case('what it cannot start with is explained: exit code 1')
 def cannot(hub):
-    for arguments, part in ((('--state-dir', '/proc/no'), '/proc/no'), (('--state-dir', hub.path('y'), '--listen', 'nowhere'), 'nowhere'),
+    for arguments, part in ((('--state-dir', '/proc/no'), '/proc/no'),
+                            (('--state-dir', hub.path('y'), '--listen', 'nowhere'), 'nowhere'),
                             (('--state-dir', hub.path('y'), '--listen', '127.0.0.1:99999'), '127.0.0.1:99999'),
                             (('--state-dir', hub.path('y'), '--listen', f'127.0.0.1:{hub.port}'), str(hub.port)),
                             (('--state-dir', hub.path('state')), 'another test hub uses')):

@@ -140,8 +140,7 @@ names_host(const char *sr, const char *host)
 
 /* .NET and Node encode the ID once by itself and once with the rest: one and two decodings are tried. */
 bool
-token_covers(const struct token *token, const char *host, const char *identity, const char *resource,
-             struct verdict *v)
+token_covers(const struct token *token, const char *host, const char *identity, const char *resource, struct verdict *v)
 {
     g_autofree char *once = codec_percent_decode(token->sr_raw, strlen(token->sr_raw), true);
     g_autofree char *twice = once ? codec_percent_decode(once, strlen(once), true) : NULL;

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The HTTP server does not look at a suspended connection, so its end is watched for here: a request whose peer has gone is no
- * longer in flight. A delayed one is accepted all the same, as a real hub would.
+ * The HTTP server does not look at a suspended connection, so its end is watched for here: a request whose peer has
+ * gone is no longer in flight. A delayed one is accepted all the same, as a real hub would.
  */
 #include "config.h"
 
@@ -57,7 +57,8 @@ static bool
 step(struct exchange *exchange, int64_t now_us, bool end)
 {
     const bool stall = exchange->fault.kind == FAULT_STALL;
-    const bool due = !end && (stall ? !fault_is_alive(exchange->hub->faults, exchange->fault.id) : now_us >= exchange->due_us);
+    const bool due = !end &&
+                     (stall ? !fault_is_alive(exchange->hub->faults, exchange->fault.id) : now_us >= exchange->due_us);
     const bool gone = is_held(exchange) && wire_is_gone(exchange->connection->fd);
 
     if (due && !stall)

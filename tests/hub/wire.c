@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * connect() to AF_UNSPEC dissolves a TCP connection: the kernel sends RST at once, and the descriptor stays open for its owner.
- * The TLS session of a connection is only touched from the thread that serves it.
+ * connect() to AF_UNSPEC dissolves a TCP connection: the kernel sends RST at once, and the descriptor stays open for
+ * its owner. The TLS session of a connection is only touched from the thread that serves it.
  */
 #include "config.h"
 
@@ -66,7 +66,8 @@ wire_server_name(struct MHD_Connection *connection)
     size_t len = sizeof name;
     unsigned type = GNUTLS_NAME_DNS;
 
-    if (!session || gnutls_server_name_get(session, name, &len, &type, 0) != GNUTLS_E_SUCCESS || type != GNUTLS_NAME_DNS)
+    if (!session || gnutls_server_name_get(session, name, &len, &type, 0) != GNUTLS_E_SUCCESS ||
+        type != GNUTLS_NAME_DNS)
         return NULL;
     return g_strndup(name, len);
 }
