@@ -250,6 +250,44 @@ sending_what_is_wrong() {
     is "none of it is in the queue" "$(hubkeyctl queue status 0 --json | grep -o '"waiting":[0-9]*')" '"waiting":0'
 }
 
+# A message that the hub refuses for good, alone: it is kept aside, and the one behind it arrives.
+dead_letter() {
+    local dead
+    admin -X DELETE "$HUBKEY_HUB_ADMIN/messages"
+    has "the hub refuses the batch, then its first half" \
+        "$(admin -d '{"kind":"status","code":413,"count":2}' "$HUBKEY_HUB_ADMIN/faults")" id
+    ctl_with $'bad\ngood\n' send 0 --json --wait 60
+    is "a dead letter is exit 1" "$code" 1
+    is "and counted" "$(field accepted),$(field delivered),$(field waiting),$(field dead)" 2,1,0,1
+    has "and told" "$err" "1 line"
+    is "the other line arrives" "$(bodies "$HUBKEY_DEVICE_ID")" good
+    dead=$(hubkeyctl queue status 0 --json | grep -o '"dead":[0-9]*')
+    is "it is kept" "$dead" '"dead":1'
+    ctl queue drop 0
+    is "drop means those that wait" "$(hubkeyctl queue status 0 --json | grep -o '"dead":[0-9]*')" "$dead"
+    ctl queue drop 0 --dead
+    is "drop --dead means it" "$(hubkeyctl queue status 0 --json | grep -o '"dead":[0-9]*')" '"dead":0'
+}
+
+# A queue goes with the device whose lines it took, until somebody says otherwise.
+another_device() {
+    local file=$tmp/other.queue
+    admin -d "{\"deviceId\":\"second\",\"primaryKey\":\"$key\"}" "$HUBKEY_HUB_ADMIN/devices" >/dev/null
+    ctl provision 1 --connection-string-file "$tmp/string"
+    ctl_with $'for slot 0\n' send 0 --queue-only --queue "$file"
+    ctl queue rebind 0 --queue "$file"
+    is "rebind to slot 0" "$code" 0
+    ctl queue flush 1 --queue "$file" --wait 2
+    is "another slot does not send it" "$code" 5
+    is "nothing came" "$(bodies second)" ""
+    ctl queue rebind 1 --queue "$file"
+    has "rebind says to whom" "$out" "second at $HUBKEY_HUB_HOST"
+    ctl queue flush 1 --queue "$file" --wait 30
+    is "then it does" "$code:$(bodies second)" "0:for slot 0"
+    ctl clear 1 --yes
+    is "clear afterwards" "$code" 0
+}
+
 # Nothing is lost while the hub is away, and the words say how to go on.
 hub_away() {
     local fault
@@ -375,6 +413,8 @@ tokens
 completes
 sending
 sending_what_is_wrong
+dead_letter
+another_device
 hub_away
 queues
 servers_away
