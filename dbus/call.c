@@ -154,7 +154,8 @@ registry_of(DBusConnection *connection)
 }
 
 struct call *
-call_send(DBusConnection *connection, DBusMessage *message, int timeout_ms, call_done_fn done, void *user, GError **error)
+call_send(DBusConnection *connection, DBusMessage *message, int timeout_ms, call_done_fn done, void *user,
+          GError **error)
 {
     DBusPendingCall *pending = NULL;
     if (!dbus_connection_send_with_reply(connection, message, &pending, timeout_ms))

@@ -21,8 +21,8 @@
 #define LOOKUPS_MAX 512         /* questions under way */
 #define WAITERS_MAX 4096        /* requests that wait for them */
 
-#define MATCH                                                                                             \
-    "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"                           \
+#define MATCH                                                                                                          \
+    "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"                                        \
     "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''"
 
 struct caller_cache {
@@ -184,8 +184,8 @@ lookup_free(struct lookup *lookup)
 static GError *
 nobody_knows(const char *name, const char *why)
 {
-    return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED, "the bus does not say who %s is (%s); it may have left the bus",
-                       name, why);
+    return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED,
+                       "the bus does not say who %s is (%s); it may have left the bus", name, why);
 }
 
 /* Ends the lookup; each waiter may start a new one, or cause anything else but the end of the cache. */

@@ -240,7 +240,9 @@ finalize(GSource *source)
     g_main_context_unref(loop->context);
 }
 
-static GSourceFuncs source_functions = { .prepare = prepare, .check = check, .dispatch = dispatch, .finalize = finalize };
+static GSourceFuncs source_functions = {
+    .prepare = prepare, .check = check, .dispatch = dispatch, .finalize = finalize
+};
 
 static void
 on_wakeup(void *data)
@@ -262,9 +264,10 @@ loop_attach(DBusConnection *connection, GMainContext *context)
     g_source_set_name(&loop->source, "dbus");
 
     if (!dbus_connection_set_data(connection, slot, loop, NULL) ||
-        !dbus_connection_set_watch_functions(connection, on_watch_added, on_watch_removed, on_watch_toggled, loop, NULL) ||
-        !dbus_connection_set_timeout_functions(connection, on_timeout_added, on_timeout_removed, on_timeout_toggled, loop,
-                                               NULL)) {
+        !dbus_connection_set_watch_functions(connection, on_watch_added, on_watch_removed, on_watch_toggled, loop,
+                                             NULL) ||
+        !dbus_connection_set_timeout_functions(connection, on_timeout_added, on_timeout_removed, on_timeout_toggled,
+                                               loop, NULL)) {
         loop_detach(connection);
         return false;
     }

@@ -15,8 +15,8 @@ struct object {
     const struct object_interface *const *interfaces;
     const struct object_hooks *hooks;
     void *user;
-    char *xml; /* of the tables, without the closing tag */
-    int references; /* one of object_add's user, one a request */
+    char *xml;                    /* of the tables, without the closing tag */
+    int references;               /* one of object_add's user, one a request */
     struct object_request *spare; /* answered requests, kept so that a call allocates nothing of ours */
     int n_spare;
 };

@@ -81,11 +81,12 @@ append_method(GString *xml, const struct object_method *method)
 static void
 append_property(GString *xml, const struct object_property *property)
 {
-    g_string_append_printf(xml,
-                           "    <property name=\"%s\" type=\"%s\" access=\"read\">\n"
-                           "      <annotation name=\"org.freedesktop.DBus.Property.EmitsChangedSignal\" value=\"%s\"/>\n"
-                           "    </property>\n",
-                           property->name, property->signature, property->constant ? "const" : "invalidates");
+    g_string_append_printf(
+        xml,
+        "    <property name=\"%s\" type=\"%s\" access=\"read\">\n"
+        "      <annotation name=\"org.freedesktop.DBus.Property.EmitsChangedSignal\" value=\"%s\"/>\n"
+        "    </property>\n",
+        property->name, property->signature, property->constant ? "const" : "invalidates");
 }
 
 static void

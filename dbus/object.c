@@ -198,7 +198,8 @@ answer_unknown(struct object *object, DBusMessage *message, const char *path, bo
     const char *interface = dbus_message_get_interface(message), *member = dbus_message_get_member(message);
     bool bare = is_own && object->fallback;
     bool known = !interface || strcmp(interface, DBUS_INTERFACE_INTROSPECTABLE) == 0 ||
-                 (!bare && (strcmp(interface, DBUS_INTERFACE_PROPERTIES) == 0 || object_find_interface(object, interface)));
+                 (!bare &&
+                  (strcmp(interface, DBUS_INTERFACE_PROPERTIES) == 0 || object_find_interface(object, interface)));
     if (known)
         object_send_error(object->connection, message, DBUS_ERROR_UNKNOWN_METHOD, "there is no method %s at %s", member,
                           path);
@@ -234,16 +235,22 @@ on_message(DBusConnection *connection, DBusMessage *message, void *user)
 /* ---- public ---- */
 
 struct object *
-object_add(DBusConnection *connection, const char *path, bool fallback, const struct object_interface *const *interfaces,
-           const struct object_hooks *hooks, void *user, GError **error)
+object_add(DBusConnection *connection, const char *path, bool fallback,
+           const struct object_interface *const *interfaces, const struct object_hooks *hooks, void *user,
+           GError **error)
 {
     static const DBusObjectPathVTable vtable = { .message_function = on_message };
     DBusError problem = DBUS_ERROR_INIT;
     struct object *object = g_new(struct object, 1);
     *object = (struct object){
-        .connection = dbus_connection_ref(connection), .path = g_strdup(path), .fallback = fallback,
-        .interfaces = interfaces, .hooks = hooks, .user = user,
-        .xml = object_introspect_open(interfaces), .references = 1,
+        .connection = dbus_connection_ref(connection),
+        .path = g_strdup(path),
+        .fallback = fallback,
+        .interfaces = interfaces,
+        .hooks = hooks,
+        .user = user,
+        .xml = object_introspect_open(interfaces),
+        .references = 1,
     };
     if (fallback ? dbus_connection_try_register_fallback(connection, path, &vtable, object, &problem)
                  : dbus_connection_try_register_object_path(connection, path, &vtable, object, &problem))

@@ -55,7 +55,8 @@ bus_call(DBusConnection *connection, DBusMessage *message, const char *signature
 {
     DBusMessage *reply = call_wait(connection, message, TIMEOUT_MS, error);
     if (reply && !dbus_message_has_signature(reply, signature)) {
-        error_set(error, ERROR_INTERNAL, "hubkeyd answered %s with \"%s\" where \"%s\" was expected; its version differs",
+        error_set(error, ERROR_INTERNAL,
+                  "hubkeyd answered %s with \"%s\" where \"%s\" was expected; its version differs",
                   dbus_message_get_member(message), dbus_message_get_signature(reply), signature);
         g_clear_pointer(&reply, dbus_message_unref);
     }

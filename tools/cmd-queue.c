@@ -23,7 +23,11 @@
 static char *queue_file, *wait_text;
 static gboolean drop_dead, drop_all, drop_yes;
 
-#define QUEUE_ENTRY { "queue", 0, 0, G_OPTION_ARG_FILENAME, &queue_file, "the queue's file, where it is not slot N's usual one", "FILE" }
+#define QUEUE_ENTRY                                                                                                    \
+    {                                                                                                                  \
+        "queue", 0, 0, G_OPTION_ARG_FILENAME, &queue_file, "the queue's file, where it is not slot N's usual one",     \
+            "FILE"                                                                                                     \
+    }
 
 static const GOptionEntry plain_entries[] = { QUEUE_ENTRY, { NULL } };
 
@@ -35,7 +39,8 @@ static const GOptionEntry flush_entries[] = {
 
 static const GOptionEntry drop_entries[] = {
     QUEUE_ENTRY,
-    { "dead", 0, 0, G_OPTION_ARG_NONE, &drop_dead, "drop the messages that the hub refused, not those that wait", NULL },
+    { "dead", 0, 0, G_OPTION_ARG_NONE, &drop_dead, "drop the messages that the hub refused, not those that wait",
+      NULL },
     { "all", 0, 0, G_OPTION_ARG_NONE, &drop_all, "drop both", NULL },
     { "yes", 'y', 0, G_OPTION_ARG_NONE, &drop_yes, "do not ask, even on a terminal", NULL },
     { NULL },
@@ -97,14 +102,15 @@ static void
 print_info_json(const char *path, const struct hubkey_queue_info *info)
 {
     const struct hubkey_counts *counts = &info->counts;
-    output_json(json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:s, s:o, s:s, s:s, s:s}", "queue", path, "accepted",
-        (json_int_t)counts->accepted, "delivered", (json_int_t)counts->delivered, "waiting", (json_int_t)counts->waiting,
-        "dead", (json_int_t)counts->dead, "dropped", (json_int_t)counts->dropped, "removed", (json_int_t)counts->removed,
-        "waiting_bytes", (json_int_t)counts->waiting_bytes, "last_seq", (json_int_t)counts->last_seq, "oldest",
-        time_or_null(info->oldest_ms), "file_bytes", (json_int_t)info->file_bytes, "holder_pid",
-        (json_int_t)info->holder_pid, "holder", info->holder, "holder_since", time_or_null(info->holder_since_ms),
-        "host_name", info->host, "device_id", info->device, "module_id", info->module));
+    output_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:s, s:o, s:s, s:s, s:s}",
+                          "queue", path, "accepted", (json_int_t)counts->accepted, "delivered",
+                          (json_int_t)counts->delivered, "waiting", (json_int_t)counts->waiting, "dead",
+                          (json_int_t)counts->dead, "dropped", (json_int_t)counts->dropped, "removed",
+                          (json_int_t)counts->removed, "waiting_bytes", (json_int_t)counts->waiting_bytes, "last_seq",
+                          (json_int_t)counts->last_seq, "oldest", time_or_null(info->oldest_ms), "file_bytes",
+                          (json_int_t)info->file_bytes, "holder_pid", (json_int_t)info->holder_pid, "holder",
+                          info->holder, "holder_since", time_or_null(info->holder_since_ms), "host_name", info->host,
+                          "device_id", info->device, "module_id", info->module));
 }
 
 static void
@@ -189,7 +195,8 @@ find_slot(const struct context *context, struct target *target)
             return command_error(problem);
     }
     if (!search.found)
-        return command_failed(EXIT_FAILED, "no slot holds whom this queue is for; name one: hubkeyctl queue flush N --queue %s",
+        return command_failed(EXIT_FAILED,
+                              "no slot holds whom this queue is for; name one: hubkeyctl queue flush N --queue %s",
                               target->path);
     target->slot = search.slot;
     target->has_slot = true;
@@ -220,8 +227,8 @@ report_flush(const struct context *context, const struct target *target, int res
 {
     uint64_t delivered = after->counts.delivered - before->counts.delivered;
     if (context->json)
-        output_json(json_pack("{s:s, s:I, s:I, s:I}", "queue", target->path, "delivered", (json_int_t)delivered, "waiting",
-                              (json_int_t)after->counts.waiting, "dead", (json_int_t)after->counts.dead));
+        output_json(json_pack("{s:s, s:I, s:I, s:I}", "queue", target->path, "delivered", (json_int_t)delivered,
+                              "waiting", (json_int_t)after->counts.waiting, "dead", (json_int_t)after->counts.dead));
     if (result == HUBKEY_E_TIMEOUT) {
         char why[320];
         command_sender_state(after, why, sizeof why);
@@ -251,7 +258,10 @@ run_flush(const struct context *context, char **arguments, int n)
     if (code != EXIT_DONE)
         return code;
     struct hubkey_options options = {
-        .size = sizeof options, .slot = target.slot, .queue_path = target.path, .socket_path = context->socket,
+        .size = sizeof options,
+        .slot = target.slot,
+        .queue_path = target.path,
+        .socket_path = context->socket,
     };
     int result = hubkey_client_open(&options, &client, &error);
     if (result != 0)
@@ -323,9 +333,12 @@ confirm_drop(const struct target *target)
     int result = hubkey_queue_status(target->path, &info, &error);
     if (result != 0)
         return client_failed(result, &error);
-    g_autofree char *question =
-        g_strdup_printf("%s has %" PRIu64 " waiting and %" PRIu64 " dead messages. Drop the %s for good?", target->path,
-                        info.counts.waiting, info.counts.dead, drop_all ? "messages" : drop_dead ? "dead ones" : "waiting ones");
+    g_autofree char *question = g_strdup_printf("%s has %" PRIu64 " waiting and %" PRIu64
+                                                " dead messages. Drop the %s for good?",
+                                                target->path, info.counts.waiting, info.counts.dead,
+                                                drop_all    ? "messages"
+                                                : drop_dead ? "dead ones"
+                                                            : "waiting ones");
     return command_ask(question);
 }
 
@@ -378,8 +391,9 @@ const struct command command_queue_rebind = {
     .name = "queue rebind",
     .arguments = "[N | --queue FILE]",
     .summary = "give the queue to whom slot N belongs to now",
-    .details = "A queue belongs to the device whose messages it took; nothing is sent while the slot speaks for another.\n"
-               "With --queue alone it belongs to nobody, until its slot is read next. N and --queue may stand together.",
+    .details =
+        "A queue belongs to the device whose messages it took; nothing is sent while the slot speaks for another.\n"
+        "With --queue alone it belongs to nobody, until its slot is read next. N and --queue may stand together.",
     .entries = plain_entries,
     .n_max = 1,
     .run = run_rebind,

@@ -28,13 +28,16 @@ static char **properties, *content_type, *encoding, *queue_file, *wait_text;
 static gboolean ack, queue_only;
 
 static const GOptionEntry entries[] = {
-    { "property", 'p', 0, G_OPTION_ARG_STRING_ARRAY, &properties, "give each message this property; repeatable", "NAME=VALUE" },
-    { "content-type", 0, 0, G_OPTION_ARG_STRING, &content_type, "as application/json, for routing by the body", "TYPE" },
+    { "property", 'p', 0, G_OPTION_ARG_STRING_ARRAY, &properties, "give each message this property; repeatable",
+      "NAME=VALUE" },
+    { "content-type", 0, 0, G_OPTION_ARG_STRING, &content_type, "as application/json, for routing by the body",
+      "TYPE" },
     { "encoding", 0, 0, G_OPTION_ARG_STRING, &encoding, "the content's encoding, as utf-8", "NAME" },
     { "queue", 0, 0, G_OPTION_ARG_FILENAME, &queue_file, "queue file in place of the slot's usual one", "FILE" },
     { "ack", 0, 0, G_OPTION_ARG_NONE, &ack, "print number and id of each line once it is safe on disk", NULL },
     { "wait", 0, 0, G_OPTION_ARG_STRING, &wait_text, "after the last line wait so long for the hub (10)", "SECONDS" },
-    { "queue-only", 0, 0, G_OPTION_ARG_NONE, &queue_only, "only put the lines into the queue; another process sends", NULL },
+    { "queue-only", 0, 0, G_OPTION_ARG_NONE, &queue_only, "only put the lines into the queue; another process sends",
+      NULL },
     { NULL },
 };
 
@@ -114,7 +117,8 @@ pass_lines(struct sender *sender, const sigset_t *waiting)
             break;
     }
     if (stopped && lines_buffered(lines) > 0)
-        fprintf(stderr, "hubkeyctl: interrupted; %zu bytes of an unfinished line were not sent\n", lines_buffered(lines));
+        fprintf(stderr, "hubkeyctl: interrupted; %zu bytes of an unfinished line were not sent\n",
+                lines_buffered(lines));
     lines_free(lines);
 }
 
@@ -153,7 +157,8 @@ print_waiting(const struct sender *sender, const struct outcome *outcome, const 
     if (queue_only)
         fprintf(stderr, "hubkeyctl: %s in %s\n", waiting, path);
     else
-        fprintf(stderr, "hubkeyctl: %" PRIu64 " of %s in %s, not sent yet (%s); send with: hubkeyctl queue flush %u%s%s\n",
+        fprintf(stderr,
+                "hubkeyctl: %" PRIu64 " of %s in %s, not sent yet (%s); send with: hubkeyctl queue flush %u%s%s\n",
                 outcome->waiting, all, path, outcome->why, slot, queue_file ? " --queue " : "",
                 queue_file ? queue_file : "");
 }
@@ -172,7 +177,9 @@ print_outcome(const struct sender *sender, const struct outcome *outcome, const 
     if (sender->refused > 0)
         fprintf(stderr, "hubkeyctl: %s not sent\n", refused);
     if (outcome->gone > 0)
-        fprintf(stderr, "hubkeyctl: %s left the queue undelivered, refused by the hub or removed; see: hubkeyctl queue status --queue %s\n",
+        fprintf(stderr,
+                "hubkeyctl: %s left the queue undelivered, refused by the hub or removed; see: hubkeyctl queue status "
+                "--queue %s\n",
                 gone, path);
     if (outcome->waiting > 0)
         print_waiting(sender, outcome, path, slot);
@@ -189,7 +196,8 @@ conclude(const struct sender *sender, const struct hubkey_counts *before, int fl
     hubkey_client_stats(sender->client, &after);
     command_sender_state(&after, outcome.why, sizeof outcome.why);
     /* Each number has to be looked up, so only where something left the queue other than to the hub. */
-    if (after.counts.dead + after.counts.dropped + after.counts.removed > before->dead + before->dropped + before->removed)
+    if (after.counts.dead + after.counts.dropped + after.counts.removed >
+        before->dead + before->dropped + before->removed)
         outcome.gone = sender_count_gone(sender);
     if (flushed != 0)
         outcome.waiting = MIN(sender->accepted - outcome.gone, after.counts.waiting);
@@ -274,7 +282,10 @@ run(const struct context *context, char **arguments, int n)
         return EXIT_USAGE;
     g_autofree char *path = queue_file ? g_strdup(queue_file) : usual_queue(slot, &error);
     struct hubkey_options options = {
-        .size = sizeof options, .slot = slot, .queue_path = path, .socket_path = context->socket,
+        .size = sizeof options,
+        .slot = slot,
+        .queue_path = path,
+        .socket_path = context->socket,
         .flags = queue_only ? HUBKEY_FLAG_QUEUE_ONLY : 0,
     };
     int result = path ? hubkey_client_open(&options, &client, &error) : error.code;
@@ -289,10 +300,11 @@ const struct command command_send = {
     .name = "send",
     .arguments = "N [OPTION...] <LINES",
     .summary = "send each line of stdin to the hub, as the device of slot N",
-    .details = "A line is accepted once it is in the queue on disk, from where it reaches the hub even if this program\n"
-               "ends; --ack prints its number and id then. Lines that are longer than a message may be are reported by\n"
-               "number and left out. Exits with 0 when all were delivered, 5 when some still wait in the queue, 1 when a\n"
-               "line or a message was refused.",
+    .details =
+        "A line is accepted once it is in the queue on disk, from where it reaches the hub even if this program\n"
+        "ends; --ack prints its number and id then. Lines that are longer than a message may be are reported by\n"
+        "number and left out. Exits with 0 when all were delivered, 5 when some still wait in the queue, 1 when a\n"
+        "line or a message was refused.",
     .entries = entries,
     .n_min = 1,
     .n_max = 1,

@@ -96,7 +96,8 @@ static const GOptionEntry provision_entries[] = {
       "a device's connection string as the portal shows it; - is stdin", "FILE" },
     { "host-name", 0, 0, G_OPTION_ARG_STRING, &host_name, "the hub, as myhub.azure-devices.net", "HOST" },
     { "device-id", 0, 0, G_OPTION_ARG_STRING, &device_id, "the device", "ID" },
-    { "key-file", 0, 0, G_OPTION_ARG_FILENAME, &key_file, "its primary or secondary key in base64; - is stdin", "FILE" },
+    { "key-file", 0, 0, G_OPTION_ARG_FILENAME, &key_file, "its primary or secondary key in base64; - is stdin",
+      "FILE" },
     { NULL },
 };
 

@@ -79,14 +79,10 @@ static void
 add_statistic(const char *name, DBusMessageIter *value, void *user)
 {
     static const char *const titles[][2] = {
-        { "TokensIssued", "Tokens issued" },
-        { "TokensShared", "Tokens shared" },
-        { "TokensDenied", "Tokens denied" },
-        { "TpmOperations", "TPM operations" },
-        { "TpmRetries", "TPM retries" },
-        { "TpmResets", "TPM resets" },
-        { "QueueDepth", "Requests waiting" },
-        { "LatencyP50Us", "Latency, median (µs)" },
+        { "TokensIssued", "Tokens issued" },     { "TokensShared", "Tokens shared" },
+        { "TokensDenied", "Tokens denied" },     { "TpmOperations", "TPM operations" },
+        { "TpmRetries", "TPM retries" },         { "TpmResets", "TPM resets" },
+        { "QueueDepth", "Requests waiting" },    { "LatencyP50Us", "Latency, median (µs)" },
         { "LatencyP99Us", "Latency, 99% (µs)" },
     };
     const char *title = name;

@@ -13,8 +13,9 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_status,       &command_list,        &command_show,         &command_provision,  &command_clear, &command_token,
-    &command_send,         &command_queue_status, &command_queue_flush, &command_queue_rebind, &command_queue_drop,
+    &command_status,      &command_list,         &command_show,       &command_provision,
+    &command_clear,       &command_token,        &command_send,       &command_queue_status,
+    &command_queue_flush, &command_queue_rebind, &command_queue_drop,
 };
 
 static gboolean want_json, want_help, want_version;
@@ -40,12 +41,12 @@ print_overview(FILE *stream)
         fprintf(stream, "  %-16s%s\n", commands[i]->name, commands[i]->summary);
     fputs("\nOptions, before or after the command:\n", stream);
     for (const GOptionEntry *entry = global_entries; entry->long_name; entry++) {
-        g_autofree char *option =
-            g_strdup_printf("--%s%s%s", entry->long_name, entry->arg_description ? " " : "",
-                            entry->arg_description ? entry->arg_description : "");
+        g_autofree char *option = g_strdup_printf("--%s%s%s", entry->long_name, entry->arg_description ? " " : "",
+                                                  entry->arg_description ? entry->arg_description : "");
         fprintf(stream, "  %-16s%s\n", option, entry->description);
     }
-    fputs("\nExit status: 0 done, 1 failed, 2 usage, 3 not authorised, 4 TPM, 5 hubkeyd or the hub out of reach or lines\n"
+    fputs("\nExit status: 0 done, 1 failed, 2 usage, 3 not authorised, 4 TPM, 5 hubkeyd or the hub out of reach or "
+          "lines\n"
           "still queued, 6 queue held by another process.\n\n"
           "hubkeyctl COMMAND --help tells more about a command, the manual page hubkeyctl(1) all.\n",
           stream);

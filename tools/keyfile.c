@@ -49,13 +49,13 @@ decode(const char *text, size_t len, const char *shown, GError **error)
     g_autoptr(secret_auto) key = secret_new(3 * (len / 4) + 3);
     g_autoptr(GError) problem = NULL;
     if (len >= 21 && g_ascii_strncasecmp(text, "SharedAccessSignature", 21) == 0) {
-        error_set(error, ERROR_INVALID_ARGUMENT, "%s holds a SAS token, which ends soon, not a key; copy the primary key",
-                  shown);
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "%s holds a SAS token, which ends soon, not a key; copy the primary key", shown);
         return NULL;
     }
     if (!text_base64_decode(text, len, key->data, &key->len, &problem)) {
-        error_set(error, ERROR_INVALID_ARGUMENT, "the key in %s is not base64 (%s); copy the device's primary key whole",
-                  shown, problem->message);
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "the key in %s is not base64 (%s); copy the device's primary key whole", shown, problem->message);
         return NULL;
     }
     if (key->len < 1 || key->len > KEYFILE_KEY_MAX) {
@@ -94,8 +94,8 @@ keyfile_read_connection_string(const char *path, struct secret **key, GError **e
     g_autoptr(secret_auto) text = read_text(path, "connection string", error);
     if (!text)
         return NULL;
-    g_autoptr(identity_auto) identity =
-        identity_parse_connection_string((const char *)text->data, text->len, &secret, &len, error);
+    g_autoptr(identity_auto)
+        identity = identity_parse_connection_string((const char *)text->data, text->len, &secret, &len, error);
     if (!identity) {
         g_prefix_error(error, "%s: ", shown_path(path));
         return NULL;

@@ -78,8 +78,7 @@ lines_next(struct lines *lines, bool last, struct line *line)
 {
     const guint8 *data = lines->bytes->data;
     size_t end = lines->bytes->len;
-    const guint8 *newline =
-        lines->searched < end ? memchr(data + lines->searched, '\n', end - lines->searched) : NULL;
+    const guint8 *newline = lines->searched < end ? memchr(data + lines->searched, '\n', end - lines->searched) : NULL;
     if (newline) {
         size_t len = (size_t)(newline - data) - lines->start;
         take(lines, len, len + 1, line);

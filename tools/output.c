@@ -63,9 +63,9 @@ colour_of(const char *word)
         const char *word;
         const char *colour;
     } words[] = {
-        { "ready", GREEN },     { "found", YELLOW },  { "pending", YELLOW }, { "starting", YELLOW },
+        { "ready", GREEN },       { "found", YELLOW }, { "pending", YELLOW }, { "starting", YELLOW },
         { "auth-required", RED }, { "tampered", RED }, { "damaged", RED },    { "foreign", RED },
-        { "absent", RED },      { "failed", RED },    { "cleared", RED },    { "lockout", RED },
+        { "absent", RED },        { "failed", RED },   { "cleared", RED },    { "lockout", RED },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
         if (strcmp(word, words[i].word) == 0)
@@ -89,7 +89,8 @@ table_new(size_t n_columns, const char *const *titles)
 {
     g_assert(n_columns <= COLUMNS_MAX);
     struct table *table = g_new(struct table, 1);
-    *table = (struct table){ .n_columns = n_columns, .has_head = titles != NULL,
+    *table = (struct table){ .n_columns = n_columns,
+                             .has_head = titles != NULL,
                              .cells = g_ptr_array_new_with_free_func(g_free) };
     if (titles)
         table_add(table, titles);

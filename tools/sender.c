@@ -21,7 +21,8 @@ struct range {
 void
 sender_init(struct sender *sender, hubkey_client *client)
 {
-    *sender = (struct sender){ .client = client, .form = { .size = sizeof(struct hubkey_message) },
+    *sender = (struct sender){ .client = client,
+                               .form = { .size = sizeof(struct hubkey_message) },
                                .ranges = g_array_new(FALSE, FALSE, sizeof(struct range)) };
 }
 
@@ -35,8 +36,8 @@ static void
 note_accepted(struct sender *sender, uint64_t first, size_t n)
 {
     struct range range = { first, first + n - 1 };
-    struct range *last =
-        sender->ranges->len > 0 ? &g_array_index(sender->ranges, struct range, sender->ranges->len - 1) : NULL;
+    struct range *last = sender->ranges->len > 0 ? &g_array_index(sender->ranges, struct range, sender->ranges->len - 1)
+                                                 : NULL;
     sender->accepted += n;
     if (last && last->last + 1 == first)
         last->last = range.last;
@@ -113,8 +114,9 @@ post_run(struct sender *sender, const struct line *lines, size_t n)
             return false;
     if (is_about_one_line(result))
         return true;
-    sender->fatal = command_failed(command_client_code(result), "line %" PRIu64 " and those behind it were not sent: %s",
-                                   lines[0].number, error.text);
+    sender->fatal = command_failed(command_client_code(result),
+                                   "line %" PRIu64 " and those behind it were not sent: %s", lines[0].number,
+                                   error.text);
     return false;
 }
 

@@ -14,10 +14,10 @@
 
 /* What people call things elsewhere. */
 static const char *const synonyms[][2] = {
-    { "ls", "list" },      { "slots", "list" },        { "info", "show" },    { "get", "show" },
-    { "rm", "clear" },     { "delete", "clear" },      { "remove", "clear" }, { "erase", "clear" },
-    { "add", "provision" }, { "import", "provision" }, { "sas", "token" },    { "post", "send" },
-    { "publish", "send" }, { "flush", "queue flush" }, { "drain", "queue flush" },
+    { "ls", "list" },       { "slots", "list" },        { "info", "show" },         { "get", "show" },
+    { "rm", "clear" },      { "delete", "clear" },      { "remove", "clear" },      { "erase", "clear" },
+    { "add", "provision" }, { "import", "provision" },  { "sas", "token" },         { "post", "send" },
+    { "publish", "send" },  { "flush", "queue flush" }, { "drain", "queue flush" },
 };
 
 /* Optimal string alignment: three rows of the table are enough. */

@@ -14,7 +14,7 @@
 
 struct seen {
     int calls;
-    int code; /* 0 for a reply */
+    int code;              /* 0 for a reply */
     DBusConnection *close; /* closed by the callback */
     struct call *cancel;   /* cancelled by the callback */
 };

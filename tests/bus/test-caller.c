@@ -217,7 +217,8 @@ test_forged_signal(struct fixture *fixture, gconstpointer unused)
     caller_lookup(fixture->cache, name, on_found, &found);
     g_assert_true(private_bus_await(has_answers, &found));
 
-    g_autoptr(dbus_message_auto) forged = dbus_message_new_signal(DBUS_PATH_DBUS, DBUS_INTERFACE_DBUS, "NameOwnerChanged");
+    g_autoptr(dbus_message_auto)
+        forged = dbus_message_new_signal(DBUS_PATH_DBUS, DBUS_INTERFACE_DBUS, "NameOwnerChanged");
     dbus_message_append_args(forged, DBUS_TYPE_STRING, &name, DBUS_TYPE_STRING, &name, DBUS_TYPE_STRING, &none,
                              DBUS_TYPE_INVALID);
     dbus_message_set_destination(forged, name);

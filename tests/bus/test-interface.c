@@ -112,7 +112,8 @@ lines_of_xml(const char *xml)
 {
     static const GMarkupParser parser = { .start_element = on_start, .end_element = on_end };
     g_autoptr(GError) error = NULL;
-    struct reading reading = { .lines = g_ptr_array_new_with_free_func(g_free), .in = g_string_new(NULL),
+    struct reading reading = { .lines = g_ptr_array_new_with_free_func(g_free),
+                               .in = g_string_new(NULL),
                                .out = g_string_new(NULL) };
     GMarkupParseContext *context = g_markup_parse_context_new(&parser, 0, &reading, NULL);
     g_assert_true(g_markup_parse_context_parse(context, xml, -1, &error));
@@ -132,7 +133,9 @@ lines_of_xml(const char *xml)
 static char *
 lines_of_page(const char *page)
 {
-    static const char *const kinds[][2] = { { "Methods", "method" }, { "Properties", "property" }, { "Signals", "signal" } };
+    static const char *const kinds[][2] = { { "Methods", "method" },
+                                            { "Properties", "property" },
+                                            { "Signals", "signal" } };
     GPtrArray *found = g_ptr_array_new_with_free_func(g_free);
     g_auto(GStrv) lines = g_strsplit(page, "\n", -1);
     const char *interface = NULL, *kind = NULL;

@@ -290,10 +290,10 @@ test_wrong_arguments(struct fixture *fixture, gconstpointer unused)
     expect_error(fixture,
                  new_message(fixture, NAMES_ROOT, DEMO, "Echo", DBUS_TYPE_UNIX_FD, &(int){ 0 }, DBUS_TYPE_INVALID),
                  invalid, "not \"h\"");
-    expect_error(fixture,
-                 new_message(fixture, NAMES_ROOT, DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING, &text,
-                             DBUS_TYPE_INVALID),
-                 invalid, "\"ss\"");
+    expect_error(
+        fixture,
+        new_message(fixture, NAMES_ROOT, DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID),
+        invalid, "\"ss\"");
     g_assert_cmpint(fixture->entered, ==, 0);
     expect_echo(fixture);
 }
@@ -398,8 +398,8 @@ test_permit_later(struct fixture *fixture, gconstpointer unused)
     g_autoptr(GError) error = NULL;
     const char *text = "x";
     struct outcome outcome = { 0 };
-    g_autoptr(dbus_message_auto) message =
-        new_message(fixture, NAMES_SLOTS "/0", DEMO, "Later", DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
+    g_autoptr(dbus_message_auto)
+        message = new_message(fixture, NAMES_SLOTS "/0", DEMO, "Later", DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
     g_assert_nonnull(call_send(fixture->client, message, 10000, on_outcome, &outcome, &error));
     g_assert_true(private_bus_await(was_asked, fixture));
     expect_echo(fixture);
@@ -411,8 +411,7 @@ test_permit_later(struct fixture *fixture, gconstpointer unused)
     /* Wrong arguments are found out then, too. */
     fixture->asked = NULL;
     outcome = (struct outcome){ 0 };
-    g_autoptr(dbus_message_auto) wrong =
-        new_message(fixture, NAMES_SLOTS "/0", DEMO, "Later", DBUS_TYPE_INVALID);
+    g_autoptr(dbus_message_auto) wrong = new_message(fixture, NAMES_SLOTS "/0", DEMO, "Later", DBUS_TYPE_INVALID);
     g_assert_nonnull(call_send(fixture->client, wrong, 10000, on_outcome, &outcome, &error));
     g_assert_true(private_bus_await(was_asked, fixture));
     object_enter(fixture->asked);
@@ -457,8 +456,8 @@ test_removed_object(struct fixture *fixture, gconstpointer unused)
     const char *text = "x";
     struct outcome held = { 0 }, asked = { 0 };
     g_autoptr(dbus_message_auto) hold = new_message(fixture, NAMES_SLOTS "/0", DEMO, "Hold", DBUS_TYPE_INVALID);
-    g_autoptr(dbus_message_auto) later =
-        new_message(fixture, NAMES_SLOTS "/0", DEMO, "Later", DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
+    g_autoptr(dbus_message_auto)
+        later = new_message(fixture, NAMES_SLOTS "/0", DEMO, "Later", DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
     g_assert_nonnull(call_send(fixture->client, hold, 10000, on_outcome, &held, &error));
     g_assert_nonnull(call_send(fixture->client, later, 10000, on_outcome, &asked, &error));
     g_assert_true(private_bus_await(was_asked, fixture));
@@ -488,8 +487,7 @@ test_no_reply_wanted(struct fixture *fixture, gconstpointer unused)
 {
     const char *members[] = { "Nothing", "Missing", "Fail" };
     for (size_t i = 0; i < G_N_ELEMENTS(members); i++) {
-        g_autoptr(dbus_message_auto) message =
-            new_message(fixture, NAMES_ROOT, DEMO, members[i], DBUS_TYPE_INVALID);
+        g_autoptr(dbus_message_auto) message = new_message(fixture, NAMES_ROOT, DEMO, members[i], DBUS_TYPE_INVALID);
         dbus_message_set_no_reply(message, TRUE);
         dbus_connection_send(fixture->client, message, NULL);
     }
@@ -536,8 +534,8 @@ test_calls(struct fixture *fixture, gconstpointer unused)
 {
     const char *path = NULL, *sender = NULL, *row = NULL, *text = "x";
     expect_echo(fixture);
-    g_autoptr(dbus_message_auto) reply =
-        expect_reply(fixture, new_message(fixture, NAMES_SLOTS "/65535", DEMO, "Path", DBUS_TYPE_INVALID), "sss");
+    g_autoptr(dbus_message_auto) reply = expect_reply(
+        fixture, new_message(fixture, NAMES_SLOTS "/65535", DEMO, "Path", DBUS_TYPE_INVALID), "sss");
     dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &path, DBUS_TYPE_STRING, &sender, DBUS_TYPE_STRING, &row,
                           DBUS_TYPE_INVALID);
     g_assert_cmpstr(path, ==, NAMES_SLOTS "/65535");
@@ -546,8 +544,8 @@ test_calls(struct fixture *fixture, gconstpointer unused)
 
     g_autoptr(dbus_message_auto) bare = expect_reply(
         fixture, new_message(fixture, NAMES_ROOT, NULL, "Echo", DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID), "s");
-    g_autoptr(dbus_message_auto) ping =
-        expect_reply(fixture, new_message(fixture, NAMES_SLOTS, DBUS_INTERFACE_PEER, "Ping", DBUS_TYPE_INVALID), "");
+    g_autoptr(dbus_message_auto) ping = expect_reply(
+        fixture, new_message(fixture, NAMES_SLOTS, DBUS_INTERFACE_PEER, "Ping", DBUS_TYPE_INVALID), "");
 }
 
 static void
@@ -606,13 +604,14 @@ static void
 test_properties(struct fixture *fixture, gconstpointer unused)
 {
     const char *interface = DEMO, *empty = "";
-    expect_error(fixture, property_message(fixture, NAMES_SLOTS "/7", DEMO, "Answer"),
-                 NAMES_ERROR_PREFIX "NoSuchSlot", "slot 7");
+    expect_error(fixture, property_message(fixture, NAMES_SLOTS "/7", DEMO, "Answer"), NAMES_ERROR_PREFIX "NoSuchSlot",
+                 "slot 7");
     expect_error(fixture,
                  new_message(fixture, NAMES_SLOTS "/7", DBUS_INTERFACE_PROPERTIES, "GetAll", DBUS_TYPE_STRING,
                              &interface, DBUS_TYPE_INVALID),
                  NAMES_ERROR_PREFIX "NoSuchSlot", "slot 7");
-    g_assert_cmpuint(take_u32(expect_reply(fixture, property_message(fixture, NAMES_ROOT, DEMO, "Answer"), "v")), ==, 42);
+    g_assert_cmpuint(take_u32(expect_reply(fixture, property_message(fixture, NAMES_ROOT, DEMO, "Answer"), "v")), ==,
+                     42);
     g_assert_cmpuint(take_u32(expect_reply(fixture, property_message(fixture, NAMES_ROOT, "", "Answer"), "v")), ==, 42);
     g_assert_cmpint(count_entries(fixture, NAMES_ROOT, DEMO), ==, 2);
     g_assert_cmpint(count_entries(fixture, NAMES_ROOT, OTHER), ==, 1);
@@ -659,13 +658,16 @@ test_introspect(struct fixture *fixture, gconstpointer unused)
 {
     static const char *const expected[] = {
         "  <interface name=\"" DEMO "\">\n    <method name=\"Echo\">\n"
-        "      <arg name=\"text\" type=\"s\" direction=\"in\"/>\n      <arg name=\"same\" type=\"s\" direction=\"out\"/>\n",
+        "      <arg name=\"text\" type=\"s\" direction=\"in\"/>\n      <arg name=\"same\" type=\"s\" "
+        "direction=\"out\"/>\n",
         "    <method name=\"Nothing\"/>\n",
-        "      <arg name=\"path\" type=\"s\" direction=\"out\"/>\n      <arg name=\"sender\" type=\"s\" direction=\"out\"/>\n",
+        "      <arg name=\"path\" type=\"s\" direction=\"out\"/>\n      <arg name=\"sender\" type=\"s\" "
+        "direction=\"out\"/>\n",
         "    <property name=\"Path\" type=\"s\" access=\"read\">\n"
         "      <annotation name=\"org.freedesktop.DBus.Property.EmitsChangedSignal\" value=\"const\"/>\n",
         "      <annotation name=\"org.freedesktop.DBus.Property.EmitsChangedSignal\" value=\"invalidates\"/>\n",
-        "    <signal name=\"Changed\">\n      <arg name=\"number\" type=\"u\"/>\n      <arg name=\"text\" type=\"s\"/>\n",
+        "    <signal name=\"Changed\">\n      <arg name=\"number\" type=\"u\"/>\n      <arg name=\"text\" "
+        "type=\"s\"/>\n",
         "org.freedesktop.DBus.Peer",
     };
     g_autofree char *slot = introspect(fixture, NAMES_SLOTS "/3");

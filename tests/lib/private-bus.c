@@ -65,8 +65,10 @@ private_bus_start(void)
     g_assert_no_error(error);
 
     g_autofree char *option = g_strconcat("--config-file=", file, NULL);
-    char *argv[] = { (char *)"dbus-daemon", option, (char *)"--nofork", (char *)"--nopidfile", (char *)"--nosyslog",
-                     (char *)"--print-address=1", NULL };
+    char *argv[] = {
+        (char *)"dbus-daemon",       option, (char *)"--nofork", (char *)"--nopidfile", (char *)"--nosyslog",
+        (char *)"--print-address=1", NULL
+    };
     int out = -1;
     g_spawn_async_with_pipes(NULL, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, die_with_parent, NULL,
                              &bus->pid, NULL, &out, NULL, &error);

@@ -221,14 +221,25 @@ test_endless_line(void)
 static void
 test_suggest(void)
 {
-    static const char *const words[] = { "status", "list", "show", "provision", "clear", "token", "send", "queue flush" };
+    static const char *const words[] = {
+        "status", "list", "show", "provision", "clear", "token", "send", "queue flush"
+    };
     static const struct {
         const char *text;
         const char *meant;
     } rows[] = {
-        { "stauts", "status" }, { "tokne", "token" },   { "prov", "provision" }, { "sned", "send" },
-        { "Show", "show" },     { "rm", "clear" },      { "ls", "list" },        { "flush", "queue flush" },
-        { "queue flsuh", "queue flush" }, { "xyzzy", NULL }, { "q", NULL },      { "", NULL },
+        { "stauts", "status" },
+        { "tokne", "token" },
+        { "prov", "provision" },
+        { "sned", "send" },
+        { "Show", "show" },
+        { "rm", "clear" },
+        { "ls", "list" },
+        { "flush", "queue flush" },
+        { "queue flsuh", "queue flush" },
+        { "xyzzy", NULL },
+        { "q", NULL },
+        { "", NULL },
         { "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
