@@ -20,6 +20,7 @@ struct given_rules {
     GArray *users, *groups;
     char **scopes;
     uint32_t default_ttl, max_ttl;
+    char *ttl_at; /* "FILE:LINE" of the later of DefaultTtl and MaxTtl */
 };
 
 struct loading {
@@ -27,6 +28,7 @@ struct loading {
     struct given_rules all;
     GHashTable *slots; /* number -> struct given_rules */
     GPtrArray *complaints;
+    const struct place *place; /* of the value that is being set */
 };
 
 /* Where a value stands, for complaints. */
@@ -47,15 +49,21 @@ complain(struct loading *loading, const struct place *place, const char *format,
 }
 
 static void
-free_given(gpointer data)
+clear_given(struct given_rules *rules)
 {
-    struct given_rules *rules = data;
     if (rules->users)
         g_array_unref(rules->users);
     if (rules->groups)
         g_array_unref(rules->groups);
     g_strfreev(rules->scopes);
-    g_free(rules);
+    g_free(rules->ttl_at);
+}
+
+static void
+free_given(gpointer data)
+{
+    clear_given(data);
+    g_free(data);
 }
 
 /* ---- one setter a kind of value; each returns NULL or what is wrong ---- */
@@ -157,17 +165,27 @@ set_scopes(struct loading *loading, struct given_rules *rules, const char *value
 }
 
 static char *
+set_ttl(struct loading *loading, struct given_rules *rules, const char *value, uint32_t *ttl, bool *set)
+{
+    char *wrong = parse_number(value, 1, ACCESS_TTL_CEILING, ttl);
+    if (wrong)
+        return wrong;
+    *set = true;
+    g_free(rules->ttl_at);
+    rules->ttl_at = g_strdup_printf("%s:%u", loading->place->file, loading->place->line);
+    return NULL;
+}
+
+static char *
 set_default_ttl(struct loading *loading, struct given_rules *rules, const char *value)
 {
-    rules->default_ttl_set = true;
-    return parse_number(value, 1, ACCESS_TTL_CEILING, &rules->default_ttl);
+    return set_ttl(loading, rules, value, &rules->default_ttl, &rules->default_ttl_set);
 }
 
 static char *
 set_max_ttl(struct loading *loading, struct given_rules *rules, const char *value)
 {
-    rules->max_ttl_set = true;
-    return parse_number(value, 1, ACCESS_TTL_CEILING, &rules->max_ttl);
+    return set_ttl(loading, rules, value, &rules->max_ttl, &rules->max_ttl_set);
 }
 
 enum { IN_HUBKEYD = 1, IN_SLOTS = 2 };
@@ -245,6 +263,7 @@ set_key(struct loading *loading, const struct place *place, const struct section
     for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
         if (strcmp(keys[i].name, key) != 0 || keys[i].where != section->where)
             continue;
+        loading->place = place;
         g_autofree char *wrong = keys[i].set(loading, section->rules, value);
         if (wrong)
             complain(loading, place, "%s: %s", key, wrong);
@@ -264,7 +283,9 @@ read_line(struct loading *loading, GKeyFile *file, const struct place *place, st
     const char *end = strchr(line, group ? ']' : '=');
     if (line[0] == '\0' || line[0] == '#' || !end)
         return;
-    g_autofree char *name = g_strchomp(g_strndup(group ? line + 1 : line, (gsize)(end - line - group)));
+    g_autofree char *name = g_strndup(group ? line + 1 : line, (gsize)(end - line - group));
+    if (!group)
+        g_strchomp(name); /* as GKeyFile does; the name of a group is taken as it stands */
     g_autofree char *full = group ? g_strconcat("[", name, NULL) : g_strconcat("[", section->name, "]", name, NULL);
     if (!g_hash_table_add(seen, g_steal_pointer(&full))) {
         complain(loading, place, group ? "[%s] stands twice in this file" : "%s stands twice in its group", name);
@@ -335,7 +356,10 @@ load_file(struct loading *loading, const char *path, bool may_be_missing)
         return;
     }
     g_autoptr(GKeyFile) file = g_key_file_new();
-    if (!g_utf8_validate(text, (gssize)len, NULL)) {
+    const char *bad;
+    if (!g_utf8_validate(text, (gssize)len, &bad)) {
+        for (const char *c = text; c < bad; c++)
+            place.line += *c == '\n';
         complain(loading, &place, "the file is not UTF-8 text");
     } else if (!g_key_file_load_from_data(file, text, len, G_KEY_FILE_NONE, &error)) {
         place.line = find_bad_line(text);
@@ -356,7 +380,10 @@ load_drop_ins(struct loading *loading, const char *file)
 {
     g_autofree char *folder = g_strconcat(file, ".d", NULL);
     g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GDir) directory = g_dir_open(folder, 0, NULL);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GDir) directory = g_dir_open(folder, 0, &error);
+    if (error && !g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+        complain(loading, &(struct place){ folder, 1 }, "%s", error->message);
     for (const char *name; directory && (name = g_dir_read_name(directory));)
         if (g_str_has_suffix(name, ".conf") && name[0] != '.')
             g_ptr_array_add(names, g_strdup(name));
@@ -413,28 +440,29 @@ free_rules(gpointer data)
     g_free(data);
 }
 
+/* given: the group that sets one of the two, or both. */
 static void
-check_ttls(struct loading *loading, const char *file, const char *group, const struct access_rules *rules)
+check_ttls(struct loading *loading, const struct given_rules *given, const char *group, const struct access_rules *rules)
 {
-    if (rules->default_ttl > rules->max_ttl)
-        complain(loading, &(struct place){ file, 1 }, "[%s]: DefaultTtl=%u is above MaxTtl=%u", group,
-                 rules->default_ttl, rules->max_ttl);
+    if (given->ttl_at && rules->default_ttl > rules->max_ttl)
+        g_ptr_array_add(loading->complaints, g_strdup_printf("%s: [%s]: DefaultTtl=%u is above MaxTtl=%u", given->ttl_at,
+                                                             group, rules->default_ttl, rules->max_ttl));
 }
 
 static void
-merge_all(struct loading *loading, const char *file)
+merge_all(struct loading *loading)
 {
     static const struct given_rules none = { 0 };
     GHashTableIter iter;
     gpointer slot, own;
     loading->config->defaults = merge(&none, &loading->all);
-    check_ttls(loading, file, "slots", &loading->config->defaults);
+    check_ttls(loading, &loading->all, "slots", &loading->config->defaults);
     g_hash_table_iter_init(&iter, loading->slots);
     while (g_hash_table_iter_next(&iter, &slot, &own)) {
         struct access_rules *rules = g_new(struct access_rules, 1);
         g_autofree char *group = g_strdup_printf("slot %u", GPOINTER_TO_UINT(slot));
         *rules = merge(own, &loading->all);
-        check_ttls(loading, file, group, rules);
+        check_ttls(loading, own, group, rules);
         g_hash_table_insert(loading->config->slots, slot, rules);
     }
 }
@@ -442,11 +470,7 @@ merge_all(struct loading *loading, const char *file)
 static void
 clear_loading(struct loading *loading)
 {
-    if (loading->all.users)
-        g_array_unref(loading->all.users);
-    if (loading->all.groups)
-        g_array_unref(loading->all.groups);
-    g_strfreev(loading->all.scopes);
+    clear_given(&loading->all);
     g_hash_table_destroy(loading->slots);
 }
 
@@ -465,7 +489,7 @@ config_load(const char *file, GPtrArray *complaints)
 
     load_file(&loading, file, strcmp(file, CONFIG_DEFAULT_FILE) == 0);
     load_drop_ins(&loading, file);
-    merge_all(&loading, file);
+    merge_all(&loading);
     clear_loading(&loading);
     if (complaints->len == before)
         return config;
