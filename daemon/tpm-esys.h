@@ -33,6 +33,9 @@ bool tpm_again(struct tpm *tpm, struct tpm_retry *retry, TSS2_RC rc);
  * the command: "TPM2_Create of the key". */
 bool tpm_check(struct tpm *tpm, TSS2_RC rc, const char *what, GError **error);
 
+/* The answer of the TPM itself (or of a resource manager for it), not trouble on the way to it. */
+bool tpm_refused(TSS2_RC rc);
+
 /* The TPM's own code without layer, handle and parameter numbers. */
 TSS2_RC tpm_code(TSS2_RC rc);
 

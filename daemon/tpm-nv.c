@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define OUR_ATTRIBUTES (TPMA_NV_OWNERWRITE | TPMA_NV_AUTHREAD | TPMA_NV_WRITEDEFINE | TPMA_NV_NO_DA)
+#define READABLE (TPMA_NV_AUTHREAD | TPMA_NV_NO_DA)
 #define STATE_ATTRIBUTES (TPMA_NV_WRITTEN | TPMA_NV_WRITELOCKED | TPMA_NV_READLOCKED)
 
 typedef TPM2B_NV_PUBLIC esys_nv_public;
@@ -40,18 +41,20 @@ read_public(struct tpm *tpm, ESYS_TR index, struct tpm_nv *nv, GError **error)
     nv->written = attributes & TPMA_NV_WRITTEN;
     nv->locked = attributes & TPMA_NV_WRITELOCKED;
     nv->size = public->nvPublic.dataSize;
+    nv->readable = (attributes & READABLE) == READABLE && !(attributes & TPMA_NV_READLOCKED);
     return true;
 }
 
-/* By the index's own empty authorisation: the owner may not read Windows' indices. A refusal is no error, the text
- * just stays unknown. At most TPM_NV_TEXT_MAX bytes, which every TPM reads at once (TPM_PT_NV_BUFFER_MAX >= 512). */
+/* By the index's own empty authorisation: the owner may not read Windows' indices. A stranger's may have a password; on
+ * one that is guarded against guessing (without NO_DA) a wrong one would bring the TPM nearer to its lockout, so that is
+ * not even tried. A refusal is no error, the text just stays unknown. At most TPM_NV_TEXT_MAX bytes, which every TPM reads at once (TPM_PT_NV_BUFFER_MAX >= 512). */
 static bool
 read_text(struct tpm *tpm, ESYS_TR index, struct tpm_nv *nv, GError **error)
 {
     g_autoptr(esys_nv_buffer) data = NULL;
     struct tpm_retry retry = { 0 };
     TSS2_RC rc;
-    if (!nv->written || nv->size < 1 || nv->size > TPM_NV_TEXT_MAX)
+    if (!nv->readable || !nv->written || nv->size < 1 || nv->size > TPM_NV_TEXT_MAX)
         return true;
     do
         rc = Esys_NV_Read(tpm->esys, index, index, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, nv->size, 0, &data);
@@ -61,7 +64,7 @@ read_text(struct tpm *tpm, ESYS_TR index, struct tpm_nv *nv, GError **error)
             nv->text = g_strndup((const char *)data->buffer, data->size);
         return true;
     }
-    return (rc & TSS2_RC_LAYER_MASK) == TSS2_TPM_RC_LAYER || tpm_check(tpm, rc, "TPM2_NV_Read", error);
+    return tpm_refused(rc) || tpm_check(tpm, rc, "TPM2_NV_Read", error);
 }
 
 bool

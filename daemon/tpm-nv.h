@@ -15,6 +15,7 @@ struct tpm_nv {
     bool ours;    /* has the attributes that tpm_nv_write gives */
     bool written; /* holds something */
     bool locked;
+    bool readable; /* by an empty password, without risk where it has another */
     uint16_t size;
     char *text; /* what it holds, where it can be read and is 1 to TPM_NV_TEXT_MAX bytes without NUL; else NULL */
 };

@@ -107,8 +107,8 @@ tpm_code(TSS2_RC rc)
     return rc & TPM2_RC_FMT1 ? rc & 0x0bf : rc;
 }
 
-static bool
-from_tpm(TSS2_RC rc)
+bool
+tpm_refused(TSS2_RC rc)
 {
     TSS2_RC layer = rc & TSS2_RC_LAYER_MASK;
     return layer == TSS2_TPM_RC_LAYER || layer == TSS2_RESMGR_TPM_RC_LAYER;
@@ -118,7 +118,7 @@ bool
 tpm_again(struct tpm *tpm, struct tpm_retry *retry, TSS2_RC rc)
 {
     __atomic_add_fetch(&tpm->operations, 1, __ATOMIC_RELAXED);
-    if (rc == TSS2_RC_SUCCESS || !from_tpm(rc))
+    if (rc == TSS2_RC_SUCCESS || !tpm_refused(rc))
         return false;
     TSS2_RC code = tpm_code(rc);
     if (code != TPM2_RC_RETRY && code != TPM2_RC_YIELDED && code != TPM2_RC_TESTING)
@@ -173,7 +173,7 @@ tpm_check(struct tpm *tpm, TSS2_RC rc, const char *what, GError **error)
     if (rc == TSS2_RC_SUCCESS)
         return true;
     g_warning("%s: 0x%08x %s", what, rc, Tss2_RC_Decode(rc));
-    if (from_tpm(rc))
+    if (tpm_refused(rc))
         return say_tpm_error(rc, what, error);
     /* Transport or library: this context cannot be trusted any more. The next tpm_open makes a new one. */
     tpm_close(tpm);
@@ -214,7 +214,7 @@ tpm_look_up(struct tpm *tpm, TPM2_HANDLE handle, ESYS_TR *tr, GError **error)
     while (tpm_again(tpm, &retry, rc));
     if (rc != TSS2_RC_SUCCESS)
         *tr = ESYS_TR_NONE;
-    if (from_tpm(rc) && tpm_code(rc) == TPM2_RC_HANDLE)
+    if (tpm_refused(rc) && tpm_code(rc) == TPM2_RC_HANDLE)
         return true;
     return tpm_check(tpm, rc, "reading what stands at a handle", error);
 }
@@ -253,14 +253,14 @@ read_owner_auth(const struct tpm *tpm, TPM2B_AUTH *auth, GError **error)
         error_set(error, ERROR_TPM_FAILED, "OwnerAuthFile=%s: %s", tpm->owner_auth_file, g_strerror(errno));
         return false;
     }
-    g_autoptr(secret_auto) text = secret_read_fd(fd, TPM_OWNER_AUTH_MAX + 1, error);
+    g_autoptr(GError) why = NULL;
+    g_autoptr(secret_auto) text = secret_read_fd(fd, TPM_OWNER_AUTH_MAX + 1, &why);
     close(fd);
-    if (!text)
-        return false;
-    if (text->len > 0 && text->data[text->len - 1] == '\n')
+    if (text && text->len > 0 && text->data[text->len - 1] == '\n')
         text->len--;
-    if (text->len > TPM_OWNER_AUTH_MAX) {
-        error_set(error, ERROR_TPM_FAILED, "OwnerAuthFile=%s: longer than %d bytes", tpm->owner_auth_file, TPM_OWNER_AUTH_MAX);
+    if (!text || text->len > TPM_OWNER_AUTH_MAX) {
+        error_set(error, ERROR_TPM_FAILED, "OwnerAuthFile=%s: it cannot be read, or is longer than the %d bytes that a "
+                  "password of a TPM can have", tpm->owner_auth_file, TPM_OWNER_AUTH_MAX);
         return false;
     }
     memcpy(auth->buffer, text->data, text->len);
