@@ -162,10 +162,24 @@ tpm_srk_make(struct tpm *tpm, struct tpm_name *name, GError **error)
     return ok;
 }
 
+/* A transient object, held by ESYS; ESYS_TR_NONE where it has no public area (a hash sequence) or was flushed by its
+ * owner a moment ago. */
+static bool
+look_up_transient(struct tpm *tpm, TPM2_HANDLE handle, ESYS_TR *object, GError **error)
+{
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_TR_FromTPMPublic(tpm->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, object);
+    while (tpm_again(tpm, &retry, rc));
+    if (rc != TSS2_RC_SUCCESS)
+        *object = ESYS_TR_NONE;
+    return tpm_refused(rc) || tpm_check(tpm, rc, "reading a transient object", error);
+}
+
 /* Calls visit with each transient object in the TPM. Through a resource manager that is nothing but our own. */
 static bool
-each_transient(struct tpm *tpm, bool (*visit)(struct tpm *, ESYS_TR *, const void *, GError **), const void *data,
-               GError **error)
+each_transient(struct tpm *tpm, void (*visit)(struct tpm *, ESYS_TR *, const void *), const void *data, GError **error)
 {
     g_autoptr(esys_capability) handles = NULL;
     TPMI_YES_NO more;
@@ -179,34 +193,38 @@ each_transient(struct tpm *tpm, bool (*visit)(struct tpm *, ESYS_TR *, const voi
         return false;
     for (UINT32 i = 0; i < handles->data.handles.count; i++) {
         ESYS_TR object;
-        if (!tpm_look_up(tpm, handles->data.handles.handle[i], &object, error))
+        if (!look_up_transient(tpm, handles->data.handles.handle[i], &object, error))
             return false;
-        if (object != ESYS_TR_NONE && !visit(tpm, &object, data, error))
-            return false;
+        if (object != ESYS_TR_NONE)
+            visit(tpm, &object, data);
         tpm_forget(tpm, &object);
     }
     return true;
 }
 
-static bool
-flush_if_named(struct tpm *tpm, ESYS_TR *object, const void *data, GError **error)
+static void
+flush_if_named(struct tpm *tpm, ESYS_TR *object, const void *data)
 {
     struct tpm_name name;
     if (get_name(tpm, *object, &name, NULL) && memcmp(&name, data, sizeof name) == 0)
         tpm_flush(tpm, object);
-    return true;
 }
 
 static bool
-flush_if_srk(struct tpm *tpm, ESYS_TR *object, const void *data, GError **error)
+is_from_srk_template(const TPMT_PUBLIC *area)
+{
+    const TPMS_RSA_PARMS *rsa = &area->parameters.rsaDetail;
+    return area->type == TPM2_ALG_RSA && area->nameAlg == TPM2_ALG_SHA256 && area->objectAttributes == SRK_ATTRIBUTES &&
+           area->authPolicy.size == 0 && rsa->symmetric.algorithm == TPM2_ALG_AES && rsa->symmetric.keyBits.aes == 128 &&
+           rsa->symmetric.mode.aes == TPM2_ALG_CFB && rsa->scheme.scheme == TPM2_ALG_NULL && rsa->keyBits == 2048;
+}
+
+static void
+flush_if_srk(struct tpm *tpm, ESYS_TR *object, const void *data)
 {
     g_autoptr(esys_public) public = NULL;
-    if (!read_public(tpm, *object, &public, error))
-        return false;
-    const TPMT_PUBLIC *area = &public->publicArea;
-    if (area->type == TPM2_ALG_RSA && area->objectAttributes == SRK_ATTRIBUTES)
+    if (read_public(tpm, *object, &public, NULL) && is_from_srk_template(&public->publicArea))
         tpm_flush(tpm, object);
-    return true;
 }
 
 bool
