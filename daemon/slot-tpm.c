@@ -33,6 +33,7 @@ struct slot_tpm {
     struct tpm *tpm;
     struct store *store;
     struct held held[SLOT_TPM_COUNT];
+    uint32_t refused[SLOT_TPM_COUNT]; /* the epoch in which the TPM refused to finish or undo what was cut short */
 };
 
 /* What stands in the TPM where a slot would. */
@@ -124,6 +125,20 @@ describe_foreign(const struct view *view, struct slot_finding *finding)
                                   : "a key stands here with an NV record that names no host and device");
 }
 
+/* The SRK; not present also where another program's object stands in its place. */
+static bool
+find_srk(struct slot_tpm *storage, struct tpm_name *name, bool *present, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    if (tpm_srk_find(storage->tpm, name, present, &why))
+        return true;
+    *present = false;
+    if (g_error_matches(why, ERROR_DOMAIN, ERROR_FOREIGN))
+        return true;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return false;
+}
+
 static bool
 find_unpinned(struct slot_tpm *storage, uint32_t slot, const struct view *view, struct slot_finding *finding,
               GError **error)
@@ -132,7 +147,7 @@ find_unpinned(struct slot_tpm *storage, uint32_t slot, const struct view *view, 
     struct tpm_name srk;
     if (!key && !view->nv.present)
         return true;
-    if (!tpm_srk_find(storage->tpm, &srk, &srk_present, error))
+    if (!find_srk(storage, &srk, &srk_present, error))
         return false;
     g_autofree char *srk_name = srk_present ? name_text(&srk) : NULL;
     g_autofree char *hardware_id = slot_hardware_id(slot, srk_name);
@@ -286,13 +301,16 @@ sign(void *data, uint32_t slot, uint64_t generation, const void *text, size_t le
     struct slot_tpm *storage = data;
     for (int attempt = 0;; attempt++) {
         g_autoptr(GError) why = NULL;
-        if (tpm_open(storage->tpm, &why) &&
-            (still_held(storage, slot, generation) || take_hold(storage, slot, generation, &why)) &&
+        bool was_open = tpm_is_open(storage->tpm), held = still_held(storage, slot, generation);
+        if (tpm_open(storage->tpm, &why) && (held || take_hold(storage, slot, generation, &why)) &&
             tpm_key_hmac(storage->tpm, storage->held[slot].key, text, len, mac, &why))
             return true;
-        /* A connection that was lost is opened again once: the TPM may be back already. */
-        if (attempt == 0 && !tpm_is_open(storage->tpm) && storage->held[slot].key != TPM_KEY_NONE)
+        /* Once more, afresh: a connection that was lost may be back already, a key that was held may be gone. */
+        bool lost = was_open && !tpm_is_open(storage->tpm);
+        if (attempt == 0 && (lost || (held && tpm_is_unwell(why)))) {
+            let_go(storage, slot);
             continue;
+        }
         g_propagate_error(error, g_steal_pointer(&why));
         return false;
     }
@@ -390,6 +408,24 @@ settle_srk(struct slot_tpm *storage, GError **error)
     return absent || (tpm_srk_flush_leftovers(storage->tpm, error) && intent_remove_srk(storage->store, error));
 }
 
+/* Settles a slot at attach. What the TPM refuses, a wrong owner password above all, is not tried over and over: only
+ * after the TPM was opened anew, or when an administrator clears the slot. False only where the TPM is gone. */
+static bool
+settle_once(struct slot_tpm *storage, uint32_t slot, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    if (storage->refused[slot] == tpm_epoch(storage->tpm) || settle(storage, slot, &why))
+        return true;
+    g_warning("slot %u: %s", slot, why->message);
+    if (!tpm_is_open(storage->tpm)) {
+        g_propagate_error(error, g_steal_pointer(&why));
+        return false;
+    }
+    if (g_error_matches(why, ERROR_DOMAIN, ERROR_TPM_FAILED))
+        storage->refused[slot] = tpm_epoch(storage->tpm);
+    return true;
+}
+
 static bool
 attach(void *data, struct slot_medium *medium, GError **error)
 {
@@ -398,17 +434,10 @@ attach(void *data, struct slot_medium *medium, GError **error)
     bool present;
     if (!tpm_open(storage->tpm, error) || !settle_srk(storage, error))
         return false;
-    for (uint32_t slot = 0; slot < SLOT_TPM_COUNT; slot++) {
-        g_autoptr(GError) why = NULL;
-        if (settle(storage, slot, &why))
-            continue;
-        g_warning("slot %u: %s", slot, why->message);
-        if (!tpm_is_open(storage->tpm)) {
-            g_propagate_error(error, g_steal_pointer(&why));
+    for (uint32_t slot = 0; slot < SLOT_TPM_COUNT; slot++)
+        if (!settle_once(storage, slot, error))
             return false;
-        }
-    }
-    if (!tpm_srk_find(storage->tpm, &name, &present, error))
+    if (!forget_srk_if_unused(storage, error) || !find_srk(storage, &name, &present, error))
         return false;
     medium->srk_name = present ? name_text(&name) : NULL;
     g_autofree char *pinned = store_load_srk(storage->store, NULL);
@@ -561,6 +590,37 @@ forget_damaged(struct slot_tpm *storage, uint32_t slot, GError **error)
            forget_srk_if_unused(storage, error);
 }
 
+/* How much of what the record tells stands in the TPM: 0 to 2, the key and its identity. */
+static bool
+count_ours(struct slot_tpm *storage, uint32_t slot, const struct store_record *record, unsigned *count, GError **error)
+{
+    struct view view;
+    if (!open_view(storage, slot, &view, error))
+        return false;
+    g_autofree char *text = nv_text(record->identity);
+    g_autofree char *name = view.key_usable ? name_text(&view.key_name) : NULL;
+    *count = (g_strcmp0(name, record->key_name) == 0) + (g_strcmp0(view.nv.text, text) == 0);
+    close_view(storage, &view);
+    return true;
+}
+
+/* All or nothing: where the TPM refuses before anything is gone, as for a wrong owner password, it never began. What was
+ * begun is finished at the next attach. */
+static bool
+clear_recorded(struct slot_tpm *storage, uint32_t slot, const struct store_record *record, GError **error)
+{
+    const struct intent intent = { .operation = INTENT_CLEAR, .generation = record->generation + 1,
+                                   .identity = record->identity, .key_name = record->key_name };
+    unsigned before, after;
+    if (!count_ours(storage, slot, record, &before, error) || !intent_write(storage->store, slot, &intent, error))
+        return false;
+    if (finish_clear(storage, slot, &intent, error))
+        return true;
+    if (tpm_is_open(storage->tpm) && count_ours(storage, slot, record, &after, NULL) && after == before)
+        (void)intent_remove(storage->store, slot, NULL);
+    return false;
+}
+
 static bool
 clear(void *data, uint32_t slot, GError **error)
 {
@@ -584,9 +644,7 @@ clear(void *data, uint32_t slot, GError **error)
         store_record_clear(&record);
         return false;
     }
-    const struct intent intent = { .operation = INTENT_CLEAR, .generation = record.generation + 1,
-                                   .identity = record.identity, .key_name = record.key_name };
-    bool ok = intent_write(storage->store, slot, &intent, error) && finish_clear(storage, slot, &intent, error);
+    bool ok = clear_recorded(storage, slot, &record, error);
     store_record_clear(&record);
     return ok;
 }
