@@ -26,7 +26,7 @@ struct slot_job {
     bool all;                  /* findings are of all slots from 0 on; else of number alone */
     struct slot_finding *findings;
     unsigned n_findings;
-    GError *error;
+    GError *error, *unseen; /* of the job itself, and of the look afterwards */
 };
 
 static void
@@ -39,6 +39,7 @@ free_job(struct slot_job *job)
     identity_free(job->identity);
     secret_free(job->key);
     g_clear_error(&job->error);
+    g_clear_error(&job->unseen);
     g_free(job);
 }
 
@@ -185,13 +186,16 @@ slots_attach(struct slots *slots)
 
 /* ---- a change of one slot ---- */
 
-/* After a change, well or not, the slot is looked at again: what is there counts, not what was meant. */
+/* After a change, well or not, the slot is looked at again: what is there counts, not what was meant. Where the TPM
+ * goes away in just that moment, a change that went through is what disk tells of it until the TPM is back. */
 static void
-survey_after(struct slot_job *job)
+survey_after(struct slot_job *job, bool changed)
 {
     struct slots *slots = job->slots;
-    g_autoptr(GError) error = NULL;
-    if (slots->ops->survey(slots->storage, job->number, &job->findings[0], &error))
+    bool seen = slots->ops->survey(slots->storage, job->number, &job->findings[0], &job->unseen);
+    if (!seen && changed)
+        slots->ops->load(slots->storage, job->number, &job->findings[0]);
+    if (seen || changed)
         job->n_findings = 1;
 }
 
@@ -200,9 +204,9 @@ run_provision(struct worker_job *base)
 {
     struct slot_job *job = (struct slot_job *)base;
     struct slots *slots = job->slots;
-    slots->ops->provision(slots->storage, job->number, job->identity, job->key, &job->error);
+    bool changed = slots->ops->provision(slots->storage, job->number, job->identity, job->key, &job->error);
     g_clear_pointer(&job->key, secret_free);
-    survey_after(job);
+    survey_after(job, changed);
 }
 
 static void
@@ -210,14 +214,13 @@ run_clear(struct worker_job *base)
 {
     struct slot_job *job = (struct slot_job *)base;
     struct slots *slots = job->slots;
-    slots->ops->clear(slots->storage, job->number, &job->error);
-    survey_after(job);
+    survey_after(job, slots->ops->clear(slots->storage, job->number, &job->error));
 }
 
 static void
 run_recheck(struct worker_job *base)
 {
-    survey_after((struct slot_job *)base);
+    survey_after((struct slot_job *)base, false);
 }
 
 /* A change may have made the SRK, or forgotten it: attaching again finds out. */
@@ -229,6 +232,8 @@ done_change(struct worker_job *base)
     take_findings(job);
     if (job->error)
         note_error(slots, job->error);
+    if (job->unseen)
+        note_error(slots, job->unseen);
     answer(job, job->error);
     if (!slots->srk_name || slots->tpm_state != SLOT_TPM_READY || anything_pending(slots))
         slots_attach(slots);

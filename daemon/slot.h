@@ -54,7 +54,7 @@ struct slot_medium {
 /* All of these run on the worker thread, one at a time. */
 struct slot_ops {
     unsigned count; /* slots of this storage: 0 to count - 1 */
-    /* Reads records from disk; no TPM. Before the worker starts. */
+    /* Reads records from disk; no TPM. Also before the worker starts. */
     void (*load)(void *storage, uint32_t slot, struct slot_finding *finding);
     /* Makes the TPM ready, finishes or undoes what a crash cut short. */
     bool (*attach)(void *storage, struct slot_medium *medium, GError **error);
