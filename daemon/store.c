@@ -119,6 +119,14 @@ store_sweep(struct store *store)
     closedir(directory);
 }
 
+/* A file that cannot be read tells as little as a damaged one. */
+static char *
+unreadable(struct store *store, const char *name, GError **error)
+{
+    error_set(error, ERROR_DAMAGED, "cannot read %s/%s: %s", store->path, name, g_strerror(errno));
+    return NULL;
+}
+
 static char *
 read_text(struct store *store, const char *name, bool *absent, GError **error)
 {
@@ -126,20 +134,18 @@ read_text(struct store *store, const char *name, bool *absent, GError **error)
     int fd = openat(store->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
         *absent = errno == ENOENT;
-        if (!*absent)
-            io_error(store, "open", name, error);
-        return NULL;
+        return *absent ? NULL : unreadable(store, name, error);
     }
     g_autofree char *text = g_malloc(STORE_FILE_MAX + 1);
     size_t len = 0;
     ssize_t n;
     while ((n = read(fd, text + len, STORE_FILE_MAX + 1 - len)) > 0 && (len += (size_t)n) <= STORE_FILE_MAX)
         ;
+    int saved = errno;
     close(fd);
-    if (n < 0) {
-        io_error(store, "read", name, error);
-        return NULL;
-    }
+    errno = saved;
+    if (n < 0)
+        return unreadable(store, name, error);
     if (len > STORE_FILE_MAX || memchr(text, '\0', len)) {
         error_set(error, ERROR_DAMAGED, "%s/%s is not one of hubkeyd's files", store->path, name);
         return NULL;
