@@ -194,7 +194,7 @@ provision(struct object_request *request, void *user)
     *provisioning = (struct provisioning){ .api = user, .request = request, .identity = identity_new(),
                                            .record = { .event = "provision", .decision = "allowed", .rule = "root" } };
     if (read_provision(provisioning, &fd, &error)) {
-        key_pipe_read(fd, got_key, provisioning);
+        key_pipe_read(fd, KEY_PIPE_LIMIT_MS, got_key, provisioning);
         return;
     }
     if (fd >= 0)

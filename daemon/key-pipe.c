@@ -16,6 +16,7 @@ struct reading {
     int fd;
     struct secret *key; /* one byte more than allowed, to see that there is no more */
     guint ready, limit; /* sources */
+    unsigned limit_ms;
     key_pipe_fn done;
     void *user;
 };
@@ -42,7 +43,9 @@ fail(struct reading *reading, const char *why)
 static gboolean
 too_slow(gpointer data)
 {
-    fail(data, "its writer did not close the pipe within 5 s");
+    struct reading *reading = data;
+    g_autofree char *why = g_strdup_printf("its writer did not close the pipe within %u ms", reading->limit_ms);
+    fail(reading, why);
     return G_SOURCE_CONTINUE; /* finish has removed it */
 }
 
@@ -68,14 +71,14 @@ read_some(gint fd, GIOCondition condition, gpointer data)
 }
 
 static gboolean
-refuse(gint fd, GIOCondition condition, gpointer data)
+refuse(gpointer data)
 {
     fail(data, "the descriptor is neither a pipe nor a file");
     return G_SOURCE_CONTINUE;
 }
 
 void
-key_pipe_read(int fd, key_pipe_fn done, void *user)
+key_pipe_read(int fd, unsigned limit_ms, key_pipe_fn done, void *user)
 {
     struct reading *reading = g_new0(struct reading, 1);
     struct stat info;
@@ -84,7 +87,8 @@ key_pipe_read(int fd, key_pipe_fn done, void *user)
     reading->key = secret_new(KEY_PIPE_MAX + 1);
     reading->done = done;
     reading->user = user;
-    reading->limit = g_timeout_add(KEY_PIPE_LIMIT_MS, too_slow, reading);
-    reading->ready = g_unix_fd_add(fd, usable ? G_IO_IN | G_IO_HUP | G_IO_ERR : G_IO_NVAL | G_IO_IN | G_IO_OUT | G_IO_HUP,
-                                   usable ? read_some : refuse, reading);
+    reading->limit_ms = limit_ms;
+    reading->limit = g_timeout_add(limit_ms, too_slow, reading);
+    reading->ready = usable ? g_unix_fd_add(fd, G_IO_IN | G_IO_HUP | G_IO_ERR, read_some, reading)
+                            : g_idle_add(refuse, reading);
 }

@@ -13,5 +13,6 @@
 /* key is the callee's; NULL where error is set. */
 typedef void (*key_pipe_fn)(struct secret *key, const GError *error, void *user);
 
-/* Takes fd (a pipe, or a file such as a memfd). done comes later, on the main context; user is freed by it. */
-void key_pipe_read(int fd, key_pipe_fn done, void *user);
+/* Takes fd (a pipe, or a file such as a memfd). done comes later, on the main context; user is freed by it. limit_ms:
+ * KEY_PIPE_LIMIT_MS. */
+void key_pipe_read(int fd, unsigned limit_ms, key_pipe_fn done, void *user);
