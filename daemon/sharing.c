@@ -174,6 +174,15 @@ expire(struct worker_job *job)
         free_share(share);
 }
 
+/* What is listed, sharing_free tells and frees. */
+static void
+drop(struct worker_job *job)
+{
+    struct share *share = (struct share *)job;
+    if (!share->listed)
+        free_share(share);
+}
+
 /* Tokens made longer ago than the granularity of expiries can be asked for no more: the expiry would be another. */
 static gboolean
 is_old(gpointer key, gpointer value, gpointer data)
@@ -206,6 +215,7 @@ new_share(struct sharing *sharing, const struct slot *slot, const char *scope, u
     share->job.run = run;
     share->job.done = done;
     share->job.expire = expire;
+    share->job.drop = drop;
     share->job.limit_us = SHARING_LIMIT_US;
     share->sharing = sharing;
     share->slot = slot->number;
@@ -243,6 +253,8 @@ sharing_request(struct sharing *sharing, const struct slot *slot, const char *sc
     g_ptr_array_add(share->waiters, waiter);
     if (fresh)
         worker_submit(sharing->worker, uid, &share->job);
+    else
+        worker_join(sharing->worker, uid, &share->job);
     return true;
 }
 

@@ -99,22 +99,28 @@ work(gpointer data)
     return NULL;
 }
 
-static gboolean
-deliver_finished(gint fd, GIOCondition condition, gpointer data)
+static void
+tell_finished(struct worker *worker)
 {
-    struct worker *worker = data;
-    eventfd_t count;
-    (void)!eventfd_read(fd, &count);
     for (;;) {
         g_mutex_lock(&worker->lock);
         GList *node = g_queue_pop_head_link(&worker->finished);
         g_mutex_unlock(&worker->lock);
         if (!node)
-            return G_SOURCE_CONTINUE;
+            return;
         struct worker_job *job = node->data;
         g_queue_unlink(&worker->outstanding, &job->outstanding);
         job->done(job);
     }
+}
+
+static gboolean
+deliver_finished(gint fd, GIOCondition condition, gpointer data)
+{
+    eventfd_t count;
+    (void)!eventfd_read(fd, &count);
+    tell_finished(data);
+    return G_SOURCE_CONTINUE;
 }
 
 static void
@@ -229,6 +235,24 @@ worker_withdraw(struct worker *worker, struct worker_job *job)
     return waiting;
 }
 
+/* A user's n-th job runs in the n-th round from now, so the place in its user's queue tells how soon that is. */
+void
+worker_join(struct worker *worker, uid_t uid, struct worker_job *job)
+{
+    g_mutex_lock(&worker->lock);
+    if (job->state == WAITING && job->uid != uid) {
+        struct turns *now = g_hash_table_lookup(worker->users, GUINT_TO_POINTER(job->uid));
+        struct turns *other = g_hash_table_lookup(worker->users, GUINT_TO_POINTER(uid));
+        guint place = (guint)g_queue_link_index(&now->jobs, &job->turn);
+        if (place > (other ? g_queue_get_length(&other->jobs) : 0)) { /* so it is not the last of its queue to go */
+            g_queue_unlink(&now->jobs, &job->turn);
+            job->uid = uid;
+            g_queue_push_tail_link(&turns_of(worker, uid)->jobs, &job->turn);
+        }
+    }
+    g_mutex_unlock(&worker->lock);
+}
+
 int64_t
 worker_busy_us(struct worker *worker)
 {
@@ -258,6 +282,12 @@ worker_stop(struct worker *worker, int64_t limit_us)
     if (!stopped)
         return false;
     g_thread_join(worker->thread);
+    tell_finished(worker);
+    for (GList *node; (node = g_queue_pop_head_link(&worker->outstanding));) {
+        struct worker_job *job = node->data;
+        if (job->drop)
+            job->drop(job);
+    }
     g_source_destroy(worker->finished_source);
     g_source_unref(worker->finished_source);
     g_source_destroy(worker->deadline_source);

@@ -13,10 +13,11 @@
 
 #include <glib.h>
 
-/* Embed as the first member. Whoever submits it frees it in done (or after worker_withdraw). */
+/* Embed as the first member. Whoever submits it frees it in done, in drop, or after worker_withdraw. */
 struct worker_job {
     void (*run)(struct worker_job *job);    /* worker thread */
-    void (*done)(struct worker_job *job);   /* main thread, after run; always, unless withdrawn */
+    void (*done)(struct worker_job *job);   /* main thread, after run; always, unless withdrawn or dropped */
+    void (*drop)(struct worker_job *job);   /* main thread, from worker_stop, in place of run and done; may be NULL */
     void (*expire)(struct worker_job *job); /* main thread, once, when the deadline has passed; done still follows */
     int64_t limit_us;                       /* from submission to expiry */
 
@@ -37,11 +38,14 @@ void worker_submit(struct worker *worker, uid_t uid, struct worker_job *job);
 /* True where the job had not begun: it is out, done will not be called. */
 bool worker_withdraw(struct worker *worker, struct worker_job *job);
 
+/* uid waits for the job as well: it takes that user's turn where it comes round earlier. */
+void worker_join(struct worker *worker, uid_t uid, struct worker_job *job);
+
 /* For how long the job that runs now has been running, 0 where none does. Microseconds. */
 int64_t worker_busy_us(struct worker *worker);
 
 unsigned worker_depth(struct worker *worker); /* jobs submitted and not done */
 
-/* Lets the running job end, drops the waiting ones without done, and joins the thread. False where the job does not
- * end within limit_us: the thread is then still inside the TPM and nothing of it may be freed. */
+/* Lets the running job end, joins the thread, calls done of what has run and drop of what has not, and frees. False where
+ * the job does not end within limit_us: the thread is then still inside the TPM and nothing of it may be freed. */
 bool worker_stop(struct worker *worker, int64_t limit_us);
