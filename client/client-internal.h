@@ -15,6 +15,7 @@
 #include "client/bus.h"
 #include "client/commit.h"
 #include "client/events.h"
+#include "client/guard.h"
 #include "client/http.h"
 #include "client/hubkey.h"
 #include "client/lock.h"
@@ -26,7 +27,7 @@ struct hubkey_client {
     pid_t pid;
     char *path;
     struct lock *lock;
-    struct queue_gate gate;
+    struct guard gate, reading, sending; /* of writes; of the reader; of the thread, unless it sleeps */
     struct queue *writer, *sender, *reader;
     struct commit *commit;
     struct events *events;
@@ -41,7 +42,7 @@ struct hubkey_client {
     int hungry;   /* atomic: a post should wake the thread */
 
     int closing; /* atomic */
-    GMutex reader_mutex, dispatch_mutex;
+    GMutex dispatch_mutex;
     GMutex mutex; /* of what follows */
     GCond progress;
     uint64_t turn; /* grows with every progress */

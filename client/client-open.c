@@ -100,7 +100,7 @@ op_send(const struct http_request *request, void *context)
 {
     struct hubkey_client *client = context;
     http_start(client->http, request);
-    http_run(client->http, -1, false, 0); /* on its way before the next batch is made */
+    http_work(client->http); /* on its way before the next batch is made */
 }
 
 static bool
@@ -276,8 +276,9 @@ hubkey_client_open(const struct hubkey_options *given, hubkey_client **out, stru
 
     struct hubkey_client *client = g_new0(struct hubkey_client, 1);
     client->pid = getpid();
-    g_mutex_init(&client->gate.mutex);
-    g_mutex_init(&client->reader_mutex);
+    guard_init(&client->gate);
+    guard_init(&client->reading);
+    guard_init(&client->sending);
     g_mutex_init(&client->dispatch_mutex);
     g_mutex_init(&client->mutex);
     g_cond_init(&client->progress);
@@ -319,8 +320,9 @@ client_free(struct hubkey_client *client)
     g_cond_clear(&client->progress);
     g_mutex_clear(&client->mutex);
     g_mutex_clear(&client->dispatch_mutex);
-    g_mutex_clear(&client->reader_mutex);
-    g_mutex_clear(&client->gate.mutex);
+    guard_clear(&client->sending);
+    guard_clear(&client->reading);
+    guard_clear(&client->gate);
     g_free(client->path);
     g_free(client);
 }

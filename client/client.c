@@ -38,12 +38,17 @@ client_thread(void *data)
     while (!g_atomic_int_get(&client->stopping)) {
         bool writable;
         int64_t bus_us;
+        guard_lock(&client->sending);
         g_atomic_int_set(&client->hungry, 1); /* before looking, so that no post is missed */
         int64_t until_us = pump_step(client->pump);
         g_atomic_int_set(&client->hungry, pump_is_hungry(client->pump));
         int fd = bus_fd(client->bus, &writable, &bus_us);
-        http_run(client->http, fd, writable, wait_ms(MIN(until_us, bus_us)));
+        guard_unlock(&client->sending);
+        http_wait(client->http, fd, writable, wait_ms(MIN(until_us, bus_us)));
+        guard_lock(&client->sending);
+        http_work(client->http);
         bus_process(client->bus);
+        guard_unlock(&client->sending);
     }
     http_drop(client->http);
     pump_stop(client->pump);
@@ -146,9 +151,9 @@ await_turn(struct hubkey_client *client, uint64_t turn, int64_t deadline_us)
 static int
 fate_of(struct hubkey_client *client, uint64_t seq, GError **error)
 {
-    g_mutex_lock(&client->reader_mutex);
+    guard_lock(&client->reading);
     int fate = queue_fate(client->reader, seq, error);
-    g_mutex_unlock(&client->reader_mutex);
+    guard_unlock(&client->reading);
     return fate;
 }
 
@@ -180,9 +185,9 @@ hubkey_client_wait_seq(hubkey_client *client, uint64_t seq, int32_t timeout_ms)
 static int
 waits_up_to(struct hubkey_client *client, uint64_t seq, GError **error)
 {
-    g_mutex_lock(&client->reader_mutex);
+    guard_lock(&client->reading);
     int waits = queue_waits_up_to(client->reader, seq, error);
-    g_mutex_unlock(&client->reader_mutex);
+    guard_unlock(&client->reading);
     return waits;
 }
 
@@ -190,9 +195,9 @@ static bool
 read_counts(struct hubkey_client *client, struct hubkey_counts *counts, GError **error)
 {
     struct queue_state state;
-    g_mutex_lock(&client->reader_mutex);
+    guard_lock(&client->reading);
     bool good = queue_get_state(client->reader, &state, error);
-    g_mutex_unlock(&client->reader_mutex);
+    guard_unlock(&client->reading);
     if (good)
         *counts = state.counts;
     return good;

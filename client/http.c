@@ -255,13 +255,17 @@ finish(struct http *http, CURLcode code)
 }
 
 void
-http_run(struct http *http, int extra_fd, bool writable, int timeout_ms)
+http_wait(struct http *http, int extra_fd, bool writable, int timeout_ms)
 {
     struct curl_waitfd extra = { .fd = extra_fd, .events = (short)(CURL_WAIT_POLLIN | (writable ? CURL_WAIT_POLLOUT : 0)) };
-    int running, left;
-    curl_multi_perform(http->multi, &running);
-    if (!http->running || running > 0)
+    if (!http->done) /* there is a reply to be taken */
         curl_multi_poll(http->multi, &extra, extra_fd >= 0, timeout_ms, NULL);
+}
+
+void
+http_work(struct http *http)
+{
+    int running, left;
     curl_multi_perform(http->multi, &running);
     for (CURLMsg *message; (message = curl_multi_info_read(http->multi, &left));)
         if (message->msg == CURLMSG_DONE && http->running)

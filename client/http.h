@@ -38,9 +38,12 @@ void http_free(struct http *http); /* NULL is fine */
 /* Begins. None may be under way. Failures come as replies. */
 void http_start(struct http *http, const struct http_request *request);
 
-/* Lets things go on. Waits up to timeout_ms for the network, for extra_fd (-1: none; writable: also when it can be
- * written to) or for http_wake. */
-void http_run(struct http *http, int extra_fd, bool writable, int timeout_ms);
+/* Waits up to timeout_ms until there is work: from the network, from extra_fd (-1: none; writable: also when it can be
+ * written to), or by http_wake. Takes no lock of libcurl or its libraries. */
+void http_wait(struct http *http, int extra_fd, bool writable, int timeout_ms);
+
+/* Does what can be done without waiting. */
+void http_work(struct http *http);
 void http_wake(struct http *http);
 
 /* True once for each request that came to its end, with what became of it. */

@@ -65,7 +65,7 @@ static const char *const sql[STATEMENTS] = {
 struct queue {
     sqlite3 *db;
     char *path;
-    struct queue_gate *gate;
+    struct guard *gate;
     sqlite3_stmt *statements[STATEMENTS];
 };
 
@@ -147,7 +147,7 @@ set_up(struct queue *queue, GError **error)
 }
 
 struct queue *
-queue_open(const char *path, struct queue_gate *gate, GError **error)
+queue_open(const char *path, struct guard *gate, GError **error)
 {
     struct queue *queue = g_new0(struct queue, 1);
     queue->path = g_strdup(path);
@@ -219,13 +219,13 @@ bool
 queue_begin(struct queue *queue, int busy_ms, GError **error)
 {
     if (queue->gate)
-        g_mutex_lock(&queue->gate->mutex);
+        guard_lock(queue->gate);
     sqlite3_busy_timeout(queue->db, MAX(busy_ms, BUSY_MS));
     if (run(queue, BEGIN, NULL, 0))
         return true;
     fail(queue, "writing", error);
     if (queue->gate)
-        g_mutex_unlock(&queue->gate->mutex);
+        guard_unlock(queue->gate);
     return false;
 }
 
@@ -235,7 +235,7 @@ queue_commit(struct queue *queue, GError **error)
     if (!run(queue, COMMIT, NULL, 0))
         return give_up(queue, "writing", error);
     if (queue->gate)
-        g_mutex_unlock(&queue->gate->mutex);
+        guard_unlock(queue->gate);
     return true;
 }
 
@@ -245,7 +245,7 @@ queue_rollback(struct queue *queue)
     if (!sqlite3_get_autocommit(queue->db)) /* some errors have rolled back by themselves */
         (void)run(queue, ROLLBACK, NULL, 0);
     if (queue->gate)
-        g_mutex_unlock(&queue->gate->mutex);
+        guard_unlock(queue->gate);
 }
 
 bool

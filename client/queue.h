@@ -12,15 +12,12 @@
 
 #include <glib.h>
 
+#include "client/guard.h"
 #include "client/hubkey.h"
 #include "client/message.h"
 #include "common/identity.h"
 
 struct queue;
-
-struct queue_gate {
-    GMutex mutex;
-};
 
 /* The row of counters, and what else belongs to the file as a whole. */
 struct queue_state {
@@ -42,7 +39,7 @@ struct queue_row {
 };
 
 /* path as place_prepare made it. Brings the file up to date: hold lock_setup_begin meanwhile. gate may be NULL. */
-struct queue *queue_open(const char *path, struct queue_gate *gate, GError **error);
+struct queue *queue_open(const char *path, struct guard *gate, GError **error);
 void queue_close(struct queue *queue); /* NULL is fine */
 
 bool queue_get_state(struct queue *queue, struct queue_state *state, GError **error);

@@ -258,13 +258,31 @@ test_drop_events(void)
     remove_files(&fixture);
 }
 
-/* A child can do nothing with its parent's client, and opens one of its own. */
+/* Whether the sending thread sleeps. */
+static bool
+is_asleep(void)
+{
+    bool asleep = false;
+    GDir *tasks = g_dir_open("/proc/self/task", 0, NULL);
+    for (const char *task; (task = g_dir_read_name(tasks));) {
+        g_autofree char *path = g_build_filename("/proc/self/task", task, "stat", NULL), *stat = NULL;
+        if (g_file_get_contents(path, &stat, NULL, NULL) && strstr(stat, "(hubkey) S"))
+            asleep = true;
+    }
+    g_dir_close(tasks);
+    return asleep;
+}
+
+/* A child can do nothing with its parent's client, and opens one of its own. The thread is at rest at that moment only
+ * because AddressSanitizer's allocator, unlike the C library's, does not survive a fork otherwise. */
 static void
 test_fork(void)
 {
     struct fixture fixture;
     int status;
     fixture_open(&fixture, 0);
+    while (stats_of(fixture.client).state != HUBKEY_STATE_OFFLINE || !is_asleep())
+        hubkey_client_wait(fixture.client, 10);
     pid_t child = fork();
     if (child == 0) {
         struct hubkey_stats stats = { .size = sizeof stats };
@@ -304,7 +322,8 @@ test_guest(void)
     sigaction(SIGPIPE, NULL, &after);
     pthread_sigmask(SIG_SETMASK, NULL, &mask_after);
     g_assert_true(before.sa_handler == after.sa_handler);
-    g_assert_cmpmem(&mask_before, sizeof mask_before, &mask_after, sizeof mask_after);
+    for (int number = 1; number < SIGRTMAX; number++)
+        g_assert_cmpint(sigismember(&mask_before, number), ==, sigismember(&mask_after, number));
     remove_files(&fixture);
 }
 
