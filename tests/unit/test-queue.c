@@ -329,16 +329,22 @@ static void
 test_lock_fork(void)
 {
     struct scratch *scratch = scratch_new(0);
-    int ends[2];
-    char byte;
+    int ends[2], started[2];
+    char byte = 0;
     g_assert_true(lock_try(scratch->lock));
     g_assert_cmpint(pipe(ends), ==, 0);
+    g_assert_cmpint(pipe(started), ==, 0);
     pid_t child = fork();
     if (child == 0) {
         close(ends[1]);
+        if (write(started[1], &byte, 1) != 1)
+            _exit(1);
         _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1); /* lives until the parent is done */
     }
     close(ends[0]);
+    g_assert_cmpint(read(started[0], &byte, 1), ==, 1);
+    close(started[0]);
+    close(started[1]);
     lock_close(scratch->lock);
     scratch->lock = lock_open(scratch->path, true, NULL);
     g_assert_true(lock_try(scratch->lock));
