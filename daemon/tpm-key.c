@@ -408,7 +408,7 @@ tpm_key_persist(struct tpm *tpm, uint32_t key, uint32_t handle, GError **error)
 }
 
 static bool
-evict(struct tpm *tpm, ESYS_TR *key, TPM2_HANDLE handle, GError **error)
+evict(struct tpm *tpm, ESYS_TR key, TPM2_HANDLE handle, GError **error)
 {
     ESYS_TR owner, gone = ESYS_TR_NONE;
     if (!tpm_owner_begin(tpm, &owner, error)) {
@@ -418,10 +418,8 @@ evict(struct tpm *tpm, ESYS_TR *key, TPM2_HANDLE handle, GError **error)
     struct tpm_retry retry = { 0 };
     TSS2_RC rc;
     do
-        rc = Esys_EvictControl(tpm->esys, ESYS_TR_RH_OWNER, *key, owner, ESYS_TR_NONE, ESYS_TR_NONE, handle, &gone);
+        rc = Esys_EvictControl(tpm->esys, ESYS_TR_RH_OWNER, key, owner, ESYS_TR_NONE, ESYS_TR_NONE, handle, &gone);
     while (tpm_again(tpm, &retry, rc));
-    if (rc == TSS2_RC_SUCCESS)
-        *key = ESYS_TR_NONE; /* ESYS dropped its record with the object */
     tpm_owner_end(tpm, owner);
     return tpm_check(tpm, rc, "TPM2_EvictControl of the key", error);
 }
@@ -434,7 +432,8 @@ tpm_key_evict(struct tpm *tpm, uint32_t handle, const struct tpm_name *name, GEr
     if (!tpm_look_up(tpm, handle, &key, error))
         return false;
     bool ours = key != ESYS_TR_NONE && get_name(tpm, key, &found, NULL) && memcmp(&found, name, sizeof found) == 0;
-    bool ok = !ours || evict(tpm, &key, handle, error);
+    bool ok = !ours || evict(tpm, key, handle, error);
+    /* ESYS keeps its record of what was evicted, and would refuse another key at the same handle because of it. */
     tpm_forget(tpm, &key);
     return ok;
 }
