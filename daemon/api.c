@@ -251,7 +251,8 @@ api_remove_objects(struct api *api)
 void
 api_slot_changed(uint32_t slot, void *user)
 {
-    static const char *const names[] = { "State", "StateReason", "Generation", "HostName", "DeviceId", "TpmName", NULL };
+    static const char *const names[] = { "State", "StateReason", "Generation", "HostName", "DeviceId", "TpmName",
+                                         "HardwareDeviceId", NULL };
     struct api *api = user;
     char path[NAMES_SLOT_PATH_MAX];
     if (!api->slot_objects)

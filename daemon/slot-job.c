@@ -57,8 +57,21 @@ note_error(struct slots *slots, const GError *error)
     if (!g_error_matches(error, ERROR_DOMAIN, ERROR_TPM_ABSENT) &&
         !g_error_matches(error, ERROR_DOMAIN, ERROR_TPM_FAILED))
         return;
+    if (worker_busy_us(slots->worker) >= LOOK_LIMIT_US)
+        slots_set_tpm_state(slots, SLOT_TPM_FAILED, error->message); /* it hangs: nothing else tells before it is back */
     /* Whether the whole TPM is out of order or just this command was refused, a fresh look tells. */
     slots_attach(slots);
+}
+
+/* hubkeyd stops before the job's turn has come. */
+static void
+drop(struct worker_job *base)
+{
+    struct slot_job *job = (struct slot_job *)base;
+    g_autoptr(GError) error = NULL;
+    error_set(&error, ERROR_BUSY, "hubkeyd is shutting down and has not touched slot %u; retry in 1000 ms", job->number);
+    answer(job, error);
+    free_job(job);
 }
 
 static void
@@ -87,6 +100,7 @@ new_job(struct slots *slots, unsigned n_findings)
     job->slots = slots;
     job->findings = g_new0(struct slot_finding, n_findings);
     job->job.expire = expired;
+    job->job.drop = drop;
     return job;
 }
 
@@ -193,6 +207,8 @@ survey_after(struct slot_job *job, bool changed)
 {
     struct slots *slots = job->slots;
     bool seen = slots->ops->survey(slots->storage, job->number, &job->findings[0], &job->unseen);
+    if (!seen)
+        slot_finding_clear(&job->findings[0]);
     if (!seen && changed)
         slots->ops->load(slots->storage, job->number, &job->findings[0]);
     if (seen || changed)
@@ -229,6 +245,8 @@ done_change(struct worker_job *base)
 {
     struct slot_job *job = (struct slot_job *)base;
     struct slots *slots = job->slots;
+    if (job->job.run == run_recheck)
+        slots->rechecking[job->number] = false;
     take_findings(job);
     if (job->error)
         note_error(slots, job->error);
@@ -272,9 +290,13 @@ slots_clear(struct slots *slots, uint32_t number, slots_done_fn done, void *user
     submit_change(slots, job, number, run_clear, CHANGE_LIMIT_US);
 }
 
+/* Callers can ask for this as often as they like, so one look that is under way serves all of them. */
 void
 slots_recheck(struct slots *slots, uint32_t number)
 {
+    if (slots->rechecking[number])
+        return;
+    slots->rechecking[number] = true;
     submit_change(slots, new_job(slots, 1), number, run_recheck, LOOK_LIMIT_US);
 }
 

@@ -14,6 +14,7 @@ struct slots {
     const struct slots_hooks *hooks;
     void *user;
     struct slot *table; /* ops->count of them */
+    bool *rechecking;   /* ops->count: a look at the slot is under way */
     enum slot_tpm_state tpm_state;
     char *srk_name;
     bool surveyed;

@@ -113,11 +113,15 @@ slots_set_tpm_state(struct slots *slots, enum slot_tpm_state state, const char *
     slots->hooks->tpm_changed(slots->user);
 }
 
+/* Every slot's HardwareDeviceId comes from it. */
 void
 slots_set_srk(struct slots *slots, char *srk_name)
 {
+    bool other = g_strcmp0(slots->srk_name, srk_name) != 0;
     g_free(slots->srk_name);
     slots->srk_name = srk_name;
+    for (const struct slot *slot = slots_next(slots, 0); other && slot; slot = slots_next(slots, slot->number + 1))
+        slots->hooks->changed(slot->number, slots->user);
 }
 
 struct slots *
@@ -130,6 +134,7 @@ slots_new(const struct slot_ops *ops, void *storage, struct worker *worker, cons
     slots->hooks = hooks;
     slots->user = user;
     slots->table = g_new0(struct slot, ops->count);
+    slots->rechecking = g_new0(bool, ops->count);
     for (uint32_t number = 0; number < ops->count; number++) {
         struct slot_finding finding = { 0 };
         slots->table[number].number = number;
@@ -152,6 +157,7 @@ slots_free(struct slots *slots)
         g_source_unref(slots->retry);
     }
     g_free(slots->table);
+    g_free(slots->rechecking);
     g_free(slots->srk_name);
     g_free(slots);
 }
