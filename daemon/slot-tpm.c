@@ -465,6 +465,18 @@ check_free(struct slot_tpm *storage, uint32_t slot, GError **error)
     return empty;
 }
 
+static bool
+make_srk(struct slot_tpm *storage, struct tpm_name *name, GError **error)
+{
+    if (!intent_write_srk(storage->store, error))
+        return false;
+    bool made = tpm_srk_make(storage->tpm, name, error);
+    /* The same where it was refused: whatever was begun is flushed. A TPM that is gone is looked at when it is back. */
+    if (!made && tpm_is_open(storage->tpm))
+        settle_srk(storage, NULL);
+    return made && intent_remove_srk(storage->store, error);
+}
+
 /* The SRK that stands there, pinned; makes one in a TPM that never had any of ours. */
 static bool
 get_srk(struct slot_tpm *storage, struct tpm_name *name, GError **error)
@@ -486,8 +498,7 @@ get_srk(struct slot_tpm *storage, struct tpm_name *name, GError **error)
     }
     if (pinned)
         return true;
-    if (!present && !(intent_write_srk(storage->store, error) && tpm_srk_make(storage->tpm, name, error) &&
-                      intent_remove_srk(storage->store, error)))
+    if (!present && !make_srk(storage, name, error))
         return false;
     g_autofree char *text = name_text(name);
     return store_save_srk(storage->store, text, error);
