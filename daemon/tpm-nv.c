@@ -45,9 +45,22 @@ read_public(struct tpm *tpm, ESYS_TR index, struct tpm_nv *nv, GError **error)
     return true;
 }
 
+static bool
+is_forbidden(TSS2_RC code)
+{
+    static const TSS2_RC codes[] = { TPM2_RC_BAD_AUTH,         TPM2_RC_AUTH_FAIL, TPM2_RC_AUTH_UNAVAILABLE,
+                                     TPM2_RC_AUTH_TYPE,        TPM2_RC_NV_LOCKED, TPM2_RC_NV_AUTHORIZATION,
+                                     TPM2_RC_NV_UNINITIALIZED };
+    for (size_t i = 0; i < G_N_ELEMENTS(codes); i++)
+        if (codes[i] == code)
+            return true;
+    return false;
+}
+
 /* By the index's own empty authorisation: the owner may not read Windows' indices. A stranger's may have a password; on
  * one that is guarded against guessing (without NO_DA) a wrong one would bring the TPM nearer to its lockout, so that is
- * not even tried. A refusal is no error, the text just stays unknown. At most TPM_NV_TEXT_MAX bytes, which every TPM reads at once (TPM_PT_NV_BUFFER_MAX >= 512). */
+ * not even tried. Where reading is forbidden the text just stays unknown; any other refusal says nothing about what the
+ * index holds. At most TPM_NV_TEXT_MAX bytes, which every TPM reads at once (TPM_PT_NV_BUFFER_MAX >= 512). */
 static bool
 read_text(struct tpm *tpm, ESYS_TR index, struct tpm_nv *nv, GError **error)
 {
@@ -64,7 +77,7 @@ read_text(struct tpm *tpm, ESYS_TR index, struct tpm_nv *nv, GError **error)
             nv->text = g_strndup((const char *)data->buffer, data->size);
         return true;
     }
-    return tpm_refused(rc) || tpm_check(tpm, rc, "TPM2_NV_Read", error);
+    return (tpm_refused(rc) && is_forbidden(tpm_code(rc))) || tpm_check(tpm, rc, "TPM2_NV_Read", error);
 }
 
 bool
