@@ -73,25 +73,31 @@ class Station:
         self.process = subprocess.Popen(as_user('hubkey-in', *command), env=self.environment,
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.ended = os.pidfd_open(self.process.pid)
+        self.posting = False
 
     def counts(self):
-        """The queue's own books, by the tool that everybody has; all 0 as long as there is no queue."""
+        """The queue's own books, by the tool that everybody has; all 0 until the first reading was posted."""
+        self.posting = self.posting or self.tail(1, '   reading') != ''
+        if not self.posting:
+            return {'accepted': 0, 'delivered': 0, 'waiting': 0}
         done = subprocess.run(as_user('hubkey-in', 'hubkeyctl', 'queue', 'status', '--json', '--queue', self.queue),
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=self.environment)
-        try:
-            return json.loads(done.stdout)
-        except ValueError:
-            return {'accepted': 0, 'delivered': 0, 'waiting': 0, 'dead': 0, 'dropped': 0}
+                              capture_output=True, text=True, env=self.environment)
+        if done.returncode != 0:
+            raise Failed(f'hubkeyctl queue status exited with {done.returncode}: {done.stderr}')
+        return json.loads(done.stdout)
 
-    def watch(self, label, enough):
-        """Shows the counts until they are enough or the station ended; returns the most that waited at once."""
+    def watch(self, label, enough, may_end=False):
+        """Shows the counts until they are enough or, where it may, the station ended; returns the most that waited."""
         deadline = time.monotonic() + PHASE_SECONDS
         most = 0
         while True:
             counts = self.counts()
             most = max(most, counts['waiting'])
-            if enough(counts) or self.process.poll() is not None:
+            ended = self.process.poll() is not None
+            if enough(counts) or (ended and may_end):
                 break
+            if ended:
+                raise Failed(f'weather-station exited with {self.process.returncode}\n{self.tail(20)}')
             self.show_counts(label, counts, end='\r')
             if time.monotonic() > deadline:
                 raise Failed(f'not there after {PHASE_SECONDS} s: {counts}\n{self.tail(20)}')
@@ -121,7 +127,7 @@ class Station:
             code, text = show('hubkey-in', 'hubkeyctl', 'queue', 'flush', '--queue', self.queue, '--wait', '20')
             if code != 0:
                 raise Failed(f'hubkeyctl queue flush exited with {code}: {text}')
-        self.show_counts('all', self.counts(), end='\n')
+            self.show_counts('flushed', self.counts(), end='\n')
 
 
 def show_the_key():
@@ -156,7 +162,8 @@ def interrupt(station):
     print('  the station says:', station.tail(1, '-- ').removeprefix('-- ').strip())
     headline('6. It comes back; the station tries again after a random pause, as a thousand others would')
     restart_server('hub')
-    most = station.watch('back', lambda counts: counts['waiting'] <= 1)
+    most = station.watch('back', lambda counts: counts['waiting'] <= 1, may_end=True)
+    station.watch('online', lambda counts: counts['accepted'] >= READINGS and counts['waiting'] == 0, may_end=True)
     station.finish()
     return most
 
