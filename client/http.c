@@ -235,12 +235,14 @@ tell_apart(const struct http *http, CURLcode code)
     return verified != 0 ? CURLE_PEER_FAILED_VERIFICATION : CURLE_COULDNT_CONNECT;
 }
 
-/* A whole header with its status is an answer, whatever happened to the body behind it. */
+/* A whole header with its status is an answer, whatever happened to the body behind it. A part of one is none, even where
+ * libcurl is content with the end of the connection (RFC 9112 section 8: an incomplete message). */
 static void
 finish(struct http *http, CURLcode code)
 {
     struct reply *reply = &http->reply;
-    if (code != CURLE_OK && !http->header_complete) {
+    if (!http->header_complete) {
+        code = code == CURLE_OK ? CURLE_PARTIAL_FILE : code;
         const char *text = http->error[0] ? http->error : curl_easy_strerror(code);
         reply->status = 0;
         reply->failure = failure_of(tell_apart(http, code), reply->sent);
