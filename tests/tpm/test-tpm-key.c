@@ -1,0 +1,350 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The storage root key and HMAC keys, with a real TPM's commands.
+ */
+#include "config.h"
+
+#include "daemon/tpm-key.h"
+#include "common/error.h"
+#include "tests/tpm/bench.h"
+
+#include <string.h>
+
+#define HANDLE BENCH_KEY(4)
+
+static const uint8_t key_bytes[TPM_KEY_BYTES_MAX] = "0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789ABCDEF";
+
+static struct bench *
+start_open(void)
+{
+    struct bench *bench = bench_start();
+    g_autoptr(GError) error = NULL;
+    tpm_open(bench->tpm, &error);
+    g_assert_no_error(error);
+    return bench;
+}
+
+static void
+make_srk(struct bench *bench, struct tpm_name *name)
+{
+    g_autoptr(GError) error = NULL;
+    tpm_srk_make(bench->tpm, name, &error);
+    g_assert_no_error(error);
+}
+
+static GBytes *
+create(struct bench *bench, const struct tpm_name *srk, size_t len, struct tpm_name *name)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(secret_auto) key = secret_new(len);
+    GBytes *blob = NULL;
+    memcpy(key->data, key_bytes, len);
+    key->len = len;
+    tpm_key_create(bench->tpm, srk, key, &blob, name, &error);
+    g_assert_no_error(error);
+    return blob;
+}
+
+static uint32_t
+load(struct bench *bench, GBytes *blob)
+{
+    g_autoptr(GError) error = NULL;
+    uint32_t key;
+    tpm_key_load(bench->tpm, blob, &key, &error);
+    g_assert_no_error(error);
+    return key;
+}
+
+static void
+expect_hmac(struct bench *bench, uint32_t key, size_t key_len, const uint8_t *text, size_t len)
+{
+    g_autoptr(GError) error = NULL;
+    uint8_t mac[TPM_MAC_BYTES], expected[SLOT_MAC_BYTES];
+    tpm_key_hmac(bench->tpm, key, text, len, mac, &error);
+    g_assert_no_error(error);
+    bench_hmac(key_bytes, key_len, text, len, expected);
+    g_assert_cmpmem(mac, sizeof mac, expected, sizeof expected);
+}
+
+/* ---- the SRK ---- */
+
+static void
+test_srk_make(void)
+{
+    struct bench *bench = start_open();
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    struct tpm_name made, found;
+    g_autoptr(GError) error = NULL;
+    bool present = true;
+    g_assert_true(tpm_srk_find(bench->tpm, &found, &present, &error));
+    g_assert_false(present);
+    make_srk(bench, &made);
+    g_assert_true(tpm_srk_find(bench->tpm, &found, &present, &error));
+    g_assert_true(present);
+    g_assert_cmpmem(&found, sizeof found, &made, sizeof made);
+    /* The public area is the TCG's template: RSA, SHA-256 name, 00030472, no policy, AES-128-CFB, no scheme, 2048. */
+    static const uint8_t area[] = { 0x01, 0x1a, 0x00, 0x01, 0x00, 0x0b, 0x00, 0x03, 0x04, 0x72, 0x00, 0x00, 0x00, 0x06,
+                                    0x00, 0x80, 0x00, 0x43, 0x00, 0x10, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00 };
+    g_autoptr(GBytes) srk = stranger_look(bench->stranger, BENCH_SRK);
+    g_assert_cmpmem(g_bytes_get_data(srk, NULL), sizeof area, area, sizeof area);
+    /* A second one finds the handle taken, and leaves nothing. */
+    g_assert_false(tpm_srk_make(bench->tpm, &made, &error));
+    bench_expect_error(&error, ERROR_TPM_FAILED, "EvictControl");
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    bench_stop(bench);
+}
+
+static void
+test_srk_ecc(void)
+{
+    struct bench *bench = start_open();
+    struct tpm_name srk, name;
+    bool present;
+    stranger_put(bench->stranger, BENCH_SRK, STRANGER_ECC_STORAGE, NULL);
+    g_assert_true(tpm_srk_find(bench->tpm, &srk, &present, NULL));
+    g_assert_true(present);
+    g_autoptr(GBytes) blob = create(bench, &srk, 32, &name);
+    uint32_t key = load(bench, blob);
+    expect_hmac(bench, key, 32, key_bytes, 20);
+    tpm_key_flush(bench->tpm, &key);
+    bench_stop(bench);
+}
+
+static void
+test_srk_foreign(void)
+{
+    static const enum stranger_kind kinds[] = { STRANGER_ECC_SIGN, STRANGER_HMAC, STRANGER_ECC_STORAGE_384 };
+    struct bench *bench = start_open();
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        struct tpm_name srk;
+        g_autoptr(GError) error = NULL;
+        bool present;
+        stranger_put(bench->stranger, BENCH_SRK, kinds[i], NULL);
+        g_assert_false(tpm_srk_find(bench->tpm, &srk, &present, &error));
+        bench_expect_error(&error, ERROR_FOREIGN, "0x81000001");
+        stranger_evict(bench->stranger, BENCH_SRK);
+    }
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    bench_stop(bench);
+}
+
+/* Nothing that is secret goes to an SRK that is not the one that was pinned. */
+static void
+test_srk_exchanged(void)
+{
+    struct bench *bench = start_open();
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    struct tpm_name srk, name;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(secret_auto) key = secret_new(32);
+    GBytes *blob = NULL;
+    make_srk(bench, &srk);
+    stranger_evict(bench->stranger, BENCH_SRK);
+    stranger_put(bench->stranger, BENCH_SRK, STRANGER_ECC_STORAGE, NULL);
+    key->len = 32;
+    g_assert_false(tpm_key_create(bench->tpm, &srk, key, &blob, &name, &error));
+    bench_expect_error(&error, ERROR_TPM_FAILED, "exchanged");
+    g_assert_null(blob);
+    stranger_evict(bench->stranger, BENCH_SRK);
+    g_assert_false(tpm_key_create(bench->tpm, &srk, key, &blob, &name, &error));
+    bench_expect_error(&error, ERROR_TPM_FAILED, "exchanged");
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    bench_stop(bench);
+}
+
+/* ---- life of a key ---- */
+
+static void
+test_life(void)
+{
+    struct bench *bench = start_open();
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    struct tpm_name srk, name, opened, other = { { 0, 0x0b, 1, 2, 3 } };
+    g_autoptr(GError) error = NULL;
+    bool usable;
+    uint32_t key;
+    make_srk(bench, &srk);
+    g_autoptr(GBytes) blob = create(bench, &srk, 32, &name);
+    key = load(bench, blob);
+    g_assert_true(tpm_key_persist(bench->tpm, key, HANDLE, &error));
+    tpm_key_flush(bench->tpm, &key);
+    g_assert_true(tpm_key_open(bench->tpm, HANDLE, &key, &opened, &usable, &error));
+    g_assert_true(usable);
+    g_assert_cmpmem(&opened, sizeof opened, &name, sizeof name);
+    expect_hmac(bench, key, 32, key_bytes, 40);
+    tpm_key_close(bench->tpm, &key);
+    /* Windows' public form: KEYEDHASH, SHA-256 name, 00040440, no policy, HMAC with SHA-256. */
+    static const uint8_t area[] = { 0x00, 0x30, 0x00, 0x08, 0x00, 0x0b, 0x00, 0x04, 0x04, 0x40, 0x00, 0x00, 0x00, 0x05,
+                                    0x00, 0x0b, 0x00, 0x20 };
+    g_autoptr(GBytes) public = stranger_look(bench->stranger, HANDLE);
+    g_assert_cmpmem(g_bytes_get_data(public, NULL), sizeof area, area, sizeof area);
+    /* Only by its own Name does it go. */
+    g_assert_true(tpm_key_evict(bench->tpm, HANDLE, &other, &error));
+    g_assert_true(tpm_key_evict(bench->tpm, HANDLE + 1, &name, &error));
+    g_autoptr(GBytes) still = stranger_look(bench->stranger, HANDLE);
+    g_assert_true(g_bytes_equal(public, still));
+    g_assert_true(tpm_key_evict(bench->tpm, HANDLE, &name, &error));
+    g_assert_null(stranger_look(bench->stranger, HANDLE));
+    g_assert_true(tpm_key_evict(bench->tpm, HANDLE, &name, &error));
+    g_assert_true(tpm_key_open(bench->tpm, HANDLE, &key, &opened, &usable, &error));
+    g_assert_cmphex(key, ==, TPM_KEY_NONE);
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    bench_stop(bench);
+}
+
+static void
+test_open_kinds(void)
+{
+    static const struct {
+        enum stranger_kind kind;
+        bool usable;
+    } rows[] = {
+        { STRANGER_HMAC, true },    { STRANGER_HMAC_SHA1, false },  { STRANGER_HMAC_384, false },
+        { STRANGER_SEALED, false }, { STRANGER_RESTRICTED, false }, { STRANGER_ECC_SIGN, false },
+        { STRANGER_ECC_STORAGE, false },
+    };
+    struct bench *bench = start_open();
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct tpm_name name;
+        g_autoptr(GError) error = NULL;
+        bool usable = !rows[i].usable;
+        uint32_t key;
+        stranger_put(bench->stranger, HANDLE, rows[i].kind, NULL);
+        g_assert_true(tpm_key_open(bench->tpm, HANDLE, &key, &name, &usable, &error));
+        g_assert_cmphex(key, !=, TPM_KEY_NONE);
+        g_assert_cmpint(usable, ==, rows[i].usable);
+        tpm_key_close(bench->tpm, &key);
+        stranger_evict(bench->stranger, HANDLE);
+    }
+    bench_stop(bench);
+}
+
+static void
+test_damaged_blob(void)
+{
+    struct bench *bench = start_open();
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    struct tpm_name srk, name;
+    g_autoptr(GError) error = NULL;
+    uint32_t key = 0;
+    size_t size;
+    make_srk(bench, &srk);
+    g_autoptr(GBytes) blob = create(bench, &srk, 32, &name);
+    g_autofree uint8_t *bytes = g_memdup2(g_bytes_get_data(blob, &size), g_bytes_get_size(blob));
+    for (size_t cut = 0; cut < size; cut++) {
+        g_autoptr(GBytes) part = g_bytes_new(bytes, cut);
+        g_assert_false(tpm_key_load(bench->tpm, part, &key, &error));
+        bench_expect_error(&error, ERROR_DAMAGED, "blob");
+        g_assert_cmphex(key, ==, TPM_KEY_NONE);
+    }
+    bytes[size - 1] ^= 1;
+    g_autoptr(GBytes) altered = g_bytes_new(bytes, size);
+    g_assert_false(tpm_key_load(bench->tpm, altered, &key, &error));
+    bench_expect_error(&error, ERROR_TPM_FAILED, "TPM2_Load");
+    g_assert_cmphex(key, ==, TPM_KEY_NONE);
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    bench_stop(bench);
+}
+
+/* ---- signing ---- */
+
+static void
+test_hmac_lengths(void)
+{
+    static const size_t long_ones[] = { 1025, 1500, 2047, 2048, 2049, 3000, 3072, 3073 };
+    struct bench *bench = start_open();
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    struct tpm_name srk, name;
+    uint8_t text[4096];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (uint8_t)(i * 7 + i / 256);
+    make_srk(bench, &srk);
+    g_autoptr(GBytes) blob = create(bench, &srk, 32, &name);
+    uint32_t key = load(bench, blob);
+    for (size_t len = 0; len <= 1024; len++)
+        expect_hmac(bench, key, 32, text, len);
+    for (size_t i = 0; i < G_N_ELEMENTS(long_ones); i++)
+        expect_hmac(bench, key, 32, text, long_ones[i]);
+    tpm_key_flush(bench->tpm, &key);
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    bench_stop(bench);
+}
+
+static void
+test_key_lengths(void)
+{
+    struct bench *bench = start_open();
+    struct tpm_name srk, name;
+    make_srk(bench, &srk);
+    for (size_t len = 1; len <= TPM_KEY_BYTES_MAX; len++) {
+        g_autoptr(GBytes) blob = create(bench, &srk, len, &name);
+        uint32_t key = load(bench, blob);
+        expect_hmac(bench, key, len, key_bytes, 33);
+        tpm_key_flush(bench->tpm, &key);
+    }
+    bench_stop(bench);
+}
+
+/* ---- what a killed process leaves ---- */
+
+static void
+test_leftovers(void)
+{
+    struct bench *bench = start_open();
+    struct tpm_name srk, name;
+    g_autoptr(GError) error = NULL;
+    make_srk(bench, &srk);
+    g_autoptr(GBytes) blob = create(bench, &srk, 32, &name);
+    uint32_t sequence = stranger_begin_sequence(bench->stranger);
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    load(bench, blob); /* and forgotten, as if the process ended */
+    uint32_t strange_key = stranger_load(bench->stranger);
+    before.transient += 2;
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    before.transient--;
+    g_assert_true(tpm_key_flush_leftovers(bench->tpm, &name, &error));
+    g_assert_no_error(error);
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    /* What was the stranger's is still there. */
+    stranger_flush(bench->stranger, sequence);
+    stranger_flush(bench->stranger, strange_key);
+    bench_stop(bench);
+}
+
+static void
+test_srk_leftovers(void)
+{
+    struct bench *bench = start_open();
+    g_autoptr(GError) error = NULL;
+    uint32_t sequence = stranger_begin_sequence(bench->stranger);
+    uint32_t other = stranger_load_rsa_storage(bench->stranger, false);
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    stranger_load_rsa_storage(bench->stranger, true); /* cannot be told from one of ours */
+    g_assert_true(tpm_srk_flush_leftovers(bench->tpm, &error));
+    g_assert_no_error(error);
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    stranger_flush(bench->stranger, sequence);
+    stranger_flush(bench->stranger, other);
+    bench_stop(bench);
+}
+
+int
+main(int argc, char **argv)
+{
+    if (!bench_init(&argc, &argv))
+        return 0;
+    g_test_add_func("/tpm-key/srk/make", test_srk_make);
+    g_test_add_func("/tpm-key/srk/ecc", test_srk_ecc);
+    g_test_add_func("/tpm-key/srk/foreign", test_srk_foreign);
+    g_test_add_func("/tpm-key/srk/exchanged", test_srk_exchanged);
+    g_test_add_func("/tpm-key/srk/leftovers", test_srk_leftovers);
+    g_test_add_func("/tpm-key/life", test_life);
+    g_test_add_func("/tpm-key/open-kinds", test_open_kinds);
+    g_test_add_func("/tpm-key/damaged-blob", test_damaged_blob);
+    g_test_add_func("/tpm-key/hmac-lengths", test_hmac_lengths);
+    g_test_add_func("/tpm-key/key-lengths", test_key_lengths);
+    g_test_add_func("/tpm-key/leftovers", test_leftovers);
+    return g_test_run();
+}

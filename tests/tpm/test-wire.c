@@ -1,0 +1,367 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * What crosses between us and the TPM: recorded by a spy, which can also answer in the TPM's place. Whoever listens on
+ * the bus of a TPM chip sees this.
+ */
+#include "config.h"
+
+#include "common/error.h"
+#include "tests/tpm/bench.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <glib/gstdio.h>
+
+#define PASSWORD "owner-password-4711"
+#define CC_START_AUTH_SESSION 0x176
+#define CC_CREATE 0x153
+#define CC_HMAC 0x155
+#define CC_FLUSH_CONTEXT 0x165
+#define RC_OBJECT_MEMORY 0x902
+#define RC_RETRY 0x922
+#define RC_FAILURE 0x101
+#define POINTS_MAX 200
+
+static uint8_t key[32] = "\x9d\x3b\xe1Qz\x07\xf4\x88 random enough\x1b\xc2\xd7\xee\x91";
+
+/* ---- the recording ---- */
+
+/* A list of commands and answers, direction first. */
+static GPtrArray *
+read_record(struct bench *bench)
+{
+    g_autofree char *file = bench_file(bench, "record"), *bytes = NULL;
+    g_autoptr(GError) error = NULL;
+    GPtrArray *messages = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+    gsize size;
+    g_file_get_contents(file, &bytes, &size, &error);
+    g_assert_no_error(error);
+    for (gsize at = 0; at < size;) {
+        uint32_t len;
+        g_assert_cmpuint(size - at, >=, 5);
+        memcpy(&len, bytes + at + 1, 4);
+        len = GUINT32_FROM_BE(len);
+        g_assert_cmpuint(size - at - 5, >=, len);
+        g_autofree char *message = g_memdup2(bytes + at + 4, len + 1);
+        message[0] = bytes[at];
+        g_ptr_array_add(messages, g_bytes_new(message, len + 1));
+        at += 5 + len;
+    }
+    return messages;
+}
+
+static uint32_t
+number(GBytes *message, size_t at)
+{
+    size_t size;
+    const uint8_t *bytes = g_bytes_get_data(message, &size);
+    uint32_t value;
+    g_assert_cmpuint(size, >=, 1 + at + 4);
+    memcpy(&value, bytes + 1 + at, 4);
+    return GUINT32_FROM_BE(value);
+}
+
+static bool
+is_command(GBytes *message)
+{
+    return *(const char *)g_bytes_get_data(message, NULL) == '>';
+}
+
+/* How many commands with this code (0: of any) were sent. */
+static unsigned
+count_commands(GPtrArray *messages, uint32_t code)
+{
+    unsigned count = 0;
+    for (guint i = 0; i < messages->len; i++)
+        count += is_command(messages->pdata[i]) && (code == 0 || number(messages->pdata[i], 6) == code);
+    return count;
+}
+
+static bool
+holds(GPtrArray *messages, const void *bytes, size_t len)
+{
+    for (guint i = 0; i < messages->len; i++) {
+        size_t size;
+        const char *data = g_bytes_get_data(messages->pdata[i], &size);
+        if (memmem(data, size, bytes, len))
+            return true;
+    }
+    return false;
+}
+
+/* Neither the whole nor a part that helps to guess it; in both directions. */
+static void
+expect_absent(GPtrArray *messages, const void *secret, size_t len)
+{
+    g_autofree char *base64 = g_base64_encode(secret, len);
+    for (size_t at = 0; at + 8 <= len; at++)
+        g_assert_false(holds(messages, (const uint8_t *)secret + at, 8));
+    for (size_t at = 0; at + 12 <= strlen(base64); at++)
+        g_assert_false(holds(messages, base64 + at, 12));
+}
+
+static void
+forget_record(struct bench *bench)
+{
+    g_autofree char *file = bench_file(bench, "record");
+    g_assert_cmpint(truncate(file, 0), ==, 0); /* the spy appends */
+}
+
+/* ---- listening ---- */
+
+static struct bench *
+start_recorded(void)
+{
+    struct bench *bench = bench_start_spied("record=%s/record,");
+    bench_attach(bench);
+    return bench;
+}
+
+static void
+provision(struct bench *bench)
+{
+    g_autoptr(GError) error = NULL;
+    bench_provision(bench, 0, key, sizeof key, &error);
+    g_assert_no_error(error);
+}
+
+/* Every session is salted to the SRK: its handle is the first in the command, the encrypted salt follows the nonce. */
+static void
+expect_salted(GPtrArray *messages)
+{
+    for (guint i = 0; i < messages->len; i++)
+        if (is_command(messages->pdata[i]) && number(messages->pdata[i], 6) == CC_START_AUTH_SESSION) {
+            const uint8_t *bytes = g_bytes_get_data(messages->pdata[i], NULL);
+            size_t nonce = 1 + 18, salt = nonce + 2 + (size_t)(bytes[nonce] << 8 | bytes[nonce + 1]);
+            g_assert_cmphex(number(messages->pdata[i], 10), ==, BENCH_SRK);
+            g_assert_cmphex(bytes[salt] << 8 | bytes[salt + 1], ==, 256);
+        }
+}
+
+static void
+test_no_password(void)
+{
+    struct bench *bench = start_recorded();
+    provision(bench);
+    g_autoptr(GPtrArray) messages = read_record(bench);
+    /* What is no secret is seen, so the recording is one. */
+    g_assert_true(holds(messages, BENCH_HOST "/" BENCH_DEVICE, strlen(BENCH_HOST "/" BENCH_DEVICE)));
+    expect_absent(messages, key, sizeof key);
+    g_assert_cmpuint(count_commands(messages, CC_START_AUTH_SESSION), ==, 1);
+    g_assert_cmpuint(count_commands(messages, CC_CREATE), ==, 1);
+    expect_salted(messages);
+    bench_stop(bench);
+}
+
+static void
+test_password(void)
+{
+    struct bench *bench = start_recorded();
+    g_autoptr(GError) error = NULL;
+    stranger_set_owner(bench->stranger, "", PASSWORD);
+    bench_give_owner(bench, PASSWORD "\n");
+    /* The first time there is no SRK that the session which makes it could be salted to. */
+    provision(bench);
+    bench_clear(bench, 0, &error);
+    g_assert_no_error(error);
+    g_autoptr(GPtrArray) first = read_record(bench);
+    expect_absent(first, key, sizeof key);
+    expect_absent(first, PASSWORD, strlen(PASSWORD));
+    forget_record(bench);
+    provision(bench);
+    bench_clear(bench, 0, &error);
+    g_assert_no_error(error);
+    g_autoptr(GPtrArray) second = read_record(bench);
+    expect_absent(second, key, sizeof key);
+    expect_absent(second, PASSWORD, strlen(PASSWORD));
+    g_assert_cmpuint(count_commands(second, CC_START_AUTH_SESSION), >, 1);
+    expect_salted(second);
+    bench_stop(bench);
+}
+
+/* One signature is one command, and no session, once the slot is held. */
+static void
+test_signing(void)
+{
+    struct bench *bench = start_recorded();
+    uint8_t mac[SLOT_MAC_BYTES];
+    g_autoptr(GError) error = NULL;
+    provision(bench);
+    bench_expect_signs(bench, 0, key, sizeof key);
+    forget_record(bench);
+    for (int i = 0; i < 20; i++)
+        bench_expect_signs(bench, 0, key, sizeof key);
+    g_autoptr(GPtrArray) messages = read_record(bench);
+    g_assert_cmpuint(count_commands(messages, CC_HMAC), ==, 20);
+    g_assert_cmpuint(count_commands(messages, 0), ==, 20);
+    expect_absent(messages, key, sizeof key);
+    /* Long texts: start, one update for each full part but the last, complete. */
+    static uint8_t text[3000];
+    forget_record(bench);
+    bench_sign(bench, 0, text, sizeof text, mac, &error);
+    g_assert_no_error(error);
+    g_autoptr(GPtrArray) sequence = read_record(bench);
+    g_assert_cmpuint(count_commands(sequence, 0), ==, 4);
+    bench_stop(bench);
+}
+
+/* ---- answering in the TPM's place ---- */
+
+static struct bench *
+start_ordered(void)
+{
+    struct bench *bench = bench_start_spied("orders=%s/orders,");
+    bench_attach(bench);
+    return bench;
+}
+
+static void
+give_order(struct bench *bench, uint32_t code, unsigned n)
+{
+    g_autofree char *orders = bench_file(bench, "orders"), *fired = g_strconcat(orders, ".fired", NULL);
+    g_autofree char *text = g_strdup_printf("inject %u 0x%x\n", n, code);
+    g_unlink(fired);
+    g_assert_true(g_file_set_contents(orders, text, -1, NULL));
+}
+
+/* The code of the command that was answered so; 0 where the operation had fewer commands. */
+static uint32_t
+fired(struct bench *bench)
+{
+    g_autofree char *path = bench_file(bench, "orders.fired"), *text = NULL;
+    unsigned n;
+    uint32_t code;
+    if (!g_file_get_contents(path, &text, NULL, NULL))
+        return 0;
+    g_assert_cmpint(sscanf(text, "inject %u %x", &n, &code), ==, 2);
+    return code;
+}
+
+static bool
+do_provision(struct bench *bench, GError **error)
+{
+    return bench_provision(bench, 0, key, sizeof key, error);
+}
+
+static bool
+do_clear(struct bench *bench, GError **error)
+{
+    return bench_clear(bench, 0, error);
+}
+
+static bool
+do_sign(struct bench *bench, GError **error)
+{
+    static uint8_t text[3000];
+    uint8_t mac[SLOT_MAC_BYTES], expected[SLOT_MAC_BYTES];
+    if (!bench_sign(bench, 0, text, sizeof text, mac, error))
+        return false;
+    bench_hmac(key, sizeof key, text, sizeof text, expected);
+    g_assert_cmpmem(mac, sizeof mac, expected, sizeof expected);
+    return true;
+}
+
+struct operation {
+    bool (*run)(struct bench *, GError **);
+    bool from_ready, to_ready;
+};
+
+static const struct operation operations[] = {
+    { do_provision, false, true },
+    { do_clear, true, false },
+    { do_sign, true, true },
+};
+
+/* Nothing of a slot that is not ready stands in the TPM or on disk, all of one that is. */
+static void
+expect_whole(struct bench *bench, bool ready)
+{
+    bench_expect(bench, 0, ready ? SLOT_READY : SLOT_EMPTY, NULL);
+    g_autoptr(GBytes) object = stranger_look(bench->stranger, BENCH_KEY(0));
+    g_autoptr(GBytes) index = stranger_look(bench->stranger, BENCH_NV(0));
+    g_assert_true(!object == !ready && !index == !ready);
+    if (ready)
+        bench_expect_signs(bench, 0, key, sizeof key);
+    bench_expect_tidy(bench);
+}
+
+static bool
+is_ready(struct bench *bench)
+{
+    g_autoptr(GError) error = NULL;
+    struct slot_finding finding;
+    slot_tpm_ops.survey(bench->storage, 0, &finding, &error);
+    g_assert_no_error(error);
+    bool ready = finding.state == SLOT_READY;
+    slot_finding_clear(&finding);
+    return ready;
+}
+
+static void
+make(struct bench *bench, bool ready)
+{
+    g_autoptr(GError) error = NULL;
+    if (is_ready(bench) != ready)
+        (ready ? do_provision : do_clear)(bench, &error);
+    g_assert_no_error(error);
+}
+
+/* One refusal, at each command in turn. What was cut short is settled by itself at the next attach. */
+static bool
+refuse_at(struct bench *bench, const struct operation *operation, uint32_t code, unsigned n)
+{
+    g_autoptr(GError) error = NULL;
+    make(bench, operation->from_ready);
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    give_order(bench, code, n);
+    bool done = operation->run(bench, &error);
+    uint32_t command = fired(bench);
+    g_assert_cmpint(done, ==, error == NULL);
+    if (command == 0 || code == RC_RETRY)
+        g_assert_no_error(error);
+    give_order(bench, code, 100000); /* the one that was missed is withdrawn */
+    bench_attach(bench);
+    /* An object whose very flush is refused stays; nobody can help that. */
+    if (command == CC_FLUSH_CONTEXT && code != RC_RETRY) {
+        swtpm_cut_power(bench->swtpm);
+        swtpm_give_power(bench->swtpm);
+        before.transient = 0;
+    }
+    /* A Clear that was refused when it had begun is finished now; all else is as it was. */
+    bool ready = done ? operation->to_ready : operation->from_ready;
+    expect_whole(bench, !done && operation->run == do_clear ? is_ready(bench) : ready);
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    return command != 0;
+}
+
+static void
+test_refused(gconstpointer data)
+{
+    uint32_t code = GPOINTER_TO_UINT(data);
+    struct bench *bench = start_ordered();
+    for (size_t i = 0; i < G_N_ELEMENTS(operations); i++) {
+        unsigned n = 1;
+        while (refuse_at(bench, &operations[i], code, n))
+            g_assert_cmpuint(++n, <, POINTS_MAX);
+        g_test_message("operation %zu: %u commands", i, n - 1);
+        g_assert_cmpuint(n, >, 4);
+    }
+    bench_stop(bench);
+}
+
+int
+main(int argc, char **argv)
+{
+    if (!bench_init(&argc, &argv))
+        return 0;
+    g_test_add_func("/wire/no-password", test_no_password);
+    g_test_add_func("/wire/password", test_password);
+    g_test_add_func("/wire/signing", test_signing);
+    g_test_add_data_func("/wire/refused/memory", GUINT_TO_POINTER(RC_OBJECT_MEMORY), test_refused);
+    g_test_add_data_func("/wire/refused/retry", GUINT_TO_POINTER(RC_RETRY), test_refused);
+    g_test_add_data_func("/wire/refused/failure", GUINT_TO_POINTER(RC_FAILURE), test_refused);
+    return g_test_run();
+}
