@@ -121,7 +121,13 @@ static void
 harden(void)
 {
     const struct rlimit no_core = { 0, 0 };
+    struct rlimit files;
     umask(077);
+    /* libdbus drops the connection when a descriptor that comes with a message finds no room. */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     setrlimit(RLIMIT_CORE, &no_core);
     prctl(PR_SET_DUMPABLE, 0); /* no core, no ptrace, no /proc/PID/mem for others of our user */
     setenv("TSS2_LOG", "all+none", 0); /* tpm.c logs what matters, once */

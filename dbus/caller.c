@@ -20,6 +20,7 @@
 #define LOOKUP_TIMEOUT_MS 10000 /* the bus itself answers, so this is generous */
 #define LOOKUPS_MAX 512         /* questions under way */
 #define WAITERS_MAX 4096        /* requests that wait for them */
+#define WAITERS_OF_ONE_MAX 64   /* of these, of one caller */
 
 #define MATCH                                                                                                          \
     "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"                                        \
@@ -306,9 +307,10 @@ ask(struct caller_cache *cache, const char *name, GError **error)
 }
 
 static bool
-has_room(const struct caller_cache *cache, bool new_question, GError **error)
+has_room(const struct caller_cache *cache, const struct lookup *lookup, GError **error)
 {
-    if (cache->n_waiters < WAITERS_MAX && (!new_question || g_hash_table_size(cache->lookups) < LOOKUPS_MAX))
+    if (cache->n_waiters < WAITERS_MAX &&
+        (lookup ? lookup->waiters->len < WAITERS_OF_ONE_MAX : g_hash_table_size(cache->lookups) < LOOKUPS_MAX))
         return true;
     error_set(error, ERROR_BUSY, "too many callers at once whom the bus has not named yet; retry in 100 ms");
     return false;
@@ -333,7 +335,7 @@ caller_lookup(struct caller_cache *cache, const char *name, caller_found_fn foun
         return;
     }
     struct lookup *lookup = g_hash_table_lookup(cache->lookups, name);
-    if (!has_room(cache, !lookup, &error) || (!lookup && !(lookup = ask(cache, name, &error)))) {
+    if (!has_room(cache, lookup, &error) || (!lookup && !(lookup = ask(cache, name, &error)))) {
         found(NULL, error, user);
         return;
     }

@@ -21,6 +21,11 @@ struct object {
     int n_spare;
 };
 
+/* ---- object-bounds.c ---- */
+
+/* Whether path and arguments of a call are short enough to be looked at. */
+bool object_within_bounds(DBusMessage *message);
+
 /* ---- object.c ---- */
 
 const struct object_interface *object_find_interface(const struct object *object, const char *name);

@@ -38,9 +38,10 @@ send_error_text(DBusConnection *connection, DBusMessage *message, const char *na
 {
     if (dbus_message_get_no_reply(message))
         return;
-    /* The bus disconnects who sends anything but UTF-8. */
-    g_autofree char *valid = g_utf8_validate(text, -1, NULL) ? NULL : g_utf8_make_valid(text, -1);
-    DBusMessage *reply = dbus_message_new_error(message, name, valid ? valid : text);
+    /* The bus disconnects who sends anything but UTF-8, or anything longer than its limit: texts repeat what callers
+     * said. */
+    g_autofree char *valid = g_utf8_make_valid(text, (gssize)strnlen(text, OBJECT_ERROR_MAX));
+    DBusMessage *reply = dbus_message_new_error(message, name, valid);
     if (!reply)
         g_error("out of memory: a D-Bus reply");
     object_send_reply(connection, message, reply);
@@ -140,7 +141,7 @@ find_method(const struct object *object, const char *interface, const char *memb
     return NULL;
 }
 
-/* Also refuses descriptors that no argument speaks of. False, and answered, where the message does not fit. */
+/* False, and answered, where the message does not fit. */
 static bool
 fits(DBusConnection *connection, DBusMessage *message, const char *signature)
 {
@@ -150,11 +151,23 @@ fits(DBusConnection *connection, DBusMessage *message, const char *signature)
                           signature, dbus_message_get_signature(message));
         return false;
     }
-    if (dbus_message_contains_unix_fds(message) && !strchr(signature, DBUS_TYPE_UNIX_FD)) {
+    return true;
+}
+
+/* Answers what must not even be held while the bus is asked who sent it. */
+static bool
+is_refused(DBusConnection *connection, DBusMessage *message, const struct object_method *row)
+{
+    bool takes_descriptor = row && strchr(row->in, DBUS_TYPE_UNIX_FD), within_bounds = object_within_bounds(message);
+    if (!within_bounds)
+        object_send_error(connection, message, NAMES_ERROR_PREFIX "InvalidArgument",
+                          "%s: the path is too long, or the arguments are longer than %d bytes together",
+                          dbus_message_get_member(message), OBJECT_ARGUMENTS_MAX);
+    else if (!takes_descriptor && dbus_message_contains_unix_fds(message))
         object_send_error(connection, message, NAMES_ERROR_PREFIX "InvalidArgument",
                           "%s takes no file descriptor, but the message carries one", dbus_message_get_member(message));
+    else
         return false;
-    }
     return true;
 }
 
@@ -220,6 +233,8 @@ on_message(DBusConnection *connection, DBusMessage *message, void *user)
     const struct object_method *row = NULL;
     if (!is_own || !object->fallback)
         row = find_method(object, dbus_message_get_interface(message), dbus_message_get_member(message));
+    if (is_refused(connection, message, row))
+        return DBUS_HANDLER_RESULT_HANDLED;
     if (row) {
         struct object_request *request = request_new(object, message, row);
         if (object->hooks && object->hooks->permit)
