@@ -555,6 +555,21 @@ commit_provision(struct slot_tpm *storage, uint32_t slot, const struct intent *i
            store_save_record(storage->store, slot, &record, error) && intent_remove(storage->store, slot, error);
 }
 
+/* After a failure: nothing is left of it, or the record was written before and all of it is there. True for the latter. */
+static bool
+undo_or_accept(struct slot_tpm *storage, uint32_t slot, uint64_t generation)
+{
+    g_autoptr(GError) error = NULL;
+    struct store_record record;
+    if (!settle(storage, slot, &error))
+        g_warning("slot %u: undoing: %s; tried again when the TPM answers", slot, error->message);
+    if (!store_load_record(storage->store, slot, &record, NULL))
+        return false;
+    bool committed = record.in_use && record.generation == generation;
+    store_record_clear(&record);
+    return committed;
+}
+
 static bool
 next_generation(struct slot_tpm *storage, uint32_t slot, uint64_t *generation, GError **error)
 {
@@ -581,11 +596,13 @@ provision(void *data, uint32_t slot, const struct identity *identity, const stru
     g_autofree char *srk_name = name_text(&srk);
     intent.identity = identity_copy(identity);
     intent.key_name = name_text(&name);
-    bool ok = commit_provision(storage, slot, &intent, srk_name, key, error);
+    g_autoptr(GError) why = NULL;
+    bool ok = commit_provision(storage, slot, &intent, srk_name, key, &why);
+    if (!ok)
+        ok = undo_or_accept(storage, slot, intent.generation);
     intent_clear(&intent);
-    g_autoptr(GError) undo = NULL;
-    if (!ok && !settle(storage, slot, &undo))
-        g_warning("slot %u: undoing: %s; tried again when the TPM answers", slot, undo->message);
+    if (!ok)
+        g_propagate_error(error, g_steal_pointer(&why));
     return ok;
 }
 
@@ -595,7 +612,7 @@ provision(void *data, uint32_t slot, const struct identity *identity, const stru
 static bool
 forget_damaged(struct slot_tpm *storage, uint32_t slot, GError **error)
 {
-    const struct store_record empty = { .generation = (uint64_t)clock_wall_us() }; /* above any that was given out */
+    const struct store_record empty = { .generation = (uint64_t)MAX(clock_wall_us(), RELEASE_TIME * G_USEC_PER_SEC) }; /* above any given out */
     g_warning("slot %u: forgetting a damaged record", slot);
     return store_save_record(storage->store, slot, &empty, error) && intent_remove(storage->store, slot, error) &&
            forget_srk_if_unused(storage, error);

@@ -281,6 +281,22 @@ create(struct tpm *tpm, ESYS_TR srk, ESYS_TR *session, const TPM2B_SENSITIVE_CRE
     return tpm_check(tpm, rc, "TPM2_Create of the key", error);
 }
 
+/* ESYS keeps a copy of a command's input in its context until the next one overwrites it. A Create with nothing in it,
+ * which the TPM refuses (a key that is neither given nor to be made, Part 3, 12.1), overwrites all of it. */
+static void
+erase_from_context(struct tpm *tpm, ESYS_TR srk)
+{
+    static const TPM2B_SENSITIVE_CREATE nothing = { 0 };
+    static const TPM2B_DATA outside = { 0 };
+    static const TPML_PCR_SELECTION pcrs = { 0 };
+    g_autoptr(esys_private) private = NULL;
+    g_autoptr(esys_public) public = NULL;
+    struct tpm_retry retry = { 0 };
+    if (tpm->esys)
+        tpm_again(tpm, &retry, Esys_Create(tpm->esys, srk, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &nothing,
+                                           &key_template, &outside, &pcrs, &private, &public, NULL, NULL, NULL));
+}
+
 /* Name = algorithm identifier and digest of the public area (Part 1, 16). */
 static void
 name_of(const TPM2B_PUBLIC *public, struct tpm_name *name)
@@ -320,6 +336,7 @@ tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct se
     memcpy(sensitive->sensitive.data.buffer, key->data, key->len);
     bool ok = tpm_session_start(tpm, srk, TPMA_SESSION_DECRYPT, &session, error) &&
               create(tpm, srk, &session, sensitive, &private, &public, error);
+    erase_from_context(tpm, srk);
     tpm_flush(tpm, &session);
     tpm_forget(tpm, &srk);
     if (!ok)
