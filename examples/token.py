@@ -23,6 +23,8 @@ def main(slot='0', scope='', ttl='600'):
         token, expires = device.GetToken(scope, dbus.UInt32(ttl), dbus_interface='org.hubkey.Slot1')
     except dbus.DBusException as error:
         sys.exit(f'{error.get_dbus_name()}: {error.get_dbus_message()}')
+    except ValueError:
+        sys.exit('SLOT and TTL are numbers; see the head of this file')
     print(token)
     print(f'good for {int(expires) - int(time.time())} s', file=sys.stderr)
 

@@ -10,12 +10,19 @@ set -eu
 
 slot=${1:-0}
 object=/org/hubkey/slot/$slot
-# Fields of busctl's answers stand in quotes; no host, device ID or token has one inside.
-property() { busctl get-property org.hubkey "$object" org.hubkey.Slot1 "$1" | cut -d'"' -f2; }
+# ask VERB ARGUMENT...: what stands in quotes in busctl's answer; no host, device ID or token has a quote inside. busctl
+# says itself why there is no answer, and set -e ends us then.
+ask() {
+    verb=$1
+    shift
+    answer=$(busctl "$verb" org.hubkey "$object" org.hubkey.Slot1 "$@")
+    answer=${answer#*\"}
+    printf %s "${answer%%\"*}"
+}
 
-host=$(property HostName)
-device=$(property DeviceId)
-token=$(busctl call org.hubkey "$object" org.hubkey.Slot1 GetToken su messages/events 600 | cut -d'"' -f2)
+host=$(ask get-property HostName)
+device=$(ask get-property DeviceId)
+token=$(ask call GetToken su messages/events 600)
 
 # Device IDs may hold % and the like, which mean something in a URL: encode all but letters, digits and - . _ ~
 encoded=$(printf %s "$device" | od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g')

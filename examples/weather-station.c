@@ -44,7 +44,8 @@ read_sensor(const char *pattern, double scale, double *value)
             fclose(file);
     }
     globfree(&found);
-    *value *= scale;
+    if (good)
+        *value *= scale;
     return good;
 }
 
