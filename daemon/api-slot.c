@@ -105,9 +105,9 @@ check_request(struct asking *asking, GError **error)
     if (!sas_check_scope(asking->scope, error))
         return false;
     if (!access_check_scope(rules, asking->scope)) {
+        const char *scope = *asking->scope ? asking->scope : "/"; /* the whole identity, as Scopes= writes it */
         error_set(error, ERROR_NOT_AUTHORIZED, "slot %u gives tokens for some scopes only, \"%s\" is none of them; an "
-                  "administrator can add it to Scopes= of [slot %u] in hubkeyd.conf", asking->slot, asking->scope,
-                  asking->slot);
+                  "administrator can add it to Scopes= of [slot %u] in hubkeyd.conf", asking->slot, scope, asking->slot);
         asking->rule = "Scopes";
         return false;
     }
@@ -160,6 +160,7 @@ begin(struct api *api, struct object_request *request)
     asking->api = api;
     asking->request = request;
     asking->since_us = clock_monotonic_us();
+    asking->slot = AUDIT_NO_SLOT;
     asking->scope = "";
     return asking;
 }
@@ -209,8 +210,8 @@ static bool
 check_report(struct api *api, uint32_t slot, uint64_t generation, const char *tracking_id, GError **error)
 {
     const struct slot *known = slots_get(api->slots, slot);
-    if (!known)
-        return slots_check_ready(api->slots, slot, error);
+    if (!known || known->state == SLOT_FOUND || known->generation == 0)
+        return slots_check_ready(api->slots, slot, error); /* no token was ever made of it */
     if (generation < 1 || generation > known->generation) {
         error_set(error, ERROR_INVALID_ARGUMENT, "generation: slot %u has had generations 1 to %" G_GUINT64_FORMAT, slot,
                   known->generation);
@@ -227,7 +228,7 @@ static void
 report_rejected(struct object_request *request, void *user)
 {
     struct api *api = user;
-    struct audit_record record = { .event = "rejected", .decision = "allowed" };
+    struct audit_record record = { .event = "rejected", .decision = "allowed", .slot = AUDIT_NO_SLOT };
     g_autoptr(GError) error = NULL;
     dbus_uint64_t generation = 0;
     const char *tracking_id = "";
@@ -289,7 +290,8 @@ clear(struct object_request *request, void *user)
     struct clearing *clearing = g_new0(struct clearing, 1);
     g_autoptr(GError) error = NULL;
     DBusMessageIter iter;
-    *clearing = (struct clearing){ api, request, { .event = "clear", .decision = "allowed", .rule = "root" } };
+    *clearing = (struct clearing){ api, request, { .event = "clear", .decision = "allowed", .rule = "root",
+                                                   .slot = AUDIT_NO_SLOT } };
     dbus_message_iter_init(object_message(request), &iter);
     if (!api_slot_of_path(object_path(request), &clearing->record.slot, &error) ||
         !api_check_no_options(&iter, &error) || !check_clear(api, clearing->record.slot, &error))

@@ -21,8 +21,7 @@
 bool
 api_slot_of_path(const char *path, uint32_t *slot, GError **error)
 {
-    const char *number = path + strlen(NAMES_SLOTS "/");
-    if (g_str_has_prefix(path, NAMES_SLOTS "/") && text_parse_u32(number, NAMES_SLOT_MAX, slot))
+    if (g_str_has_prefix(path, NAMES_SLOTS "/") && text_parse_u32(path + strlen(NAMES_SLOTS "/"), NAMES_SLOT_MAX, slot))
         return true;
     error_set(error, ERROR_NO_SUCH_SLOT, "%s is no slot: slots are " NAMES_SLOTS "/0 to " NAMES_SLOTS "/%d", path,
               NAMES_SLOT_MAX);
@@ -99,7 +98,7 @@ api_refuse(struct api *api, struct object_request *request, struct audit_record 
     api_describe_caller(request, record);
     record->decision = denied ? "denied" : "failed";
     record->error = error_name(error->code);
-    if (denied)
+    if (denied && (strcmp(record->event, "token") == 0 || strcmp(record->event, "connection-string") == 0))
         api->stats.tokens_denied++;
     audit_write(record);
     object_fail(request, error);
@@ -154,7 +153,10 @@ permit_token(struct api *api, struct object_request *request, const struct calle
         object_enter(request);
         return;
     }
-    g_autofree char *text = access_explain_denial(rules, &subject, slot);
+    g_autofree char *who = access_user_text(caller->uid);
+    g_autofree char *text = slot == AUDIT_NO_SLOT ? g_strdup_printf("you are %s, who may not use this; and the path names "
+                                                                    "no slot", who)
+                                                  : access_explain_denial(rules, &subject, slot);
     deny(api, request, slot, decision.rule, text);
 }
 
@@ -171,7 +173,7 @@ found_caller(struct caller *caller, const GError *error, void *user)
     struct asking *asking = user;
     struct api *api = asking->api;
     struct object_request *request = asking->request;
-    uint32_t slot = NAMES_SLOT_MAX + 1; /* of no slot: the rules for all hold */
+    uint32_t slot = AUDIT_NO_SLOT; /* the rules for all hold */
     int access = asking->access;
     g_free(asking);
     if (!caller) {

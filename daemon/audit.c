@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 4096
+#define SCOPE_MAX_BYTES 256 /* longer ones are no scopes, and must not crowd out the fields behind them */
 
 /* Values come from callers: what could start a new line or field is replaced. */
 static void
@@ -73,12 +74,13 @@ audit_write(const struct audit_record *record)
     char uid[16], slot[16], ttl[16], message[128];
     GLogField fields[12];
     gsize n = 0;
-    bool denied = strcmp(record->decision, "denied") == 0;
+    bool denied = strcmp(record->decision, "denied") == 0, about_slot = record->slot != AUDIT_NO_SLOT;
+    g_autofree char *scope = g_strndup(record->scope, SCOPE_MAX_BYTES);
     g_snprintf(uid, sizeof uid, "%u", record->uid);
     g_snprintf(slot, sizeof slot, "%u", record->slot);
     g_snprintf(ttl, sizeof ttl, "%u", record->ttl);
-    g_snprintf(message, sizeof message, "%s %s: slot %u, uid %u", record->event, record->decision, record->slot,
-               record->uid);
+    g_snprintf(message, sizeof message, "%s %s: %s%s, uid %u", record->event, record->decision,
+               about_slot ? "slot " : "no slot", about_slot ? slot : "", record->uid);
     const struct {
         const char *key, *value;
     } rows[] = {
@@ -86,10 +88,10 @@ audit_write(const struct audit_record *record)
         { "PRIORITY", denied ? "5" : "6" },
         { "HUBKEY_EVENT", record->event },
         { "HUBKEY_DECISION", record->decision },
-        { "HUBKEY_SLOT", slot },
+        { "HUBKEY_SLOT", about_slot ? slot : NULL },
         { "HUBKEY_UID", uid },
         { "HUBKEY_CALLER", record->caller },
-        { "HUBKEY_SCOPE", record->scope },
+        { "HUBKEY_SCOPE", scope },
         { "HUBKEY_TTL", record->scope ? ttl : NULL },
         { "HUBKEY_RULE", record->rule },
         { "HUBKEY_ERROR", record->error },

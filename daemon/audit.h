@@ -12,6 +12,8 @@
 
 #include <glib.h>
 
+#define AUDIT_NO_SLOT UINT32_MAX /* the event is about no slot, or about a path that is none */
+
 /* Before any thread starts. */
 void audit_init_log(void);
 
