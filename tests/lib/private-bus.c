@@ -23,7 +23,7 @@ static const char configuration[] =
     "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\"\n"
     " \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n"
     "<busconfig><type>session</type><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth>\n"
-    "<policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/><allow eavesdrop=\"true\"/>"
+    "<policy context=\"default\"><allow user=\"*\"/><allow send_destination=\"*\" eavesdrop=\"true\"/><allow eavesdrop=\"true\"/>"
     "<allow own=\"*\"/></policy></busconfig>\n";
 
 static void
@@ -59,6 +59,7 @@ private_bus_start(void)
     struct private_bus *bus = g_new0(struct private_bus, 1);
     bus->dir = g_dir_make_tmp("hk-bus-XXXXXX", &error);
     g_assert_no_error(error);
+    g_assert_cmpint(g_chmod(bus->dir, 0755), ==, 0); /* other users can be callers, too */
     g_autofree char *file = g_build_filename(bus->dir, "bus.conf", NULL);
     g_autofree char *text = g_strdup_printf(configuration, bus->dir);
     g_file_set_contents(file, text, -1, &error);
