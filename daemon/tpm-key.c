@@ -14,6 +14,9 @@
 /* The HMAC key as Windows lays it out: TPMA_OBJECT 00040440, scheme HMAC with SHA-256. */
 #define KEY_ATTRIBUTES (TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA | TPMA_OBJECT_SIGN_ENCRYPT)
 
+/* tss2's own TPM2_TRANSIENT_FIRST shifts a bit into the sign of an int. */
+#define TRANSIENT_FIRST ((TPM2_HANDLE)TPM2_HT_TRANSIENT << TPM2_HR_SHIFT)
+
 #define SRK_ATTRIBUTES                                                                                                 \
     (TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |     \
      TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT)
@@ -187,7 +190,7 @@ each_transient(struct tpm *tpm, void (*visit)(struct tpm *, ESYS_TR *, const voi
     TSS2_RC rc;
     do
         rc = Esys_GetCapability(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES,
-                                TPM2_TRANSIENT_FIRST, TPM2_MAX_CAP_HANDLES, &more, &handles);
+                                TRANSIENT_FIRST, TPM2_MAX_CAP_HANDLES, &more, &handles);
     while (tpm_again(tpm, &retry, rc));
     if (!tpm_check(tpm, rc, "TPM2_GetCapability of transient handles", error))
         return false;
