@@ -5,10 +5,7 @@
 
 #include "daemon/api.h"
 #include "daemon/access.h"
-#include "daemon/api-manager.h"
-#include "daemon/api-slot.h"
 #include "daemon/config.h"
-#include "daemon/slot.h"
 #include "dbus/caller.h"
 #include "dbus/names.h"
 #include "common/error.h"
@@ -190,109 +187,11 @@ found_caller(struct caller *caller, const GError *error, void *user)
         object_enter(request);
 }
 
-static void
-permit(struct object_request *request, int access, void *user)
+void
+api_permit(struct object_request *request, int access, void *user)
 {
     struct api *api = user;
     struct asking *asking = g_new(struct asking, 1);
     *asking = (struct asking){ api, request, access };
     caller_lookup(api->callers, object_sender(request), found_caller, asking);
-}
-
-/* Properties of a slot object: any local user may read them, an empty slot has none. */
-static bool
-exists(const char *path, void *user, GError **error)
-{
-    struct api *api = user;
-    uint32_t slot;
-    if (strcmp(path, NAMES_ROOT) == 0)
-        return true;
-    if (!api_slot_of_path(path, &slot, error))
-        return false;
-    if (slots_get(api->slots, slot))
-        return true;
-    error_set(error, ERROR_NOT_PROVISIONED, "slot %u is empty; put a key in with: hubkeyctl provision %u", slot, slot);
-    return false;
-}
-
-static char **
-children(const char *path, void *user)
-{
-    struct api *api = user;
-    GPtrArray *names = g_ptr_array_new();
-    if (strcmp(path, NAMES_SLOTS) == 0)
-        for (const struct slot *slot = slots_next(api->slots, 0); slot; slot = slots_next(api->slots, slot->number + 1))
-            g_ptr_array_add(names, g_strdup_printf("%u", slot->number));
-    g_ptr_array_add(names, NULL);
-    return (char **)g_ptr_array_free(names, FALSE);
-}
-
-const struct object_hooks api_hooks = { .permit = permit, .exists = exists, .children = children };
-
-/* ---- objects and signals ---- */
-
-bool
-api_add_objects(struct api *api, DBusConnection *connection, GError **error)
-{
-    static const struct object_interface *const manager[] = { &api_manager_interface, NULL };
-    static const struct object_interface *const slot[] = { &api_slot_interface, NULL };
-    api->manager = object_add(connection, NAMES_ROOT, false, manager, &api_hooks, api, error);
-    if (!api->manager)
-        return false;
-    api->slot_objects = object_add(connection, NAMES_SLOTS, true, slot, &api_hooks, api, error);
-    return api->slot_objects != NULL;
-}
-
-void
-api_remove_objects(struct api *api)
-{
-    g_clear_pointer(&api->slot_objects, object_remove);
-    g_clear_pointer(&api->manager, object_remove);
-}
-
-void
-api_slot_changed(uint32_t slot, void *user)
-{
-    static const char *const names[] = { "State", "StateReason", "Generation", "HostName", "DeviceId", "TpmName",
-                                         "HardwareDeviceId", NULL };
-    struct api *api = user;
-    char path[NAMES_SLOT_PATH_MAX];
-    if (!api->slot_objects)
-        return;
-    api_slot_path(slot, path);
-    object_changed(api->slot_objects, path, NAMES_SLOT, names);
-}
-
-void
-api_slot_appeared(uint32_t slot, bool there, void *user)
-{
-    struct api *api = user;
-    dbus_uint32_t number = slot;
-    if (!api->manager)
-        return;
-    object_signal(api->manager, NAMES_ROOT, NAMES_MANAGER, there ? "SlotAdded" : "SlotRemoved", DBUS_TYPE_UINT32, &number,
-                  DBUS_TYPE_INVALID);
-    if (there)
-        api_slot_changed(slot, api);
-}
-
-void
-api_slot_invalidated(uint32_t slot, uint64_t generation, void *user)
-{
-    struct api *api = user;
-    char path[NAMES_SLOT_PATH_MAX];
-    dbus_uint64_t value = generation;
-    if (!api->slot_objects)
-        return;
-    api_slot_path(slot, path);
-    object_signal(api->slot_objects, path, NAMES_SLOT, "TokensInvalidated", DBUS_TYPE_UINT64, &value, DBUS_TYPE_INVALID);
-}
-
-void
-api_tpm_changed(void *user)
-{
-    static const char *const names[] = { "TpmState", NULL };
-    struct api *api = user;
-    if (api->manager)
-        object_changed(api->manager, NAMES_ROOT, NAMES_MANAGER, names);
 }

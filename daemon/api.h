@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * What both interfaces of the bus share: the objects, and the way of every call - who is it, may it, then its row.
+ * What both interfaces of the bus share: the way of every call - who is it, may it, then its row.
  */
 #pragma once
 
@@ -37,18 +37,8 @@ struct api {
     struct stats stats;
 };
 
-/* Registers both objects on a connection; api must outlive them, and its fields be set before any call comes. */
-bool api_add_objects(struct api *api, DBusConnection *connection, GError **error);
-void api_remove_objects(struct api *api);
-
-/* Hooks of the slot table. */
-void api_slot_changed(uint32_t slot, void *api);
-void api_slot_appeared(uint32_t slot, bool there, void *api);
-void api_slot_invalidated(uint32_t slot, uint64_t generation, void *api);
-void api_tpm_changed(void *api);
-
-/* For the interfaces' own files. */
-extern const struct object_hooks api_hooks;
+/* The permit hook of both objects: finds out who calls, then lets in or refuses. */
+void api_permit(struct object_request *request, int access, void *api);
 
 const struct caller *api_caller(struct object_request *request); /* valid in and after the row; borrowed */
 

@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include "daemon/api-objects.h"
 #include "daemon/api.h"
 #include "daemon/audit.h"
 #include "daemon/config.h"
@@ -200,13 +201,13 @@ join_bus(struct hubkeyd *hubkeyd, GError **error)
     if (!loop_attach(hubkeyd->bus, NULL) || !dbus_connection_add_filter(hubkeyd->bus, watch_bus, hubkeyd, NULL))
         g_error("out of memory: the bus connection");
     hubkeyd->api.callers = caller_cache_new(hubkeyd->bus, caller_gone, hubkeyd, error);
-    return hubkeyd->api.callers && api_add_objects(&hubkeyd->api, hubkeyd->bus, error);
+    return hubkeyd->api.callers && api_objects_add(&hubkeyd->api, hubkeyd->bus, error);
 }
 
 static void
 leave_bus(struct hubkeyd *hubkeyd)
 {
-    api_remove_objects(&hubkeyd->api);
+    api_objects_remove(&hubkeyd->api);
     g_clear_pointer(&hubkeyd->api.callers, caller_cache_free);
     if (hubkeyd->bus) {
         dbus_connection_remove_filter(hubkeyd->bus, watch_bus, hubkeyd);
@@ -217,10 +218,10 @@ leave_bus(struct hubkeyd *hubkeyd)
 /* ---- life ---- */
 
 static const struct slots_hooks slots_hooks = {
-    .changed = api_slot_changed,
-    .appeared = api_slot_appeared,
-    .invalidated = api_slot_invalidated,
-    .tpm_changed = api_tpm_changed,
+    .changed = api_objects_slot_changed,
+    .appeared = api_objects_slot_appeared,
+    .invalidated = api_objects_slot_invalidated,
+    .tpm_changed = api_objects_tpm_changed,
     .surveyed = surveyed,
 };
 

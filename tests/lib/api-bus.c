@@ -5,6 +5,7 @@
 
 #include "tests/lib/api-bus.h"
 #include "common/error.h"
+#include "daemon/api-objects.h"
 #include "daemon/config.h"
 #include "daemon/limits.h"
 #include "daemon/sharing.h"
@@ -173,8 +174,13 @@ load_config(struct api_bus *api, const char *configuration)
 void
 api_bus_start(struct api_bus *api, const char *configuration)
 {
-    static const struct slots_hooks hooks = { api_slot_changed, api_slot_appeared, api_slot_invalidated, api_tpm_changed,
-                                              on_surveyed };
+    static const struct slots_hooks hooks = {
+        .changed = api_objects_slot_changed,
+        .appeared = api_objects_slot_appeared,
+        .invalidated = api_objects_slot_invalidated,
+        .tpm_changed = api_objects_tpm_changed,
+        .surveyed = on_surveyed,
+    };
     g_autoptr(GError) error = NULL;
     *api = (struct api_bus){ .folder = folder_new(), .signals = g_ptr_array_new_with_free_func(g_free) };
     fake_clock_install();
@@ -189,7 +195,7 @@ api_bus_start(struct api_bus *api, const char *configuration)
     api->api.config = api->config;
     api->api.callers = caller_cache_new(api->service, on_gone, api, &error);
     g_assert_no_error(error);
-    g_assert_true(api_add_objects(&api->api, api->service, &error));
+    g_assert_true(api_objects_add(&api->api, api->service, &error));
     api->api.worker = worker_new(NULL);
     api->api.slots = slots_new(&fake_storage_ops, api->storage, api->api.worker, &hooks, &api->api);
     api->api.sharing = sharing_new(api->api.slots, api->api.worker, api->limits, api->config->token_granularity);
@@ -204,7 +210,7 @@ api_bus_stop(struct api_bus *api)
     fake_storage_release(api->storage);
     g_assert_true(worker_stop(api->api.worker, 20 * G_USEC_PER_SEC));
     sharing_free(api->api.sharing);
-    api_remove_objects(&api->api);
+    api_objects_remove(&api->api);
     caller_cache_free(api->api.callers);
     dbus_connection_remove_filter(api->client, on_signal, api);
     loop_close(api->client);

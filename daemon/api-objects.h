@@ -1,0 +1,24 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * hubkeyd's objects on a connection, and the signals that they send.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <dbus/dbus.h>
+#include <glib.h>
+
+struct api;
+
+/* Registers both objects; api must outlive them, and its fields be set before any call comes. */
+bool api_objects_add(struct api *api, DBusConnection *connection, GError **error);
+void api_objects_remove(struct api *api);
+
+/* Hooks of the slot table. */
+void api_objects_slot_changed(uint32_t slot, void *api);
+void api_objects_slot_appeared(uint32_t slot, bool there, void *api);
+void api_objects_slot_invalidated(uint32_t slot, uint64_t generation, void *api);
+void api_objects_tpm_changed(void *api);
