@@ -3,7 +3,7 @@
  *
  * Small parts of the public header: version, names of states, the free function, one token.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/api.h"
 #include "client/bus.h"

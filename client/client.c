@@ -4,7 +4,7 @@
  * The public client: opening, the thread that sends, posting, waiting, callbacks, closing. Three connections to one
  * queue: posts write through one (commit.c), the sending thread has its own, waiting and stats read through a third.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/client-internal.h"
 #include "client/failure.h"

@@ -3,7 +3,7 @@
  *
  * Queues without a client: the hubkey_queue_* functions, for tools.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/api.h"
 #include "client/failure.h"

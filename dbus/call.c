@@ -4,7 +4,7 @@
  * When a connection ends, libdbus forgets the calls under way without a word to who made them. So each connection's
  * calls are kept in a list, and all of them end with the Disconnected message that libdbus makes itself.
  */
-#include "config.h"
+#include <config.h>
 
 #include "dbus/call.h"
 #include "common/error.h"

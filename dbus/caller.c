@@ -4,7 +4,7 @@
  * A unique name is never used twice in the life of a bus, and the bus sends a name's NameOwnerChanged after every
  * answer it gave about it. So an answer may be kept until that signal comes, and no older one can overtake it.
  */
-#include "config.h"
+#include <config.h>
 
 #include "dbus/caller.h"
 #include "common/error.h"

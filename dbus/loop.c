@@ -7,7 +7,7 @@
  * libdbus adds, toggles and removes watches while we walk over them, and a handler may detach or drop the connection
  * it was called for; so a walk only marks what went away, and holds references on loop and connection until it ended.
  */
-#include "config.h"
+#include <config.h>
 
 #include "dbus/loop.h"
 #include "common/error.h"

@@ -4,7 +4,7 @@
  * Introspection XML out of the tables. Only names and signatures of ours go in, which need no escaping; names of nodes
  * are object path elements, which need none either (D-Bus specification, "Valid Object Paths").
  */
-#include "config.h"
+#include <config.h>
 
 #include "dbus/object-internal.h"
 

@@ -4,7 +4,7 @@
  * org.freedesktop.DBus.Properties over the tables. Every property is read-only. An empty interface name means any, as
  * the D-Bus specification allows.
  */
-#include "config.h"
+#include <config.h>
 
 #include "dbus/object-internal.h"
 

@@ -4,7 +4,7 @@
  * From a message to its row and back. Rows are few, so they are searched from the first to the last; a call allocates
  * nothing here, its request comes from a list of spare ones.
  */
-#include "config.h"
+#include <config.h>
 
 #include "common/error.h"
 #include "dbus/names.h"

@@ -3,7 +3,7 @@
  *
  * queue status, flush, rebind and drop: what waits on disk.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/hubkey.h"
 #include "common/clock.h"

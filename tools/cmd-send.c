@@ -4,7 +4,7 @@
  * send: each line of stdin is a message. A line is accepted once it is on disk; sending goes on beside reading, and
  * reading never waits for more input than is there.
  */
-#include "config.h"
+#include <config.h>
 
 #include "common/clock.h"
 #include "tools/command.h"

@@ -3,7 +3,7 @@
  *
  * show, provision and clear: one slot.
  */
-#include "config.h"
+#include <config.h>
 
 #include "dbus/loop.h"
 #include "dbus/names.h"

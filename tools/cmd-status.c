@@ -3,7 +3,7 @@
  *
  * status and list: what hubkeyd has.
  */
-#include "config.h"
+#include <config.h>
 
 #include "dbus/loop.h"
 #include "dbus/names.h"

@@ -3,7 +3,7 @@
  *
  * token: a SAS token on stdout, for scripts.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/hubkey.h"
 #include "tools/command.h"

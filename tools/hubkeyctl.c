@@ -3,7 +3,7 @@
  *
  * hubkeyctl: finds the command, reads its options, runs it.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tools/command.h"
 #include "tools/suggest.h"

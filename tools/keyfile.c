@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "config.h"
+#include <config.h>
 
 #include "tools/keyfile.h"
 #include "common/error.h"

@@ -4,7 +4,7 @@
  * How many batched messages a second the test hub takes: one client, keep-alive, one batch in flight, 256-byte messages
  * with the properties that libhubkey gives them. Where and as whom comes from the sandbox's environment.
  */
-#include "config.h"
+#include <config.h>
 
 #include <inttypes.h>
 #include <stdbool.h>

@@ -3,7 +3,7 @@
  *
  * dbus/loop.c and dbus/call.c on a bus of their own.
  */
-#include "config.h"
+#include <config.h>
 
 #include "common/error.h"
 #include "dbus/call.h"

@@ -3,7 +3,7 @@
  *
  * dbus/caller.c: what the bus says about names, and when it is forgotten.
  */
-#include "config.h"
+#include <config.h>
 
 #include "common/error.h"
 #include "dbus/caller.h"

@@ -4,7 +4,7 @@
  * The rows that hubkeyd serves, the interface file that is installed and the man page say the same. Each is brought
  * into one form, a line a member: "INTERFACE KIND NAME (ins) (outs)".
  */
-#include "config.h"
+#include <config.h>
 
 #include "daemon/api-manager.h"
 #include "daemon/api-slot.h"

@@ -3,7 +3,7 @@
  *
  * dbus/object.c and its parts, asked over a bus by another connection.
  */
-#include "config.h"
+#include <config.h>
 
 #include "common/error.h"
 #include "dbus/call.h"

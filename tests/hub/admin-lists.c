@@ -3,7 +3,7 @@
  *
  * An answer ends early, with a right cursor, once ADMIN_BYTES_MAX of the journal have been read for it.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/admin-lists.h"
 #include "tests/hub/codec.h"

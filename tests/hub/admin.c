@@ -3,7 +3,7 @@
  *
  * A row a method and path. Whatever is wrong with the input: 400 with {"error"}, and nothing has changed.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/admin.h"
 #include "tests/hub/admin-lists.h"

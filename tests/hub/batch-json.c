@@ -3,7 +3,7 @@
  *
  * The library words what is wrong with a batch; the regular form seldom comes here.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/batch-json.h"
 

@@ -5,7 +5,7 @@
  * clients. This reader knows only the regular form of a batch, and leaves all else, above all every error, to the
  * library.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/batch-plain.h"
 

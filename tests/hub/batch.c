@@ -3,7 +3,7 @@
  *
  * Two flat lists, so that a batch of hundreds of messages costs a few allocations.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/batch.h"
 

@@ -3,7 +3,7 @@
  *
  * ECDSA on P-256 for both. Valid from a year ago, so that a client whose clock is slow can be tested.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/certificate.h"
 

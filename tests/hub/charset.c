@@ -3,7 +3,7 @@
  *
  * The sets of the device-facing REST documentation, as one table of flags.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/charset.h"
 

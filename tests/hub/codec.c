@@ -3,7 +3,7 @@
  *
  * The decoder works by table, four characters a step: a batch of events is mostly base64.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/codec.h"
 

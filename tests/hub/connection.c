@@ -3,7 +3,7 @@
  *
  * A connection that arrives while the hub refuses, past the listener already, is reset at once.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/connection.h"
 #include "tests/hub/hub.h"

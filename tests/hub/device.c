@@ -3,7 +3,7 @@
  *
  * Keyed by D or D/M: a slash can stand in neither.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/device.h"
 #include "tests/hub/charset.h"

@@ -3,7 +3,7 @@
  *
  * A batch is all or nothing: the first thing wrong refuses the whole request.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/events.h"
 #include "tests/hub/batch-json.h"

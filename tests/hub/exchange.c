@@ -4,7 +4,7 @@
  * The faults in the order of a request's life: what it is judged as, whether its messages are accepted, what becomes of
  * the answer. A fault never makes a bad request good.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/exchange.h"
 #include "tests/hub/connection.h"

@@ -4,7 +4,7 @@
  * A fault whose count is used up matches nothing more. A stall stays alive all the same until its time or DELETE,
  * because the requests that it holds wait for that.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/fault.h"
 

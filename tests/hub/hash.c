@@ -4,7 +4,7 @@
  * Eight bytes a step, each mixed by a multiplication and a shift; the length takes part, so that zeros at the end
  * count.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/hash.h"
 

@@ -3,7 +3,7 @@
  *
  * The only reader of libmicrohttpd's header list.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/headers.h"
 

@@ -3,7 +3,7 @@
  *
  * Texts and bodies stay in the journal: an entry says where.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/history.h"
 #include "tests/hub/ids.h"

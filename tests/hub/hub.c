@@ -3,7 +3,7 @@
  *
  * The timer sleeps on wake_fd among others.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/hub.h"
 

@@ -4,7 +4,7 @@
  * Open addressing, linear probing, at most two thirds full; 16 bytes an entry. The same id may stand several times,
  * once for each request that brought it; IDS_PER_MARK bounds how often.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/ids.h"
 #include "tests/hub/hash.h"

@@ -3,7 +3,7 @@
  *
  * Appending only, into two arrays of the request: no allocation for each message.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/items.h"
 

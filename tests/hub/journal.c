@@ -4,7 +4,7 @@
  * Record: magic, kind, length, check, payload. The check covers kind, length and payload, so a tail that was never
  * written whole ends the file at replay.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/journal.h"
 #include "tests/hub/hash.h"

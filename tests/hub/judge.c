@@ -3,7 +3,7 @@
  *
  * Order: host, resource, method, api-version, then the token: fields, host and scope of sr, device, signature, expiry.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/judge.h"
 #include "tests/hub/device.h"

@@ -3,7 +3,7 @@
  *
  * Accepted messages are synced before anything is said of them; the rest only has to outlive this process.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/ledger.h"
 #include "tests/hub/journal.h"

@@ -4,7 +4,7 @@
  * A port out of the kernel's ephemeral range could be given to an outgoing connection while the hub is down, or even
  * connect a retrying client to itself. shutdown() on a listening socket closes it as listener but keeps it bound.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/listener.h"
 

@@ -3,7 +3,7 @@
  *
  * Options, start in order, the timer and accept loop, the same backwards.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/admin.h"
 #include "tests/hub/certificate.h"

@@ -3,7 +3,7 @@
  *
  * A text or byte string is its length in 32 bits and its bytes; the greatest length stands for NULL.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/pack.h"
 

@@ -4,7 +4,7 @@
  * Rules from the message format documentation: charset, message id, creation time in UTC, and what is counted:
  * the values of system properties, names and values of application properties.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/property.h"
 #include "tests/hub/charset.h"

@@ -3,7 +3,7 @@
  *
  * The listener closes and every connection is reset before the admin port has answered.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/refusal.h"
 #include "tests/hub/connection.h"

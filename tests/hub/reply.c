@@ -4,7 +4,7 @@
  * 204 has neither body nor Content-Type. Errors carry iothub-errorcode and a body of shape A or B; html and empty are
  * what a proxy in between would say, and carry no error code of the hub unless the fault names one.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/reply.h"
 

@@ -3,7 +3,7 @@
  *
  * Numbers first, then texts, then the ids, in a fixed order.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/request.h"
 

@@ -3,7 +3,7 @@
  *
  * No listening socket of its own: the hub must be able to refuse connections and take them again on the same port.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/server.h"
 #include "tests/hub/connection.h"

@@ -3,7 +3,7 @@
  *
  * /devices/D/messages/events and /devices/D/modules/M/messages/events, each segment percent-encoded by itself.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/target.h"
 #include "tests/hub/charset.h"

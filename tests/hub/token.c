@@ -4,7 +4,7 @@
  * Grammar: scheme, one space, then sr, sig, se and skn in any order, names without case, each at most once.
  * The signature is HMAC-SHA256 over the raw sr, a line feed, and the raw se.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/token.h"
 #include "tests/hub/codec.h"

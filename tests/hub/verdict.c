@@ -3,7 +3,7 @@
  *
  * The hub's error names. The number's first three digits are the HTTP status; the first of a status is its default.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/verdict.h"
 

@@ -4,7 +4,7 @@
  * The HTTP server does not look at a suspended connection, so its end is watched for here: a request whose peer has
  * gone is no longer in flight. A delayed one is accepted all the same, as a real hub would.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/waiting.h"
 #include "tests/hub/connection.h"

@@ -4,7 +4,7 @@
  * connect() to AF_UNSPEC dissolves a TCP connection: the kernel sends RST at once, and the descriptor stays open for
  * its owner. The TLS session of a connection is only touched from the thread that serves it.
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/hub/wire.h"
 

@@ -3,7 +3,7 @@
  *
  * Provisioning, signing and clearing slots in the TPM, and what happens when the TPM refuses half-way.
  */
-#include "config.h"
+#include <config.h>
 
 #include "common/error.h"
 #include "tests/tpm/bench.h"

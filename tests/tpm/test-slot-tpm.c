@@ -3,7 +3,7 @@
  *
  * In which state slots are taken to be, by what stands in the TPM and on disk.
  */
-#include "config.h"
+#include <config.h>
 
 #include "common/error.h"
 #include "tests/tpm/bench.h"

@@ -3,7 +3,7 @@
  *
  * The storage root key and HMAC keys, with a real TPM's commands.
  */
-#include "config.h"
+#include <config.h>
 
 #include "daemon/tpm-key.h"
 #include "common/error.h"

@@ -3,7 +3,7 @@
  *
  * The identity record in NV, with a real TPM's commands.
  */
-#include "config.h"
+#include <config.h>
 
 #include "daemon/tpm-nv.h"
 #include "common/error.h"

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  * client/batch.c and window.c: two limits at once, and which messages come next.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/batch.h"
 #include "client/window.h"

@@ -3,7 +3,7 @@
  *
  * The public API where there is neither hubkeyd nor a hub: everything but delivery works, and nothing waits for them.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/hubkey.h"
 

@@ -3,7 +3,7 @@
  *
  * client/commit.c: bounds and policies, many threads on one flush, and kill -9 at any moment.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/commit.h"
 #include "client/failure.h"

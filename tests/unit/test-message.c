@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  * client/message.c: IoT Hub's rules for a message, checked before it is accepted.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/failure.h"
 #include "client/message.h"

@@ -3,7 +3,7 @@
  *
  * client/pump*.c with a real queue, and hub, hubkeyd and clocks played by the test: failure paths first.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/pump.h"
 #include "client/retry.h"

@@ -3,7 +3,7 @@
  *
  * client/queue*.c, place.c and lock.c: what is refused, what is counted, who holds it.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/failure.h"
 #include "client/place.h"

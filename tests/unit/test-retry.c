@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  * client/retry.c, reply.c and token.c: what an answer means, how long to wait, how long a token lives.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/hubkey.h"
 #include "client/reply.h"

@@ -3,7 +3,7 @@
  *
  * The parts of hubkeyctl that need no hubkeyd.
  */
-#include "config.h"
+#include <config.h>
 
 #include "common/error.h"
 #include "tools/keyfile.h"
