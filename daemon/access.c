@@ -5,9 +5,12 @@
 
 #include "daemon/access.h"
 #include "daemon/sas.h"
+#include "common/clock.h"
 
 #include <pwd.h>
 #include <stdio.h>
+
+#define NAME_KEPT_US (10 * G_USEC_PER_SEC)
 
 static bool
 lists_group(const GArray *groups, const struct access_subject *subject)
@@ -66,7 +69,7 @@ access_check_scope(const struct access_rules *rules, const char *scope)
 }
 
 static char *
-user_name(uid_t uid)
+read_user_name(uid_t uid)
 {
     FILE *file = fopen("/etc/passwd", "re");
     char *name = NULL;
@@ -79,10 +82,27 @@ user_name(uid_t uid)
     return name;
 }
 
+/* The last one asked for is kept for a while: who is denied again and again must not keep the bus thread reading. */
+static const char *
+user_name(uid_t uid)
+{
+    static char *name;
+    static uid_t of = (uid_t)-1;
+    static int64_t read_us;
+    int64_t now = clock_boot_us();
+    if (of != uid || now - read_us > NAME_KEPT_US) {
+        g_free(name);
+        name = read_user_name(uid);
+        of = uid;
+        read_us = now;
+    }
+    return name;
+}
+
 char *
 access_user_text(uid_t uid)
 {
-    g_autofree char *name = user_name(uid);
+    const char *name = uid == 0 ? NULL : user_name(uid);
     if (uid == 0)
         return g_strdup("root");
     return name ? g_strdup_printf("uid %u (%s)", uid, name) : g_strdup_printf("uid %u", uid);
@@ -91,7 +111,8 @@ access_user_text(uid_t uid)
 char *
 access_explain_denial(const struct access_rules *rules, const struct access_subject *subject, uint32_t slot)
 {
-    g_autofree char *who = access_user_text(subject->uid), *name = user_name(subject->uid);
+    g_autofree char *who = access_user_text(subject->uid);
+    const char *name = user_name(subject->uid);
     if (rules->named)
         return g_strdup_printf("you are %s, who may not have tokens of slot %u; an administrator can allow it with "
                                "AllowUsers=%s in [slot %u] of hubkeyd.conf", who, slot, name ? name : "NAME", slot);

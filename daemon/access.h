@@ -47,5 +47,6 @@ bool access_check_scope(const struct access_rules *rules, const char *scope);
 /* What a denied caller is told: who it was taken for and what would allow it. slot is its number. g_free. */
 char *access_explain_denial(const struct access_rules *rules, const struct access_subject *subject, uint32_t slot);
 
-/* "root", "uid 1005 (alice)": the name by /etc/passwd only, so that no directory service can stall the bus. g_free. */
+/* "root", "uid 1005 (alice)": the name by /etc/passwd only, so that no directory service can stall the bus. Main
+ * thread. g_free. */
 char *access_user_text(uid_t uid);

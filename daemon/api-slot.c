@@ -67,8 +67,8 @@ reply_token(struct asking *asking, const struct sharing_answer *answer)
 {
     struct api *api = asking->api;
     dbus_uint64_t expires = answer->expires;
-    const struct slot *slot = slots_get(api->slots, asking->slot);
-    g_autofree char *made = asking->connection_string && slot ? connection_string(slot, answer->token) : NULL;
+    g_autofree char *made = asking->connection_string ? connection_string(slots_get(api->slots, asking->slot),
+                                                                          answer->token) : NULL;
     const char *text = made ? made : answer->token;
     struct audit_record record = { .event = event_of(asking), .decision = "allowed", .slot = asking->slot,
                                    .ttl = asking->ttl, .scope = asking->scope, .rule = asking->rule,
@@ -86,8 +86,11 @@ static void
 got_token(const struct sharing_answer *answer, void *user)
 {
     struct asking *asking = user;
+    g_autoptr(GError) changed = NULL;
     if (answer->error) {
         refuse(asking, answer->error);
+    } else if (answer->token && !slots_check_ready(asking->api->slots, asking->slot, &changed)) {
+        refuse(asking, changed); /* cleared while the token was being made */
     } else if (answer->token) {
         reply_token(asking, answer);
     } else {
@@ -241,10 +244,10 @@ report_rejected(struct object_request *request, void *user)
     }
     api_describe_caller(request, &record);
     record.rule = rule_of(api, request, record.slot);
+    record.generation = generation;
+    record.tracking_id = tracking_id;
     audit_write(&record);
-    g_message("slot %u: the hub rejects tokens of generation %" G_GUINT64_FORMAT ", tracking id \"%s\"", record.slot,
-              (uint64_t)generation, tracking_id);
-    slots_recheck(api->slots, record.slot);
+    slots_doubt(api->slots, record.slot);
     object_reply(request, DBUS_TYPE_INVALID);
 }
 

@@ -174,7 +174,8 @@ found_caller(struct caller *caller, const GError *error, void *user)
     int access = asking->access;
     g_free(asking);
     if (!caller) {
-        object_fail(request, error);
+        struct audit_record record = { .event = event_of(object_row(request)), .slot = slot, .rule = "unknown-caller" };
+        api_refuse(api, request, &record, error);
         return;
     }
     object_set_data(request, caller_ref(caller), (GDestroyNotify)caller_unref);

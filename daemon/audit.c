@@ -71,14 +71,15 @@ audit_init_log(void)
 void
 audit_write(const struct audit_record *record)
 {
-    char uid[16], slot[16], ttl[16], message[128];
-    GLogField fields[12];
+    char uid[16], slot[16], ttl[16], generation[24], message[128];
+    GLogField fields[14];
     gsize n = 0;
     bool denied = strcmp(record->decision, "denied") == 0, about_slot = record->slot != AUDIT_NO_SLOT;
     g_autofree char *scope = g_strndup(record->scope, SCOPE_MAX_BYTES);
     g_snprintf(uid, sizeof uid, "%u", record->uid);
     g_snprintf(slot, sizeof slot, "%u", record->slot);
     g_snprintf(ttl, sizeof ttl, "%u", record->ttl);
+    g_snprintf(generation, sizeof generation, "%" G_GUINT64_FORMAT, record->generation);
     g_snprintf(message, sizeof message, "%s %s: %s%s, uid %u", record->event, record->decision,
                about_slot ? "slot " : "no slot", about_slot ? slot : "", record->uid);
     const struct {
@@ -96,6 +97,8 @@ audit_write(const struct audit_record *record)
         { "HUBKEY_RULE", record->rule },
         { "HUBKEY_ERROR", record->error },
         { "HUBKEY_TOKEN_ID", record->token_id },
+        { "HUBKEY_GENERATION", record->generation ? generation : NULL },
+        { "HUBKEY_TRACKING_ID", record->tracking_id },
     };
     G_STATIC_ASSERT(G_N_ELEMENTS(rows) == G_N_ELEMENTS(fields));
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)

@@ -24,6 +24,8 @@ struct audit_record {
     const char *error;    /* name of the error answered; NULL for none */
     const char *scope;    /* NULL where the event has none */
     const char *token_id; /* NULL where no token was given */
+    const char *tracking_id; /* what a hub called a refusal; NULL but for "rejected" */
+    uint64_t generation;     /* of the rejected tokens; 0 but for "rejected" */
     const char *caller;   /* unique name on the bus */
     uid_t uid;
     uint32_t slot;

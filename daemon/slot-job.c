@@ -7,6 +7,7 @@
 
 #include "daemon/slot-table.h"
 #include "daemon/worker.h"
+#include "common/clock.h"
 #include "common/error.h"
 
 #define ATTACH_RETRY_MS 1000
@@ -298,6 +299,17 @@ slots_recheck(struct slots *slots, uint32_t number)
         return;
     slots->rechecking[number] = true;
     submit_change(slots, new_job(slots, 1), number, run_recheck, LOOK_LIMIT_US);
+}
+
+/* A look costs several TPM commands, and the next signature more than one. */
+void
+slots_doubt(struct slots *slots, uint32_t number)
+{
+    int64_t now = clock_boot_us(), *last = &slots->doubted_us[number];
+    if (*last && now - *last < SLOT_DOUBT_GAP_S * G_USEC_PER_SEC)
+        return;
+    *last = now;
+    slots_recheck(slots, number);
 }
 
 void

@@ -15,6 +15,7 @@ struct slots {
     void *user;
     struct slot *table; /* ops->count of them */
     bool *rechecking;   /* ops->count: a look at the slot is under way */
+    int64_t *doubted_us; /* ops->count: when slots_doubt last asked for one */
     enum slot_tpm_state tpm_state;
     char *srk_name;
     bool surveyed;

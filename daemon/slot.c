@@ -135,6 +135,7 @@ slots_new(const struct slot_ops *ops, void *storage, struct worker *worker, cons
     slots->user = user;
     slots->table = g_new0(struct slot, ops->count);
     slots->rechecking = g_new0(bool, ops->count);
+    slots->doubted_us = g_new0(int64_t, ops->count);
     for (uint32_t number = 0; number < ops->count; number++) {
         struct slot_finding finding = { 0 };
         slots->table[number].number = number;
@@ -158,6 +159,7 @@ slots_free(struct slots *slots)
     }
     g_free(slots->table);
     g_free(slots->rechecking);
+    g_free(slots->doubted_us);
     g_free(slots->srk_name);
     g_free(slots);
 }

@@ -126,3 +126,7 @@ void slots_provision(struct slots *slots, uint32_t number, struct identity *iden
                      slots_done_fn done, void *user);
 void slots_clear(struct slots *slots, uint32_t number, slots_done_fn done, void *user);
 void slots_recheck(struct slots *slots, uint32_t number);
+
+/* A caller says that the slot's tokens are refused: rechecks, but not more often than every SLOT_DOUBT_GAP_S. */
+#define SLOT_DOUBT_GAP_S 5
+void slots_doubt(struct slots *slots, uint32_t number);
