@@ -24,7 +24,8 @@ count() {
 
 show_failures() {
     local trs
-    find "$build_dir" -name '*.trs' -exec grep -lE '^:test-result: (FAIL|XPASS|ERROR)\b' {} + | sort |
+    # grep has a result of its own when it finds none.
+    { find "$build_dir" -name '*.trs' -exec grep -lE '^:test-result: (FAIL|XPASS|ERROR)\b' {} + || true; } | sort |
         while read -r trs; do
             printf '\n==== %s.log\n' "${trs%.trs}"
             tail -n 200 -- "${trs%.trs}.log"

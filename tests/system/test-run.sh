@@ -8,7 +8,7 @@ set -u
 . "$HUBKEY_SRCDIR/tests/lib/tap.sh"
 
 # The parts themselves, for what can only be seen from inside.
-for part in say install check; do
+for part in say install; do
     # shellcheck source=/dev/null
     . "$HUBKEY_SRCDIR/tests/sandbox/$part.sh"
 done
@@ -80,22 +80,31 @@ decides_what_is_missing() {
     is "nothing missing, no apt" "$(without_apt install_packages build; echo $?)" 0
 }
 
-# counts EXPECTED STATUS LINES… : what check says of a folder with these results, after a make that ended with STATUS.
+# What `make check` would do: leaves RESULTS of one test program and its log behind, and ends with STATUS. It is run by
+# a shell as strict as ./run itself.
+# shellcheck disable=SC2016
+check_alone='for part in say build check; do . "$here/tests/sandbox/$part.sh"; done
+    make_here() {
+        echo "the log of a" >"$build_dir/a.log"
+        [ "${#results[@]}" -eq 0 ] || printf ":test-result: %s\n" "${results[@]}" >"$build_dir/a.trs"
+        return "$status"
+    }
+    status=$1 results=("${@:2}") && check'
+
+# counts EXPECTED STATUS RESULTS… : what check says of these results, after a make that ended with STATUS.
 counts() {
-    local expected=$1 status=$2 out
-    shift 2
-    rm -rf -- "$tmp/build" && mkdir -p "$tmp/build/tests"
-    : >"$tmp/build/check.log"
-    [ $# -eq 0 ] || printf ':test-result: %s\n' "$@" >"$tmp/build/tests/a.trs"
-    # shellcheck disable=SC2034  # sum_up goes by it
-    build_dir=$tmp/build
-    out=$(sum_up "$status")
-    is "make $status with results '$*'" "$?:$(tail -n 1 <<<"$out")" "$expected"
+    local expected=$1
+    shift
+    rm -rf -- "$tmp/build" && mkdir "$tmp/build"
+    here=$HUBKEY_SRCDIR build_dir=$tmp/build bash -euo pipefail -c "$check_alone" - "$@" >"$tmp/out" 2>&1
+    is "make $1 with results '${*:2}'" "$?:$(tail -n 1 "$tmp/out")" "$expected"
 }
 
 adds_up() {
+    counts "0:1 passed, 0 failed, 0 skipped" 0 "PASS 1"
     counts "0:2 passed, 0 failed, 1 skipped" 0 "PASS 1" "XFAIL 2" "SKIP 3"
     counts "1:1 passed, 3 failed, 0 skipped" 2 "PASS 1" "FAIL 2" "ERROR 3" "XPASS 4"
+    has "a failed test's log is shown" "$(cat "$tmp/out")" "the log of a"
     counts "1:1 passed, 1 failed, 0 skipped" 2 "PASS 1"
     counts "1:0 passed, 1 failed, 1 skipped" 0 "SKIP 1"
     counts "1:0 passed, 1 failed, 0 skipped" 0
