@@ -21,7 +21,7 @@ packages_test=(
 )
 
 # shellcheck disable=SC2034
-packages_check=(mandoc)
+packages_check=(g++ mandoc)
 
 # install_packages SET… : SET is build, test or check.
 install_packages() {

@@ -46,10 +46,12 @@ as_nobody() {
 
 needs_root() {
     local command out
+    # Of a tree that everybody can read: ours may lie in somebody's home.
+    mkdir -p "$tmp/tree/tests" && cp "$run" "$tmp/tree/" && cp -R "$HUBKEY_SRCDIR/tests/sandbox" "$tmp/tree/tests/"
+    chmod -R a+rX "$tmp"
     for command in demo check bench "sandbox true"; do
-        as_nobody test -x "$run" || { skip "$command needs root" "nobody cannot read this tree" && continue; }
         # shellcheck disable=SC2086
-        out=$(as_nobody "$run" $command 2>&1 </dev/null)
+        out=$(as_nobody "$tmp/tree/run" $command 2>&1 </dev/null)
         is "$command needs root" $? 2
         has "$command says how" "$out" "sudo ./run $command"
     done
