@@ -18,10 +18,10 @@
 
 G_STATIC_ASSERT(sizeof(struct hubkey_error) == 512);
 
-static const char *const states[] = { "", "connecting", "online", "backing-off", "throttled", "quota", "rejected", "offline",
-                                      "stopped" };
-static const char *const reasons[] = { "", "clock", "key", "device", "host", "protocol", "messages", "access", "slot", "held",
-                                       "network", "tls", "proxy", "hubkeyd", "tpm", "queue" };
+static const char *const states[] = { "",      "connecting", "online",  "backing-off", "throttled",
+                                      "quota", "rejected",   "offline", "stopped" };
+static const char *const reasons[] = { "",     "clock", "key",     "device", "host",  "protocol", "messages", "access",
+                                       "slot", "held",  "network", "tls",    "proxy", "hubkeyd",  "tpm",      "queue" };
 
 const char *
 hubkey_version(void)
@@ -58,8 +58,8 @@ hubkey_free(void *pointer)
 }
 
 int
-hubkey_token(uint32_t slot, const char *scope, uint32_t ttl_s, const char *socket_path, char **token, int64_t *expires_s,
-             struct hubkey_error *error)
+hubkey_token(uint32_t slot, const char *scope, uint32_t ttl_s, const char *socket_path, char **token,
+             int64_t *expires_s, struct hubkey_error *error)
 {
     g_autoptr(GError) problem = NULL;
     int64_t expires = 0;

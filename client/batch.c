@@ -5,7 +5,6 @@
 
 #include "client/batch.h"
 
-
 #include <jansson.h>
 
 #define ITEM_OVERHEAD (sizeof "{\"body\":\"\",\"properties\":}" - 1)
@@ -88,7 +87,8 @@ size_with(const struct batch *batch, const struct batch_item *item)
 static void
 note_number(struct batch *batch, uint64_t seq)
 {
-    struct batch_run *run = batch->runs->len ? &g_array_index(batch->runs, struct batch_run, batch->runs->len - 1) : NULL;
+    struct batch_run *run = batch->runs->len ? &g_array_index(batch->runs, struct batch_run, batch->runs->len - 1)
+                                             : NULL;
     if (run && run->last + 1 == seq)
         run->last = seq;
     else
@@ -108,7 +108,8 @@ batch_add(struct batch *batch, const struct batch_item *item)
         return false;
     } else {
         if (batch->n == 1)
-            append_item(batch->json, batch->body->data, batch->body->len, batch->properties->str, batch->properties->len);
+            append_item(batch->json, batch->body->data, batch->body->len, batch->properties->str,
+                        batch->properties->len);
         append_item(batch->json, item->body, item->len, item->properties, item->properties_len);
     }
     note_number(batch, item->seq);
@@ -143,8 +144,8 @@ batch_headers(const struct batch *batch)
     json_t *properties = json_loadb(batch->properties->str, batch->properties->len, JSON_REJECT_DUPLICATES, NULL);
     const char *name;
     json_t *value;
-    json_object_foreach(properties, name, value)
-        g_ptr_array_add(headers, g_strdup_printf("%s: %s", name, json_string_value(value) ? json_string_value(value) : ""));
+    json_object_foreach(properties, name, value) g_ptr_array_add(
+        headers, g_strdup_printf("%s: %s", name, json_string_value(value) ? json_string_value(value) : ""));
     if (!properties)
         g_clear_pointer(&headers, g_ptr_array_unref);
     json_decref(properties);

@@ -32,14 +32,14 @@ struct batch_run {
 
 struct batch {
     size_t n;
-    GArray *runs; /* struct batch_run: the numbers without their gaps */
+    GArray *runs;         /* struct batch_run: the numbers without their gaps */
     uint64_t first, last; /* seq */
     int64_t oldest_ms;    /* creation time of the first */
     size_t counted;
-    GByteArray *body;     /* of the first message, until there is a second */
-    GString *properties;  /* likewise */
-    GString *json;        /* "[{...},{...}" once there are two */
-    bool sealed;          /* no more fits */
+    GByteArray *body;    /* of the first message, until there is a second */
+    GString *properties; /* likewise */
+    GString *json;       /* "[{...},{...}" once there are two */
+    bool sealed;         /* no more fits */
 };
 
 struct batch *batch_new(void);

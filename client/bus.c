@@ -120,7 +120,8 @@ on_signal(DBusConnection *connection, DBusMessage *message, void *user)
         return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
     if (dbus_message_is_signal(message, DBUS_INTERFACE_LOCAL, "Disconnected") || is_daemons_owner(message))
         bus->news |= BUS_RESTARTED;
-    else if (dbus_message_is_signal(message, NAMES_SLOT, "TokensInvalidated") && dbus_message_has_path(message, bus->path))
+    else if (dbus_message_is_signal(message, NAMES_SLOT, "TokensInvalidated") &&
+             dbus_message_has_path(message, bus->path))
         bus->news |= BUS_INVALIDATED;
     else if (dbus_message_is_signal(message, NAMES_MANAGER, "SlotAdded") ||
              (dbus_message_is_signal(message, DBUS_INTERFACE_PROPERTIES, "PropertiesChanged") &&
@@ -161,8 +162,9 @@ fail(struct bus *bus, const GError *error)
 static void
 fail_malformed(struct bus *bus)
 {
-    g_autoptr(GError) error = g_error_new(ERROR_DOMAIN, ERROR_INTERNAL,
-                                          "hubkeyd's answer is malformed; are libhubkey %s and hubkeyd of the same release?", VERSION);
+    g_autoptr(GError) error = g_error_new(
+        ERROR_DOMAIN, ERROR_INTERNAL,
+        "hubkeyd's answer is malformed; are libhubkey %s and hubkeyd of the same release?", VERSION);
     fail(bus, error);
 }
 
@@ -364,7 +366,8 @@ bus_free(struct bus *bus)
 /* ---- One token, at once */
 
 char *
-bus_get_token(uint32_t slot, const char *socket_path, const char *scope, uint32_t ttl_s, int64_t *expires_s, GError **error)
+bus_get_token(uint32_t slot, const char *socket_path, const char *scope, uint32_t ttl_s, int64_t *expires_s,
+              GError **error)
 {
     bool is_bus;
     char path[NAMES_SLOT_PATH_MAX];
@@ -380,8 +383,10 @@ bus_get_token(uint32_t slot, const char *socket_path, const char *scope, uint32_
     const char *token = NULL;
     dbus_uint64_t expires = 0;
     char *copy = NULL;
-    if (reply && !dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &token, DBUS_TYPE_UINT64, &expires, DBUS_TYPE_INVALID))
-        error_set(error, ERROR_INTERNAL, "hubkeyd's answer is malformed; are libhubkey %s and hubkeyd of the same release?", VERSION);
+    if (reply &&
+        !dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &token, DBUS_TYPE_UINT64, &expires, DBUS_TYPE_INVALID))
+        error_set(error, ERROR_INTERNAL,
+                  "hubkeyd's answer is malformed; are libhubkey %s and hubkeyd of the same release?", VERSION);
     if (token) {
         copy = g_strdup(token);
         *expires_s = (int64_t)expires;

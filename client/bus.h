@@ -53,7 +53,8 @@ void bus_process(struct bus *bus);
 /* What happened since the last call: BUS_*. */
 unsigned bus_news(struct bus *bus);
 
-/* To wait for: -1 where there is no connection. deadline: when bus_process must run at the latest (monotonic; INT64_MAX). */
+/* To wait for: -1 where there is no connection. deadline: when bus_process must run at the latest (monotonic;
+ * INT64_MAX). */
 int bus_fd(struct bus *bus, bool *writable, int64_t *deadline_us);
 
 /* ---- For hubkey_token: opens, asks, waits, closes. */

@@ -41,8 +41,8 @@ check_connect_to(const char *text, GError **error)
         colons += *c == ':';
     if (!text || colons >= 3)
         return true;
-    failure_set(error, HUBKEY_E_INVALID, "connect_to must be HOST:PORT:TO-HOST:TO-PORT, as in ::gateway.example:8443; it has %d colons",
-                colons);
+    failure_set(error, HUBKEY_E_INVALID,
+                "connect_to must be HOST:PORT:TO-HOST:TO-PORT, as in ::gateway.example:8443; it has %d colons", colons);
     return false;
 }
 
@@ -87,7 +87,8 @@ read_options(const struct hubkey_options *given, struct hubkey_options *options,
     options->min_free_bytes = options->min_free_bytes == HUBKEY_UNLIMITED ? 0
                               : options->min_free_bytes                   ? options->min_free_bytes
                                                                           : MIN_FREE_BYTES;
-    options->max_requests_per_minute = options->max_requests_per_minute ? options->max_requests_per_minute : REQUESTS_PER_MINUTE;
+    options->max_requests_per_minute = options->max_requests_per_minute ? options->max_requests_per_minute
+                                                                        : REQUESTS_PER_MINUTE;
     options->connect_timeout_ms = options->connect_timeout_ms ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
     options->request_timeout_ms = options->request_timeout_ms ? options->request_timeout_ms : REQUEST_TIMEOUT_MS;
     return true;
@@ -216,12 +217,14 @@ open_queue(struct hubkey_client *client, const struct hubkey_options *options, G
 static bool
 make_sender(struct hubkey_client *client, const struct hubkey_options *options, GError **error)
 {
-    const struct http_options http = { .connect_to = options->connect_to, .ca_file = options->ca_file,
+    const struct http_options http = { .connect_to = options->connect_to,
+                                       .ca_file = options->ca_file,
                                        .connect_timeout_ms = options->connect_timeout_ms,
                                        .request_timeout_ms = options->request_timeout_ms };
     const struct pump_options pump = { .token_ttl_s = options->token_ttl_s,
                                        .max_requests_per_minute = options->max_requests_per_minute };
-    const struct pump_ops ops = { op_send, op_take_reply, op_ask, op_take_answer, op_report_rejected, op_news, op_random, client };
+    const struct pump_ops ops = { op_send, op_take_reply, op_ask, op_take_answer, op_report_rejected,
+                                  op_news, op_random,     client };
     const struct pump_hooks hooks = { on_state, on_gone, on_log, on_identity, on_progress, client };
     client->http = http_new(&http, error);
     if (!client->http)
@@ -252,7 +255,8 @@ start_thread(struct hubkey_client *client, GError **error)
 static bool
 put_together(struct hubkey_client *client, const struct hubkey_options *options, GError **error)
 {
-    const struct commit_limits limits = { options->max_messages, options->max_bytes, options->min_free_bytes, options->policy };
+    const struct commit_limits limits = { options->max_messages, options->max_bytes, options->min_free_bytes,
+                                          options->policy };
     const struct commit_hooks hooks = { on_posted, on_dropped, client };
     client->events = events_new(error);
     if (!client->events || !open_queue(client, options, error))

@@ -64,7 +64,8 @@ check_client(const struct hubkey_client *client, struct hubkey_error *error)
     if (!client)
         return failure_now(error, HUBKEY_E_INVALID, "client is NULL");
     if (client->pid != getpid())
-        return failure_now(error, HUBKEY_E_FORKED, "the client belongs to process %d; open a new one after fork", (int)client->pid);
+        return failure_now(error, HUBKEY_E_FORKED, "the client belongs to process %d; open a new one after fork",
+                           (int)client->pid);
     if (g_atomic_int_get(&client->closing))
         return failure_now(error, HUBKEY_E_CLOSED, "the client is being closed");
     return 0;
@@ -86,8 +87,8 @@ deadline_of(int32_t timeout_ms)
 }
 
 int
-hubkey_client_post_many(hubkey_client *client, const struct hubkey_message *const *messages, size_t n, int32_t timeout_ms,
-                        uint64_t *first_seq, struct hubkey_error *error)
+hubkey_client_post_many(hubkey_client *client, const struct hubkey_message *const *messages, size_t n,
+                        int32_t timeout_ms, uint64_t *first_seq, struct hubkey_error *error)
 {
     g_autoptr(GError) problem = NULL;
     uint64_t seq = 0;
@@ -216,8 +217,9 @@ timed_out(struct hubkey_client *client, struct hubkey_error *error)
     struct pump_status status = { 0 };
     if (client->has_thread)
         pump_get_status(client->pump, &status);
-    int result = failure_now(error, HUBKEY_E_TIMEOUT, "messages still wait in the queue%s%s%s%s", status.state ? "; sender: " : "",
-                             status.state ? hubkey_state_name(status.state) : "", status.text[0] ? ": " : "", status.text);
+    int result = failure_now(error, HUBKEY_E_TIMEOUT, "messages still wait in the queue%s%s%s%s",
+                             status.state ? "; sender: " : "", status.state ? hubkey_state_name(status.state) : "",
+                             status.text[0] ? ": " : "", status.text);
     if (error)
         error->http_status = status.http_status;
     return result;
@@ -289,13 +291,31 @@ hubkey_client_stats(hubkey_client *client, struct hubkey_stats *out)
 
 /* ---- Callbacks */
 
+/* Looks again after telling: a change in between may have been told before. */
+static void
+tell_state(struct hubkey_client *client)
+{
+    struct pump_status told, now = { .state = HUBKEY_STATE_STOPPED };
+    if (client->pump)
+        pump_get_status(client->pump, &now);
+    do {
+        told = now;
+        events_state(client->events, told.state, told.reason, told.text);
+        if (client->pump)
+            pump_get_status(client->pump, &now);
+    } while (told.state != now.state || told.reason != now.reason || strcmp(told.text, now.text) != 0);
+}
+
 int
-hubkey_client_set_callbacks(hubkey_client *client, hubkey_state_fn state, hubkey_gone_fn gone, hubkey_log_fn log, void *user)
+hubkey_client_set_callbacks(hubkey_client *client, hubkey_state_fn state, hubkey_gone_fn gone, hubkey_log_fn log,
+                            void *user)
 {
     int result = check_client(client, NULL);
-    if (result == 0)
-        events_set_callbacks(client->events, state, gone, log, user);
-    return result;
+    if (result)
+        return result;
+    events_set_callbacks(client->events, state, gone, log, user);
+    tell_state(client);
+    return 0;
 }
 
 int

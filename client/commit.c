@@ -92,14 +92,18 @@ explain_full(struct commit *commit, const struct request *request, const struct 
     const struct commit_limits *limits = &commit->limits;
     const char *remedy = "; they leave once the hub can be reached, see hubkeyctl queue status";
     if (state->counts.waiting + request->n > limits->max_messages)
-        failure_set(error, HUBKEY_E_FULL, "the queue is full: %" G_GUINT64_FORMAT " messages wait and %" G_GUINT64_FORMAT
-                    " are allowed%s", state->counts.waiting, limits->max_messages, remedy);
+        failure_set(error, HUBKEY_E_FULL,
+                    "the queue is full: %" G_GUINT64_FORMAT " messages wait and %" G_GUINT64_FORMAT " are allowed%s",
+                    state->counts.waiting, limits->max_messages, remedy);
     else if (state->counts.waiting_bytes + request->bytes > limits->max_bytes)
-        failure_set(error, HUBKEY_E_FULL, "the queue is full: %" G_GUINT64_FORMAT " bytes wait and %" G_GUINT64_FORMAT
-                    " are allowed%s", state->counts.waiting_bytes, limits->max_bytes, remedy);
+        failure_set(error, HUBKEY_E_FULL,
+                    "the queue is full: %" G_GUINT64_FORMAT " bytes wait and %" G_GUINT64_FORMAT " are allowed%s",
+                    state->counts.waiting_bytes, limits->max_bytes, remedy);
     else
-        failure_set(error, HUBKEY_E_FULL, "the disk of %s has %" G_GUINT64_FORMAT " bytes free and %" G_GUINT64_FORMAT
-                    " must stay free; free some space", commit->path, free_bytes, limits->min_free_bytes);
+        failure_set(error, HUBKEY_E_FULL,
+                    "the disk of %s has %" G_GUINT64_FORMAT " bytes free and %" G_GUINT64_FORMAT
+                    " must stay free; free some space",
+                    commit->path, free_bytes, limits->min_free_bytes);
 }
 
 static uint64_t
@@ -127,7 +131,8 @@ make_room(struct commit *commit, struct request *request, struct queue_state *st
         lock_ask(commit->lock, &holder);
         /* What was claimed by a sender that is no more is in nobody's request. */
         bool sending = lock_is_held(commit->lock) || holder.pid != 0;
-        if (queue_drop_oldest(commit->queue, state, sending ? state->claimed : 0, messages, bytes, &first, &last, error)) {
+        if (queue_drop_oldest(commit->queue, state, sending ? state->claimed : 0, messages, bytes, &first, &last,
+                              error)) {
             outcome->dropped_first = outcome->dropped_first ? outcome->dropped_first : first;
             outcome->dropped_last = last;
             return true;

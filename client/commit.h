@@ -39,10 +39,11 @@ struct commit *commit_new(struct queue *queue, const char *path, struct lock *lo
 void commit_free(struct commit *commit); /* no post may be running; NULL is fine */
 
 /* Accepts n messages, all or none. deadline_us on the monotonic clock, INT64_MAX: never. */
-bool commit_post(struct commit *commit, const struct message *messages, size_t n, int64_t deadline_us, uint64_t *first_seq,
-                 GError **error);
+bool commit_post(struct commit *commit, const struct message *messages, size_t n, int64_t deadline_us,
+                 uint64_t *first_seq, GError **error);
 
-/* Whom the messages are for, as far as it is known: recorded with the first post into a queue that belongs to nobody. */
+/* Whom the messages are for, as far as it is known: recorded with the first post into a queue that belongs to nobody.
+ */
 void commit_set_identity(struct commit *commit, const struct identity *identity);
 
 /* There may be room again: blocked posts look. */

@@ -19,7 +19,8 @@ struct events;
 struct events *events_new(GError **error);
 void events_free(struct events *events); /* NULL is fine */
 
-void events_set_callbacks(struct events *events, hubkey_state_fn state, hubkey_gone_fn gone, hubkey_log_fn log, void *user);
+void events_set_callbacks(struct events *events, hubkey_state_fn state, hubkey_gone_fn gone, hubkey_log_fn log,
+                          void *user);
 
 /* Each does nothing where its callback is not set. A state replaces one that waits as the last event; a range of
  * messages joins the range before it that left the same way. */

@@ -235,8 +235,8 @@ tell_apart(const struct http *http, CURLcode code)
     return verified != 0 ? CURLE_PEER_FAILED_VERIFICATION : CURLE_COULDNT_CONNECT;
 }
 
-/* A whole header with its status is an answer, whatever happened to the body behind it. A part of one is none, even where
- * libcurl is content with the end of the connection (RFC 9112 section 8: an incomplete message). */
+/* A whole header with its status is an answer, whatever happened to the body behind it. A part of one is none, even
+ * where libcurl is content with the end of the connection (RFC 9112 section 8: an incomplete message). */
 static void
 finish(struct http *http, CURLcode code)
 {
@@ -259,7 +259,8 @@ finish(struct http *http, CURLcode code)
 void
 http_wait(struct http *http, int extra_fd, bool writable, int timeout_ms)
 {
-    struct curl_waitfd extra = { .fd = extra_fd, .events = (short)(CURL_WAIT_POLLIN | (writable ? CURL_WAIT_POLLOUT : 0)) };
+    struct curl_waitfd extra = { .fd = extra_fd,
+                                 .events = (short)(CURL_WAIT_POLLIN | (writable ? CURL_WAIT_POLLOUT : 0)) };
     if (!http->done) /* there is a reply to be taken */
         curl_multi_poll(http->multi, &extra, extra_fd >= 0, timeout_ms, NULL);
 }

@@ -81,14 +81,14 @@ const char *hubkey_version(void);
 #define HUBKEY_E_UNREACHABLE (-116) /* neither hubkeyd's socket nor the bus answered */
 
 /* -2xx: the queue. */
-#define HUBKEY_E_FULL (-201)             /* a bound of struct hubkey_options is reached; nothing was accepted */
-#define HUBKEY_E_QUEUE_OPEN (-202)       /* the file cannot be opened or made: place, owner, mode, a symbolic link */
-#define HUBKEY_E_QUEUE_IO (-203)         /* reading or writing failed; nothing was accepted */
-#define HUBKEY_E_QUEUE_DAMAGED (-204)    /* the file is not a queue, or is damaged */
-#define HUBKEY_E_QUEUE_NEWER (-205)      /* written by a newer libhubkey */
-#define HUBKEY_E_QUEUE_HELD (-206)       /* another process sends from this queue; the text says which */
-#define HUBKEY_E_QUEUE_LOCKED (-207)     /* other processes kept writing to it for too long */
-#define HUBKEY_E_GONE (-208)             /* the message left the queue undelivered: dead, dropped or removed */
+#define HUBKEY_E_FULL (-201)          /* a bound of struct hubkey_options is reached; nothing was accepted */
+#define HUBKEY_E_QUEUE_OPEN (-202)    /* the file cannot be opened or made: place, owner, mode, a symbolic link */
+#define HUBKEY_E_QUEUE_IO (-203)      /* reading or writing failed; nothing was accepted */
+#define HUBKEY_E_QUEUE_DAMAGED (-204) /* the file is not a queue, or is damaged */
+#define HUBKEY_E_QUEUE_NEWER (-205)   /* written by a newer libhubkey */
+#define HUBKEY_E_QUEUE_HELD (-206)    /* another process sends from this queue; the text says which */
+#define HUBKEY_E_QUEUE_LOCKED (-207)  /* other processes kept writing to it for too long */
+#define HUBKEY_E_GONE (-208)          /* the message left the queue undelivered: dead, dropped or removed */
 
 /* Details of a failure. code is what the function returned; http_status the hub's answer where one is behind it, else
  * 0; text one sentence for people, NUL-terminated, that says what was wrong and what to do. It never contains a key, a
@@ -128,7 +128,7 @@ typedef struct hubkey_client hubkey_client;
 /* What to do when a bound is reached. */
 #define HUBKEY_POLICY_REFUSE 0      /* post answers HUBKEY_E_FULL */
 #define HUBKEY_POLICY_BLOCK 1       /* post waits for room up to its timeout_ms, then HUBKEY_E_FULL */
-#define HUBKEY_POLICY_DROP_OLDEST 2 /* the oldest waiting messages that are not being sent make room, and are counted */
+#define HUBKEY_POLICY_DROP_OLDEST 2 /* the oldest waiting messages that are not being sent make room; counted */
 
 #define HUBKEY_FLAG_QUEUE_ONLY 1u /* only post; another process sends */
 
@@ -136,18 +136,18 @@ typedef struct hubkey_client hubkey_client;
 
 struct hubkey_options {
     uint32_t size;
-    uint32_t slot;                    /* 0 to 65535: whose messages these are */
-    const char *queue_path;           /* NULL: hubkey_queue_path(slot) */
-    const char *socket_path;          /* as in hubkey_token */
-    const char *connect_to;           /* "HOST:PORT:TO-HOST:TO-PORT", HOST and PORT may be empty: where to connect instead,
-                                         under the hub's own name and certificate; NULL: $HUBKEY_CONNECT_TO, else the hub */
-    const char *ca_file;              /* PEM file of trusted roots; NULL: $HUBKEY_CA_FILE, else the system's */
-    uint64_t max_messages;            /* waiting messages; 0: no bound */
-    uint64_t max_bytes;               /* bytes of waiting messages (as the hub counts); 0: 1 GiB; HUBKEY_UNLIMITED */
-    uint64_t min_free_bytes;          /* disk to leave free; 0: 64 MiB; HUBKEY_UNLIMITED: look at nothing */
-    uint32_t policy;                  /* HUBKEY_POLICY_* for these three bounds */
-    uint32_t flags;                   /* HUBKEY_FLAG_* */
-    uint32_t token_ttl_s;             /* seconds, 0: the slot's default */
+    uint32_t slot;           /* 0 to 65535: whose messages these are */
+    const char *queue_path;  /* NULL: hubkey_queue_path(slot) */
+    const char *socket_path; /* as in hubkey_token */
+    const char *connect_to;  /* "HOST:PORT:TO-HOST:TO-PORT", HOST and PORT may be empty: where to connect instead,
+                                under the hub's own name and certificate; NULL: $HUBKEY_CONNECT_TO, else the hub */
+    const char *ca_file;     /* PEM file of trusted roots; NULL: $HUBKEY_CA_FILE, else the system's */
+    uint64_t max_messages;   /* waiting messages; 0: no bound */
+    uint64_t max_bytes;      /* bytes of waiting messages (as the hub counts); 0: 1 GiB; HUBKEY_UNLIMITED */
+    uint64_t min_free_bytes; /* disk to leave free; 0: 64 MiB; HUBKEY_UNLIMITED: look at nothing */
+    uint32_t policy;         /* HUBKEY_POLICY_* for these three bounds */
+    uint32_t flags;          /* HUBKEY_FLAG_* */
+    uint32_t token_ttl_s;    /* seconds, 0: the slot's default */
     uint32_t max_requests_per_minute; /* for replay of a backlog; 0: 600; UINT32_MAX: no limit */
     uint32_t connect_timeout_ms;      /* 0: 15 s */
     uint32_t request_timeout_ms;      /* connecting included; 0: 60 s */
@@ -190,8 +190,8 @@ struct hubkey_message {
     uint32_t n_properties;
     const void *body; /* any bytes; NULL only with len 0 */
     uint64_t len;
-    const char *id;               /* NULL: a UUID (version 7). Up to 128 of letters, digits, - : . + % _ # * ? ! ( ) , = @ ; $ '
-                                     The same on every attempt: what consumers recognise a repeated message by. */
+    const char *id; /* NULL: a UUID (version 7). Up to 128 of letters, digits, - : . + % _ # * ? ! ( ) , = @ ; $ '
+                       The same on every attempt: what consumers recognise a repeated message by. */
     const char *correlation_id;   /* NULL: none; the same rule */
     const char *content_type;     /* NULL: none. "application/json" and ... */
     const char *content_encoding; /* ... "utf-8" let the hub route by the body. Printable ASCII */
@@ -240,21 +240,22 @@ int hubkey_client_flush(hubkey_client *client, int32_t timeout_ms, struct hubkey
 #define HUBKEY_STATE_STOPPED 8     /* not sending: closing, queue-only, or held by another process */
 
 #define HUBKEY_REASON_NONE 0
-#define HUBKEY_REASON_CLOCK 1     /* rejected: this machine's clock is wrong, or not set */
-#define HUBKEY_REASON_KEY 2       /* rejected: the hub does not accept the slot's key */
-#define HUBKEY_REASON_DEVICE 3    /* rejected: the hub does not know the device, or it is disabled */
-#define HUBKEY_REASON_HOST 4      /* rejected: the hub's name is wrong, or the hub is gone */
-#define HUBKEY_REASON_PROTOCOL 5  /* rejected: the hub does not understand this library */
-#define HUBKEY_REASON_MESSAGES 6  /* rejected: the hub refused messages one after the other */
-#define HUBKEY_REASON_ACCESS 7    /* rejected: hubkeyd gives this user no token for the slot */
-#define HUBKEY_REASON_SLOT 8      /* rejected: the slot is empty, tampered with, or belongs to another device than the queue */
-#define HUBKEY_REASON_HELD 9      /* stopped: another process sends from this queue */
-#define HUBKEY_REASON_NETWORK 10  /* offline: no connection to the hub */
-#define HUBKEY_REASON_TLS 11      /* offline: the server's certificate is not trusted */
-#define HUBKEY_REASON_PROXY 12    /* offline: something that is not IoT Hub answered */
-#define HUBKEY_REASON_HUBKEYD 13  /* offline: hubkeyd does not answer */
-#define HUBKEY_REASON_TPM 14      /* offline: hubkeyd has no working TPM */
-#define HUBKEY_REASON_QUEUE 15    /* offline: the queue cannot be read or written */
+#define HUBKEY_REASON_CLOCK 1    /* rejected: this machine's clock is wrong, or not set */
+#define HUBKEY_REASON_KEY 2      /* rejected: the hub does not accept the slot's key */
+#define HUBKEY_REASON_DEVICE 3   /* rejected: the hub does not know the device, or it is disabled */
+#define HUBKEY_REASON_HOST 4     /* rejected: the hub's name is wrong, or the hub is gone */
+#define HUBKEY_REASON_PROTOCOL 5 /* rejected: the hub does not understand this library */
+#define HUBKEY_REASON_MESSAGES 6 /* rejected: the hub refused messages one after the other */
+#define HUBKEY_REASON_ACCESS 7   /* rejected: hubkeyd gives this user no token for the slot */
+#define HUBKEY_REASON_SLOT                                                                                             \
+    8 /* rejected: the slot is empty, tampered with, or belongs to another device than the queue */
+#define HUBKEY_REASON_HELD 9     /* stopped: another process sends from this queue */
+#define HUBKEY_REASON_NETWORK 10 /* offline: no connection to the hub */
+#define HUBKEY_REASON_TLS 11     /* offline: the server's certificate is not trusted */
+#define HUBKEY_REASON_PROXY 12   /* offline: something that is not IoT Hub answered */
+#define HUBKEY_REASON_HUBKEYD 13 /* offline: hubkeyd does not answer */
+#define HUBKEY_REASON_TPM 14     /* offline: hubkeyd has no working TPM */
+#define HUBKEY_REASON_QUEUE 15   /* offline: the queue cannot be read or written */
 
 /* Short names for people and logs: "online", "backing-off", ...; "key", "clock", ... ("" for 0). Static, never NULL. */
 const char *hubkey_state_name(int32_t state);
@@ -263,8 +264,8 @@ const char *hubkey_reason_name(int32_t reason);
 /* Callbacks. They run on the thread that calls hubkey_client_dispatch or hubkey_client_wait, one at a time, and may
  * call every function of this library but those named under HUBKEY_E_RECURSION. text is borrowed until they return. */
 
-/* The state, its reason or its explanation changed. Of changes that follow each other while nobody dispatches, the last
- * is always told. */
+/* The state, its reason or its explanation changed; the first call tells what they are. Of changes that follow each
+ * other while nobody dispatches, the last is always told. */
 typedef void (*hubkey_state_fn)(int32_t state, int32_t reason, const char *text, void *user);
 
 #define HUBKEY_GONE_DELIVERED 1 /* the hub accepted them */
@@ -296,7 +297,8 @@ int hubkey_client_fd(hubkey_client *client);
  * the client (which then is gone). */
 int hubkey_client_dispatch(hubkey_client *client);
 
-/* Waits up to timeout_ms until a callback is due, then dispatches. Returns as dispatch does; 0 after the timeout. */
+/* Waits up to timeout_ms until a callback is due, then dispatches. Returns as dispatch does; 0 after the timeout, or
+ * when a signal was handled meanwhile. */
 int hubkey_client_wait(hubkey_client *client, int32_t timeout_ms);
 
 /* Counts of a queue. They belong to the file, over all processes and restarts, and always
@@ -314,9 +316,9 @@ struct hubkey_counts {
 
 struct hubkey_stats {
     uint32_t size;
-    int32_t state;  /* HUBKEY_STATE_* */
-    int32_t reason; /* HUBKEY_REASON_* */
-    int32_t http_status;  /* of the hub's last answer, 0 before */
+    int32_t state;       /* HUBKEY_STATE_* */
+    int32_t reason;      /* HUBKEY_REASON_* */
+    int32_t http_status; /* of the hub's last answer, 0 before */
     struct hubkey_counts counts;
     /* since open */
     uint64_t in_flight;           /* messages in the request that runs now */

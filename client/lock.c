@@ -158,7 +158,8 @@ lock_ask(struct lock *lock, struct lock_holder *holder)
     int pid = -1;
     ssize_t n = pread(lock->fd, text, sizeof text - 1, 0);
     if (n > 0)
-        (void)sscanf(text, "pid=%d\nsince=%" G_GINT64_FORMAT "\nprogram=%63[^\n]", &pid, &holder->since_ms, holder->program);
+        (void)sscanf(text, "pid=%d\nsince=%" G_GINT64_FORMAT "\nprogram=%63[^\n]", &pid, &holder->since_ms,
+                     holder->program);
     holder->pid = pid; /* -1: taken, and not signed yet */
     if (!holder->program[0])
         g_strlcpy(holder->program, "unknown", sizeof holder->program);

@@ -17,7 +17,7 @@
 #include <jansson.h>
 
 #define MESSAGE_MIN sizeof(struct hubkey_message) /* the first published form */
-#define CREATED_MAX_MS INT64_C(253402300799999) /* the end of the year 9999 */
+#define CREATED_MAX_MS INT64_C(253402300799999)   /* the end of the year 9999 */
 
 /* What IoT Hub takes in a message id: ASCII letters, digits and these. */
 #define ID_EXTRA "-:.+%_#*?!(),=@;$'"
@@ -68,7 +68,8 @@ check_characters(const char *what, const char *text, const char *extra, size_t m
     for (size_t i = 0; i < len; i++)
         if (!g_ascii_isalnum(text[i]) && !strchr(extra, text[i])) {
             failure_set(error, HUBKEY_E_INVALID,
-                        "%s: character %zu is not allowed; IoT Hub takes ASCII letters, digits and %s", what, i + 1, extra);
+                        "%s: character %zu is not allowed; IoT Hub takes ASCII letters, digits and %s", what, i + 1,
+                        extra);
             return false;
         }
     return true;
@@ -84,7 +85,8 @@ check_content(const char *what, const char *text, GError **error)
         good = g_ascii_isprint(text[i]);
     if (!good)
         failure_set(error, HUBKEY_E_INVALID,
-                    "%s must be 1 to %d printable ASCII characters without a space at either end", what, HUBKEY_CONTENT_MAX);
+                    "%s must be 1 to %d printable ASCII characters without a space at either end", what,
+                    HUBKEY_CONTENT_MAX);
     return good;
 }
 
@@ -143,15 +145,17 @@ check_properties(const struct hubkey_message *in, GError **error)
             !check_characters(value, property->value, PROPERTY_EXTRA, HUBKEY_PROPERTIES_MAX, error))
             return false;
         if (is_taken(in, i)) {
-            failure_set(error, HUBKEY_E_INVALID,
-                        "property %u: the name %s stands twice (names that differ in case only are one) or is libhubkey's own",
-                        i, property->name);
+            failure_set(
+                error, HUBKEY_E_INVALID,
+                "property %u: the name %s stands twice (names that differ in case only are one) or is libhubkey's own",
+                i, property->name);
             return false;
         }
         total += strlen(property->name) + strlen(property->value);
     }
     if (total > HUBKEY_PROPERTIES_MAX) {
-        failure_set(error, HUBKEY_E_INVALID, "the properties have %zu bytes; up to %d are allowed", total, HUBKEY_PROPERTIES_MAX);
+        failure_set(error, HUBKEY_E_INVALID, "the properties have %zu bytes; up to %d are allowed", total,
+                    HUBKEY_PROPERTIES_MAX);
         return false;
     }
     return true;
@@ -169,7 +173,8 @@ check(const struct hubkey_message *in, GError **error)
         return false;
     }
     if (in->len > HUBKEY_MESSAGE_MAX) {
-        failure_set(error, HUBKEY_E_TOO_LARGE, "the body has %" G_GUINT64_FORMAT " bytes; IoT Hub takes messages up to %d", in->len,
+        failure_set(error, HUBKEY_E_TOO_LARGE,
+                    "the body has %" G_GUINT64_FORMAT " bytes; IoT Hub takes messages up to %d", in->len,
                     HUBKEY_MESSAGE_MAX);
         return false;
     }
@@ -204,8 +209,7 @@ bool
 message_prepare(const struct hubkey_message *given, struct message *out, GError **error)
 {
     struct hubkey_message in = { 0 };
-    if (!sized_read("message", given, &in, sizeof in, MESSAGE_MIN, error) ||
-        !check(&in, error))
+    if (!sized_read("message", given, &in, sizeof in, MESSAGE_MIN, error) || !check(&in, error))
         return false;
 
     int64_t created_ms = in.created_ms ? in.created_ms : CLAMP(clock_wall_us() / 1000, 0, CREATED_MAX_MS);
@@ -222,8 +226,12 @@ message_prepare(const struct hubkey_message *given, struct message *out, GError 
         return false;
     }
     *out = (struct message){
-        .body = in.body, .len = (size_t)in.len, .properties = text, .properties_len = strlen(text),
-        .counted = (uint32_t)writer.counted, .created_ms = created_ms,
+        .body = in.body,
+        .len = (size_t)in.len,
+        .properties = text,
+        .properties_len = strlen(text),
+        .counted = (uint32_t)writer.counted,
+        .created_ms = created_ms,
     };
     return true;
 }

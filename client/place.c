@@ -38,9 +38,10 @@ place_default(uint32_t slot, GError **error)
     else
         directory = g_build_filename(g_get_home_dir(), ".local/state/hubkey", NULL);
     if (directory[0] != '/') {
-        failure_set(error, HUBKEY_E_QUEUE_OPEN,
-                    "cannot tell where the queue belongs: \"%s\" is not an absolute path; set queue_path or STATE_DIRECTORY",
-                    directory);
+        failure_set(
+            error, HUBKEY_E_QUEUE_OPEN,
+            "cannot tell where the queue belongs: \"%s\" is not an absolute path; set queue_path or STATE_DIRECTORY",
+            directory);
         return NULL;
     }
     return g_strdup_printf("%s/slot-%u.queue", directory, slot);
@@ -71,12 +72,14 @@ resolve_directory(const char *path, bool create, GError **error)
 {
     g_autofree char *directory = g_path_get_dirname(path);
     if (create && g_mkdir_with_parents(directory, 0700) != 0) {
-        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the directory %s of the queue: %s", directory, g_strerror(errno));
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the directory %s of the queue: %s", directory,
+                    g_strerror(errno));
         return NULL;
     }
     char *real = realpath(directory, NULL);
     if (!real) {
-        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot find the directory %s of the queue: %s", directory, g_strerror(errno));
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot find the directory %s of the queue: %s", directory,
+                    g_strerror(errno));
         return NULL;
     }
     if (is_remote(real)) {

@@ -71,7 +71,8 @@ void pump_queue_trouble(struct pump *pump, const GError *error);
 
 /* pump-reply.c */
 void pump_on_reply(struct pump *pump, const struct reply *reply);
-bool pump_record(struct pump *pump, GError **error); /* takes delivered messages out of the queue; false: the disk refuses */
+bool pump_record(struct pump *pump,
+                 GError **error); /* takes delivered messages out of the queue; false: the disk refuses */
 
 /* pump-slot.c */
 void pump_ask(struct pump *pump);

@@ -29,8 +29,9 @@ pump_record(struct pump *pump, GError **error)
 static void
 note_delivered(struct pump *pump, uint64_t first, uint64_t last)
 {
-    struct batch_run *previous =
-        pump->unrecorded->len ? &g_array_index(pump->unrecorded, struct batch_run, pump->unrecorded->len - 1) : NULL;
+    struct batch_run *previous = pump->unrecorded->len
+                                     ? &g_array_index(pump->unrecorded, struct batch_run, pump->unrecorded->len - 1)
+                                     : NULL;
     if (previous && previous->last + 1 == first)
         previous->last = last;
     else
@@ -121,16 +122,19 @@ static void
 on_token_trouble(struct pump *pump, const struct reply *reply, int64_t skew_s, const char *text)
 {
     if (skew_s > SKEW_S + pump->extra_ttl_s) {
-        g_autofree char *clock = g_strdup_printf("this machine's clock is %" G_GINT64_FORMAT " s behind the hub's, more than the "
-                                                 "slot's MaxTtl can bridge; set the clock", skew_s);
+        g_autofree char *clock = g_strdup_printf("this machine's clock is %" G_GINT64_FORMAT
+                                                 " s behind the hub's, more than the "
+                                                 "slot's MaxTtl can bridge; set the clock",
+                                                 skew_s);
         pump_reject(pump, HUBKEY_REASON_CLOCK, clock);
         return;
     }
     uint64_t generation = pump->token.generation;
     int32_t reason = retry_auth_reason(reply);
     g_autofree char *more = g_strdup_printf("%s; a fresh token did not help: %s", text,
-                                            reason == HUBKEY_REASON_HOST ? "is the hub's name right?"
-                                                                         : "was the key changed at the hub, or the device disabled?");
+                                            reason == HUBKEY_REASON_HOST
+                                                ? "is the hub's name right?"
+                                                : "was the key changed at the hub, or the device disabled?");
     if (pump->reported != generation)
         pump->ops.report_rejected(generation, reply->tracking, pump->ops.context);
     pump_reject(pump, reason, more);
@@ -153,7 +157,8 @@ on_unauthorized(struct pump *pump, const struct reply *reply, const char *text)
     } else if (pump->auth == AUTH_FRESH && skew_s > SKEW_S + pump->extra_ttl_s &&
                MIN(base + skew_s, (int64_t)pump->max_ttl_s) >= skew_s + SKEW_LIFE_S) {
         pump_log(pump, HUBKEY_LOG_WARNING,
-                 "this machine's clock is %" G_GINT64_FORMAT " s behind the hub's: asking for tokens that live longer", skew_s);
+                 "this machine's clock is %" G_GINT64_FORMAT " s behind the hub's: asking for tokens that live longer",
+                 skew_s);
         pump->extra_ttl_s = skew_s;
         pump->auth = AUTH_LONGER;
         token_drop(&pump->token);

@@ -13,7 +13,7 @@
 #define API_VERSION "2021-04-12"
 #define OTHER_TRIES 3
 #define RENEW_AGAIN_US 30000000 /* an early renewal failed, the token is still good: when to ask again */
-#define NEWS_GAP_US 1000000 /* news from hubkeyd end a pause, but not more often than this */
+#define NEWS_GAP_US 1000000     /* news from hubkeyd end a pause, but not more often than this */
 
 /* ---- Asking */
 
@@ -48,8 +48,8 @@ set_target(struct pump *pump, struct identity *identity)
     pump->identity = identity;
     g_autofree char *device = text_percent(identity->device);
     g_autofree char *module = identity->module ? text_percent(identity->module) : NULL;
-    pump->url = g_strconcat("https://", identity->host, "/devices/", device, module ? "/modules/" : "", module ? module : "",
-                            "/messages/events?api-version=" API_VERSION, NULL);
+    pump->url = g_strconcat("https://", identity->host, "/devices/", device, module ? "/modules/" : "",
+                            module ? module : "", "/messages/events?api-version=" API_VERSION, NULL);
     pump->gateway = identity->gateway ? g_strdup_printf("::%s:443", identity->gateway) : NULL;
 }
 
@@ -75,9 +75,10 @@ pump_check_owner(struct pump *pump)
     if (!owner || pump->owner_checked)
         return true;
     g_autofree char *theirs = identity_resource(owner), *ours = identity_resource(pump->identity);
-    g_autofree char *text = g_strdup_printf("the queue's messages belong to %s, but the slot is %s now: nothing is sent; give "
-                                            "them to it with hubkeyctl queue rebind, or remove them with hubkeyctl queue drop",
-                                            theirs, ours);
+    g_autofree char *text = g_strdup_printf(
+        "the queue's messages belong to %s, but the slot is %s now: nothing is sent; give "
+        "them to it with hubkeyctl queue rebind, or remove them with hubkeyctl queue drop",
+        theirs, ours);
     g_clear_pointer(&pump->identity, identity_free);
     token_drop(&pump->token);
     pump_reject(pump, HUBKEY_REASON_SLOT, text);

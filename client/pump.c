@@ -10,10 +10,10 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define LOCK_POLL_US 1000000   /* another process holds the lock: how often to look */
-#define IDLE_POLL_US 1000000   /* another process may have posted */
-#define HURRY_GAP_US 5000000   /* pump_hurry ends a pause at most so often */
-#define STEPS_MAX 64           /* of one pump_step, so that stopping is never far */
+#define LOCK_POLL_US 1000000 /* another process holds the lock: how often to look */
+#define IDLE_POLL_US 1000000 /* another process may have posted */
+#define HURRY_GAP_US 5000000 /* pump_hurry ends a pause at most so often */
+#define STEPS_MAX 64         /* of one pump_step, so that stopping is never far */
 
 /* ---- Telling */
 
@@ -43,8 +43,8 @@ pump_show(struct pump *pump, int32_t state, int32_t reason, const char *text)
     if (!changed && !worded)
         return;
     if (changed)
-        pump_log(pump, state == HUBKEY_STATE_REJECTED ? HUBKEY_LOG_ERROR : HUBKEY_LOG_INFO, "%s%s%s%s%s", hubkey_state_name(state),
-                 reason ? ", " : "", hubkey_reason_name(reason), text[0] ? ": " : "", text);
+        pump_log(pump, state == HUBKEY_STATE_REJECTED ? HUBKEY_LOG_ERROR : HUBKEY_LOG_INFO, "%s%s%s%s%s",
+                 hubkey_state_name(state), reason ? ", " : "", hubkey_reason_name(reason), text[0] ? ": " : "", text);
     pump->hooks.state(state, reason, text, pump->hooks.user);
     pump->hooks.progress(pump->hooks.user);
 }
@@ -129,8 +129,12 @@ fill(struct pump *pump, struct batch *batch, uint64_t above, size_t limit, uint6
         return true;
     queue_scan(pump->queue, batch->n ? batch->last : above);
     while (batch->n < limit && (found = queue_scan_next(pump->queue, &row, error)) == 1 && row.seq <= last) {
-        struct batch_item item = { .seq = row.seq, .created_ms = row.created_ms, .counted = row.counted,
-                                   .properties = row.properties, .properties_len = row.properties_len, .body = row.body,
+        struct batch_item item = { .seq = row.seq,
+                                   .created_ms = row.created_ms,
+                                   .counted = row.counted,
+                                   .properties = row.properties,
+                                   .properties_len = row.properties_len,
+                                   .body = row.body,
                                    .len = row.len };
         if (!batch_add(batch, &item))
             break;
@@ -147,7 +151,8 @@ load(struct pump *pump, bool *limited, GError **error)
     size_t limit = window_limit(&pump->window, &last);
     guint n = pump->unrecorded->len;
     *limited = limit != SIZE_MAX;
-    if (n > 0 && pump->window.after < g_array_index(pump->unrecorded, struct batch_run, n - 1).last && !pump_record(pump, error))
+    if (n > 0 && pump->window.after < g_array_index(pump->unrecorded, struct batch_run, n - 1).last &&
+        !pump_record(pump, error))
         return false; /* what was delivered would be sent again */
     if (pump->current->n == 0 && !*limited) {
         struct batch *empty = pump->current;
@@ -173,7 +178,8 @@ pace_us(struct pump *pump, int64_t now_us)
 {
     if (pump->options.max_requests_per_minute == UINT32_MAX)
         return 0;
-    double per_us = pump->options.max_requests_per_minute / 60e6, room = MAX(pump->options.max_requests_per_minute / 60.0, 1);
+    double per_us = pump->options.max_requests_per_minute / 60e6,
+           room = MAX(pump->options.max_requests_per_minute / 60.0, 1);
     pump->credit = MIN(pump->credit + (double)(now_us - pump->credit_us) * per_us, room);
     pump->credit_us = now_us;
     if (pump->credit >= 1) {
@@ -193,13 +199,16 @@ send_current(struct pump *pump)
     if (!headers) { /* damaged on disk: no hub will ever take it */
         g_autoptr(GError) error = NULL;
         if (queue_bury(pump->queue, batch->first, 0, "its stored properties are damaged", &error))
-            pump->hooks.gone(batch->first, batch->first, HUBKEY_GONE_DEAD, "its stored properties are damaged", pump->hooks.user);
+            pump->hooks.gone(batch->first, batch->first, HUBKEY_GONE_DEAD, "its stored properties are damaged",
+                             pump->hooks.user);
         else
             pump_queue_trouble(pump, error);
         batch_reset(batch);
         return;
     }
-    struct http_request request = { .url = pump->url, .connect_to = pump->gateway, .headers = headers, .token = pump->token.text };
+    struct http_request request = {
+        .url = pump->url, .connect_to = pump->gateway, .headers = headers, .token = pump->token.text
+    };
     request.body = batch_body(batch, &request.len);
     g_mutex_lock(&pump->mutex);
     pump->status.in_flight = batch->n;
@@ -221,8 +230,10 @@ await_comparison(struct pump *pump, int64_t now_us)
         window_probe(&pump->window);
         return 0;
     }
-    g_autofree char *text = g_strdup_printf("message %" G_GUINT64_FORMAT " was refused (%s); the next message will tell whether it "
-                                            "is the message's fault", last->seq, last->text);
+    g_autofree char *text = g_strdup_printf("message %" G_GUINT64_FORMAT
+                                            " was refused (%s); the next message will tell whether it "
+                                            "is the message's fault",
+                                            last->seq, last->text);
     pump_show(pump, HUBKEY_STATE_REJECTED, HUBKEY_REASON_MESSAGES, text);
     return now_us + IDLE_POLL_US;
 }
@@ -237,7 +248,8 @@ clear_to_send(struct pump *pump)
     if (!pump->owner_checked && !pump_check_owner(pump))
         return false;
     if (!queue_get_state(pump->queue, &state, &error) ||
-        (state.may_drop && !queue_claim(pump->queue, pump->current->first, pump->current->last, pump->current->n, &still, &error))) {
+        (state.may_drop &&
+         !queue_claim(pump->queue, pump->current->first, pump->current->last, pump->current->n, &still, &error))) {
         pump_queue_trouble(pump, error);
         return false;
     }
@@ -258,7 +270,8 @@ begin(struct pump *pump, int64_t now_us)
     if (!lock_try(pump->lock)) {
         struct lock_holder holder;
         lock_ask(pump->lock, &holder);
-        g_autofree char *text = g_strdup_printf("process %d (%s) sends from this queue", (int)holder.pid, holder.program);
+        g_autofree char *text = g_strdup_printf("process %d (%s) sends from this queue", (int)holder.pid,
+                                                holder.program);
         if (holder.pid != 0)
             pump_show(pump, HUBKEY_STATE_STOPPED, HUBKEY_REASON_HELD, text);
         return now_us + LOCK_POLL_US;

@@ -56,12 +56,12 @@ struct pump_status {
 struct pump;
 
 /* queue and lock stay the caller's, and are used by stepping only. */
-struct pump *pump_new(struct queue *queue, struct lock *lock, const struct pump_options *options, const struct pump_ops *ops,
-                      const struct pump_hooks *hooks);
+struct pump *pump_new(struct queue *queue, struct lock *lock, const struct pump_options *options,
+                      const struct pump_ops *ops, const struct pump_hooks *hooks);
 void pump_free(struct pump *pump); /* NULL is fine */
 
-/* Does all that can be done now. Returns when to step again at the latest, on the monotonic clock; earlier when the world
- * has something to say, when a message was posted, or after pump_hurry. */
+/* Does all that can be done now. Returns when to step again at the latest, on the monotonic clock; earlier when the
+ * world has something to say, when a message was posted, or after pump_hurry. */
 int64_t pump_step(struct pump *pump);
 
 /* After a step: whether a newly posted message would be sent at once. */

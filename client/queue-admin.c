@@ -123,7 +123,8 @@ rebind(const char *path, const struct identity *identity, GError **error)
 }
 
 int
-hubkey_queue_rebind(const char *path, const char *host, const char *device, const char *module, struct hubkey_error *error)
+hubkey_queue_rebind(const char *path, const char *host, const char *device, const char *module,
+                    struct hubkey_error *error)
 {
     g_autoptr(GError) problem = NULL;
     g_autoptr(identity_auto) identity = NULL;

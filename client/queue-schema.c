@@ -22,12 +22,13 @@ queue_schema_fail(sqlite3 *db, const char *path, const char *doing, GError **err
         break;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        failure_set(error, HUBKEY_E_QUEUE_LOCKED, "other processes kept %s locked for too long: %s failed; try again", path, doing);
+        failure_set(error, HUBKEY_E_QUEUE_LOCKED, "other processes kept %s locked for too long: %s failed; try again",
+                    path, doing);
         break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        failure_set(error, HUBKEY_E_QUEUE_DAMAGED, "%s is damaged or not a queue (%s): %s failed; move it away to start afresh",
-                    path, text, doing);
+        failure_set(error, HUBKEY_E_QUEUE_DAMAGED,
+                    "%s is damaged or not a queue (%s): %s failed; move it away to start afresh", path, text, doing);
         break;
     case SQLITE_NOMEM:
         failure_set(error, HUBKEY_E_NOMEM, "out of memory while %s %s", doing, path);
@@ -35,7 +36,8 @@ queue_schema_fail(sqlite3 *db, const char *path, const char *doing, GError **err
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
     case SQLITE_READONLY:
-        failure_set(error, HUBKEY_E_QUEUE_OPEN, "%s %s is not possible (%s); check its owner, mode and disk", doing, path, text);
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "%s %s is not possible (%s); check its owner, mode and disk", doing,
+                    path, text);
         break;
     default:
         failure_set(error, HUBKEY_E_QUEUE_IO, "%s %s failed (%s); check the disk", doing, path, text);
@@ -113,8 +115,9 @@ queue_schema_check(sqlite3 *db, const char *path, bool *outdated, GError **error
 static bool
 run_step(sqlite3 *db, int number)
 {
-    g_autofree char *sql = g_strdup_printf("BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;",
-                                           steps[number - 1](), APPLICATION_ID, number);
+    g_autofree char *sql = g_strdup_printf(
+        "BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;", steps[number - 1](),
+        APPLICATION_ID, number);
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 

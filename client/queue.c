@@ -11,16 +11,43 @@
 #include <string.h>
 
 #define BUSY_MS 5000
-#define GONE_MAX 4096 /* ranges remembered; the oldest are forgotten, their messages then count as delivered in queue_fate */
+/* Ranges remembered. The oldest are forgotten; queue_fate then takes their messages for delivered. */
+#define GONE_MAX 4096
 #define CACHE_KIB 512 /* of pages a connection keeps in memory */
-/* After this many pages SQLite moves the journal's content into the file and starts it anew. Small, because a commit that
- * overwrites the journal takes half the time of one that makes it longer. */
+/* After this many pages SQLite moves the journal's content into the file and starts it anew. Small, because a commit
+ * that overwrites the journal takes half the time of one that makes it longer. */
 #define JOURNAL_PAGES 400
 
 enum statement {
-    BEGIN, COMMIT, ROLLBACK, GET_STATE, SAVE_STATE, GET_IDENTITY, SET_IDENTITY, SET_CLAIM, SET_MAY_DROP,
-    INSERT, SCAN, SUM_RANGE, DELETE_RANGE, OLDEST, BURY, SUM_ALL, DELETE_ALL, COUNT_DEAD, DELETE_DEAD,
-    EXTEND_GONE, ADD_GONE, ADD_GONE_RUNS, TRIM_GONE, GONE_ALL, IS_WAITING, IS_DEAD, HOW_GONE, FIRST_WAITING, VERSION_OF_DATA,
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    GET_STATE,
+    SAVE_STATE,
+    GET_IDENTITY,
+    SET_IDENTITY,
+    SET_CLAIM,
+    SET_MAY_DROP,
+    INSERT,
+    SCAN,
+    SUM_RANGE,
+    DELETE_RANGE,
+    OLDEST,
+    BURY,
+    SUM_ALL,
+    DELETE_ALL,
+    COUNT_DEAD,
+    DELETE_DEAD,
+    EXTEND_GONE,
+    ADD_GONE,
+    ADD_GONE_RUNS,
+    TRIM_GONE,
+    GONE_ALL,
+    IS_WAITING,
+    IS_DEAD,
+    HOW_GONE,
+    FIRST_WAITING,
+    VERSION_OF_DATA,
     STATEMENTS
 };
 
@@ -28,8 +55,9 @@ static const char *const sql[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
-    [GET_STATE] = "SELECT last_seq, accepted, delivered, waiting, waiting_bytes, dead, dropped, removed, claimed, may_drop,"
-                  " host IS NOT NULL FROM state",
+    [GET_STATE] =
+        "SELECT last_seq, accepted, delivered, waiting, waiting_bytes, dead, dropped, removed, claimed, may_drop,"
+        " host IS NOT NULL FROM state",
     [SAVE_STATE] = "UPDATE state SET last_seq = ?1, accepted = ?2, delivered = ?3, waiting = ?4, waiting_bytes = ?5,"
                    " dead = ?6, dropped = ?7, removed = ?8, claimed = ?9",
     [GET_IDENTITY] = "SELECT host, device, module FROM state WHERE host IS NOT NULL",
@@ -50,9 +78,10 @@ static const char *const sql[STATEMENTS] = {
     [EXTEND_GONE] = "UPDATE gone SET last = ?2 WHERE last = ?1 - 1 AND how = ?3",
     [ADD_GONE] = "INSERT OR REPLACE INTO gone (first, last, how) VALUES (?1, ?2, ?3)",
     /* Numbers that follow each other have the same difference to their rank. */
-    [ADD_GONE_RUNS] = "INSERT OR REPLACE INTO gone (first, last, how) SELECT min(seq), max(seq), ?3 FROM"
-                      " (SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run FROM waiting WHERE seq BETWEEN ?1 AND ?2)"
-                      " GROUP BY run",
+    [ADD_GONE_RUNS] =
+        "INSERT OR REPLACE INTO gone (first, last, how) SELECT min(seq), max(seq), ?3 FROM"
+        " (SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run FROM waiting WHERE seq BETWEEN ?1 AND ?2)"
+        " GROUP BY run",
     [TRIM_GONE] = "DELETE FROM gone WHERE first <= (SELECT first FROM gone ORDER BY first DESC LIMIT 1 OFFSET ?1)",
     [GONE_ALL] = "INSERT OR REPLACE INTO gone (first, last, how) SELECT seq, seq, ?1 FROM dead",
     [IS_WAITING] = "SELECT 1 FROM waiting WHERE seq = ?1",
@@ -76,12 +105,14 @@ fail(struct queue *queue, const char *doing, GError **error)
     return false;
 }
 
-/* The prepared statement with its whole numbers bound; NULL where SQLite refuses. Made on first use, kept until close. */
+/* The prepared statement with its whole numbers bound; NULL where SQLite refuses. Made on first use, kept until close.
+ */
 static sqlite3_stmt *
 ready(struct queue *queue, enum statement which)
 {
     sqlite3_stmt **statement = &queue->statements[which];
-    if (!*statement && sqlite3_prepare_v3(queue->db, sql[which], -1, SQLITE_PREPARE_PERSISTENT, statement, NULL) != SQLITE_OK)
+    if (!*statement &&
+        sqlite3_prepare_v3(queue->db, sql[which], -1, SQLITE_PREPARE_PERSISTENT, statement, NULL) != SQLITE_OK)
         return NULL;
     return *statement;
 }
@@ -100,8 +131,9 @@ run(struct queue *queue, enum statement which, const uint64_t *numbers, int n)
     return done;
 }
 
-#define RUN(queue, which, ...) \
-    run((queue), (which), (const uint64_t[]){ __VA_ARGS__ }, sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
+#define RUN(queue, which, ...)                                                                                         \
+    run((queue), (which), (const uint64_t[]){ __VA_ARGS__ },                                                           \
+        sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
 
 /* Runs a statement with up to two numbers and takes up to n numbers of its first row. 1 a row, 0 none, -1 an error. */
 static int
@@ -135,10 +167,11 @@ static bool
 set_up(struct queue *queue, GError **error)
 {
     bool outdated = false;
-    g_autofree char *pragmas = g_strdup_printf("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -%d;"
-                                               "PRAGMA wal_autocheckpoint = %d;"
-                                               "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = OFF;",
-                                               CACHE_KIB, JOURNAL_PAGES);
+    g_autofree char *pragmas = g_strdup_printf(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -%d;"
+        "PRAGMA wal_autocheckpoint = %d;"
+        "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = OFF;",
+        CACHE_KIB, JOURNAL_PAGES);
     if (!queue_schema_check(queue->db, queue->path, &outdated, error))
         return false;
     if (sqlite3_exec(queue->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
@@ -188,9 +221,17 @@ queue_get_state(struct queue *queue, struct queue_state *state, GError **error)
     if (ask(queue, GET_STATE, 0, 0, n, G_N_ELEMENTS(n)) != 1)
         return fail(queue, "reading", error);
     *state = (struct queue_state){
-        .counts = { .last_seq = n[0], .accepted = n[1], .delivered = n[2], .waiting = n[3], .waiting_bytes = n[4],
-                    .dead = n[5], .dropped = n[6], .removed = n[7] },
-        .claimed = n[8], .may_drop = n[9] != 0, .bound = n[10] != 0,
+        .counts = { .last_seq = n[0],
+                    .accepted = n[1],
+                    .delivered = n[2],
+                    .waiting = n[3],
+                    .waiting_bytes = n[4],
+                    .dead = n[5],
+                    .dropped = n[6],
+                    .removed = n[7] },
+        .claimed = n[8],
+        .may_drop = n[9] != 0,
+        .bound = n[10] != 0,
     };
     return true;
 }

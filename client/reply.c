@@ -33,8 +33,8 @@ reply_parse_date(const char *text)
         text[end] != '\0' || strcmp(zone, "GMT") != 0 || strlen(month) != 3)
         return -1;
     const char *found = strstr(months, month);
-    if (!found || (found - months) % 3 != 0 || tm.tm_year < 1970 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 ||
-        tm.tm_min > 59 || tm.tm_sec > 60 || tm.tm_hour < 0 || tm.tm_min < 0 || tm.tm_sec < 0)
+    if (!found || (found - months) % 3 != 0 || tm.tm_year < 1970 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
+        tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60 || tm.tm_hour < 0 || tm.tm_min < 0 || tm.tm_sec < 0)
         return -1;
     tm.tm_mon = (int)(found - months) / 3;
     tm.tm_year -= 1900;

@@ -12,7 +12,7 @@
 
 #include <glib.h>
 
-#define REPLY_BODY_MAX 8192 /* bytes of an error body that are looked at */
+#define REPLY_BODY_MAX 8192   /* bytes of an error body that are looked at */
 #define REPLY_BODY_END 262144 /* a body that is longer is not read to its end */
 
 enum reply_failure {
@@ -25,17 +25,17 @@ enum reply_failure {
 
 struct reply {
     enum reply_failure failure;
-    bool sent;               /* the request, or a part of it, may have reached the hub */
-    unsigned sends;          /* times libcurl began to send it */
-    int status;              /* 0: none */
-    bool from_hub;           /* it carries an error code of IoT Hub */
-    char code[64];           /* its name, "IotHubUnauthorizedAccess"; "" */
-    int number;              /* its number, 401002; 0 */
-    char tracking[128];      /* for a support request; "" */
-    int64_t retry_after_s;   /* -1: none. Relative */
-    int64_t retry_after_at;  /* -1: none. Unix time */
-    int64_t date_s;          /* the hub's clock; -1: none */
-    char text[200];          /* what failed, or the hub's own words; printable */
+    bool sent;              /* the request, or a part of it, may have reached the hub */
+    unsigned sends;         /* times libcurl began to send it */
+    int status;             /* 0: none */
+    bool from_hub;          /* it carries an error code of IoT Hub */
+    char code[64];          /* its name, "IotHubUnauthorizedAccess"; "" */
+    int number;             /* its number, 401002; 0 */
+    char tracking[128];     /* for a support request; "" */
+    int64_t retry_after_s;  /* -1: none. Relative */
+    int64_t retry_after_at; /* -1: none. Unix time */
+    int64_t date_s;         /* the hub's clock; -1: none */
+    char text[200];         /* what failed, or the hub's own words; printable */
 };
 
 void reply_init(struct reply *reply);
@@ -52,5 +52,6 @@ void reply_set_text(struct reply *reply, const char *text, size_t len);
 /* Seconds to wait by Retry-After at Unix time now_s, 0 where there is none, at most an hour. */
 int64_t reply_retry_after(const struct reply *reply, int64_t now_s);
 
-/* Unix time of "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 section 5.6.7, the form to be generated), -1 for anything else. */
+/* Unix time of "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 section 5.6.7, the form to be generated), -1 for anything
+ * else. */
 int64_t reply_parse_date(const char *text);

@@ -135,7 +135,9 @@ int32_t
 retry_auth_reason(const struct reply *reply)
 {
     enum meaning meaning = meaning_of(reply);
-    return meaning == ABOUT_HOST ? HUBKEY_REASON_HOST : meaning == ABOUT_DEVICE ? HUBKEY_REASON_DEVICE : HUBKEY_REASON_KEY;
+    return meaning == ABOUT_HOST     ? HUBKEY_REASON_HOST
+           : meaning == ABOUT_DEVICE ? HUBKEY_REASON_DEVICE
+                                     : HUBKEY_REASON_KEY;
 }
 
 /* Wait at least floor, plus a random part of base * 2^n, which stops growing at cap. */

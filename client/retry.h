@@ -21,7 +21,15 @@ enum retry_action {
 };
 
 /* Each kind of trouble has a back-off of its own. */
-enum retry_family { RETRY_NETWORK, RETRY_SERVER, RETRY_THROTTLE, RETRY_QUOTA, RETRY_HUBKEYD, RETRY_PROBE, RETRY_FAMILIES };
+enum retry_family {
+    RETRY_NETWORK,
+    RETRY_SERVER,
+    RETRY_THROTTLE,
+    RETRY_QUOTA,
+    RETRY_HUBKEYD,
+    RETRY_PROBE,
+    RETRY_FAMILIES
+};
 
 struct retry_verdict {
     enum retry_action action;
@@ -41,8 +49,9 @@ struct retry_backoff {
     uint32_t (*random)(void); /* any 32 bits */
 };
 
-/* How long to wait after one more failure of a family: a random part (full jitter, so that a fleet that lost its network
- * together does not come back together) of a time that doubles up to a cap; never less than the hub asked for. */
+/* How long to wait after one more failure of a family: a random part (full jitter, so that a fleet that lost its
+ * network together does not come back together) of a time that doubles up to a cap; never less than the hub asked for.
+ */
 int64_t retry_delay_ms(struct retry_backoff *backoff, enum retry_family family, int64_t retry_after_s);
 
 /* Till the daily quota begins anew at 00:00 UTC, and up to five minutes more by chance. */

@@ -20,8 +20,8 @@ get_size(const char *what, const void *given, size_t minimum, uint32_t *size, GE
     memcpy(size, given, sizeof *size);
     if (*size >= minimum && *size <= SIZED_MAX)
         return true;
-    failure_set(error, HUBKEY_E_SIZE, "the size field of %s says %u; set it to sizeof the struct, at least %zu", what, *size,
-                minimum);
+    failure_set(error, HUBKEY_E_SIZE, "the size field of %s says %u; set it to sizeof the struct, at least %zu", what,
+                *size, minimum);
     return false;
 }
 
@@ -33,9 +33,10 @@ sized_read(const char *what, const void *given, void *into, size_t known, size_t
         return false;
     for (size_t i = known; i < size; i++)
         if (((const char *)given)[i] != 0) {
-            failure_set(error, HUBKEY_E_SIZE,
-                        "%s has fields that this libhubkey (%s) does not know and that are not zero; a newer one is needed", what,
-                        VERSION);
+            failure_set(
+                error, HUBKEY_E_SIZE,
+                "%s has fields that this libhubkey (%s) does not know and that are not zero; a newer one is needed",
+                what, VERSION);
             return false;
         }
     memcpy(into, given, MIN(size, known));

@@ -17,15 +17,20 @@ token_drop(struct token *token)
 }
 
 void
-token_set(struct token *token, const char *text, int64_t expires_s, uint64_t generation, uint32_t ttl_s, uint32_t random)
+token_set(struct token *token, const char *text, int64_t expires_s, uint64_t generation, uint32_t ttl_s,
+          uint32_t random)
 {
     int64_t now = clock_boot_us(), life_us = CLAMP(expires_s - clock_wall_s(), 0, TOKEN_LIFE_MAX_S) * INT64_C(1000000);
     token_drop(token);
     /* Renewed after 75 to 85 percent of its life; never used in its last second. */
     int64_t renew_us = life_us / 100 * 75 + (int64_t)((double)random / 4294967296.0 * (double)(life_us / 10));
     *token = (struct token){
-        .text = g_strdup(text), .expires_s = expires_s, .end_boot_us = now + life_us - 1000000,
-        .renew_boot_us = now + renew_us, .generation = generation, .ttl_s = ttl_s,
+        .text = g_strdup(text),
+        .expires_s = expires_s,
+        .end_boot_us = now + life_us - 1000000,
+        .renew_boot_us = now + renew_us,
+        .generation = generation,
+        .ttl_s = ttl_s,
     };
 }
 

@@ -1,9 +1,9 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The cached token. Its life is counted on two clocks, each of which can end it: wall time, because that is what the hub
- * looks at, and boot time, because wall time may be set back. It is renewed at use, early and at a time of its own for
- * each device; there is no timer that could die.
+ * The cached token. Its life is counted on two clocks, each of which can end it: wall time, because that is what the
+ * hub looks at, and boot time, because wall time may be set back. It is renewed at use, early and at a time of its own
+ * for each device; there is no timer that could die.
  */
 #pragma once
 
@@ -24,7 +24,8 @@ struct token {
 };
 
 /* Takes a copy. random: any 32 bits, for the jitter of the renewal. */
-void token_set(struct token *token, const char *text, int64_t expires_s, uint64_t generation, uint32_t ttl_s, uint32_t random);
+void token_set(struct token *token, const char *text, int64_t expires_s, uint64_t generation, uint32_t ttl_s,
+               uint32_t random);
 
 /* Erases. Safe on an empty one. */
 void token_drop(struct token *token);

@@ -23,13 +23,13 @@ struct window_suspect {
 };
 
 struct window {
-    uint64_t after;        /* the next request begins above this number */
-    uint64_t faulty_last;  /* one of the messages after..faulty_last is at fault; 0: none known */
-    size_t faulty_n;       /* how many they are */
-    bool proven;           /* a message was accepted since the circumstances last changed */
-    bool probing;          /* one message at a time until one is accepted */
-    unsigned refused;      /* alone, since a message was accepted */
-    unsigned n_suspects;   /* of them, those whose fate is open */
+    uint64_t after;       /* the next request begins above this number */
+    uint64_t faulty_last; /* one of the messages after..faulty_last is at fault; 0: none known */
+    size_t faulty_n;      /* how many they are */
+    bool proven;          /* a message was accepted since the circumstances last changed */
+    bool probing;         /* one message at a time until one is accepted */
+    unsigned refused;     /* alone, since a message was accepted */
+    unsigned n_suspects;  /* of them, those whose fate is open */
     struct window_suspect suspects[WINDOW_SUSPECTS_MAX];
 };
 

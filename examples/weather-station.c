@@ -72,7 +72,8 @@ read_weather(long n, char *json, size_t size)
         read_sensor("/sys/class/thermal/thermal_zone*/temp", 0.001, &celsius))
         snprintf(temperature, sizeof temperature, "\"temperature_c\":%.1f,", celsius);
     read_sensor("/proc/loadavg", 1, &load);
-    return snprintf(json, size, "{\"n\":%ld,%s\"load\":%.2f,\"free_memory_mib\":%.0f}", n, temperature, load, free_memory_mib());
+    return snprintf(json, size, "{\"n\":%ld,%s\"load\":%.2f,\"free_memory_mib\":%.0f}", n, temperature, load,
+                    free_memory_mib());
 }
 
 /* ---- What the library tells */
@@ -81,7 +82,8 @@ static void
 on_state(int32_t state, int32_t reason, const char *text, void *user)
 {
     (void)user;
-    printf("-- %s%s%s%s%s\n", hubkey_state_name(state), reason ? ", " : "", hubkey_reason_name(reason), text[0] ? ": " : "", text);
+    printf("-- %s%s%s%s%s\n", hubkey_state_name(state), reason ? ", " : "", hubkey_reason_name(reason),
+           text[0] ? ": " : "", text);
 }
 
 static void
@@ -101,8 +103,12 @@ post_reading(hubkey_client *client, long n)
     char json[256];
     struct hubkey_error error;
     uint64_t seq;
-    struct hubkey_message message = { .size = sizeof message, .body = json, .content_type = "application/json",
-                                      .content_encoding = "utf-8", .n_properties = 1, .properties = &kind };
+    struct hubkey_message message = { .size = sizeof message,
+                                      .body = json,
+                                      .content_type = "application/json",
+                                      .content_encoding = "utf-8",
+                                      .n_properties = 1,
+                                      .properties = &kind };
     message.len = (uint64_t)read_weather(n, json, sizeof json);
     if (hubkey_client_post(client, &message, 1000, &seq, &error) == 0)
         printf("   reading %" PRIu64 " %s\n", seq, json);
@@ -146,7 +152,9 @@ number(const char *option, const char *text, long least, long most)
 int
 main(int argc, char **argv)
 {
-    static const struct option known[] = { { "slot", 1, NULL, 's' }, { "interval-ms", 1, NULL, 'i' }, { "count", 1, NULL, 'c' }, { 0 } };
+    static const struct option known[] = {
+        { "slot", 1, NULL, 's' }, { "interval-ms", 1, NULL, 'i' }, { "count", 1, NULL, 'c' }, { 0 }
+    };
     struct hubkey_options options = { .size = sizeof options };
     struct sigaction action = { .sa_handler = end };
     struct hubkey_error error;

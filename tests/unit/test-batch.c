@@ -16,8 +16,13 @@ static const char properties[] = "{\"iothub-messageid\":\"i\",\"iothub-app-q\":\
 static bool
 add(struct batch *batch, uint64_t seq, const void *body, size_t len)
 {
-    const struct batch_item item = { .seq = seq, .created_ms = 1, .counted = (uint32_t)len + 3, .properties = properties,
-                                     .properties_len = sizeof properties - 1, .body = body, .len = len };
+    const struct batch_item item = { .seq = seq,
+                                     .created_ms = 1,
+                                     .counted = (uint32_t)len + 3,
+                                     .properties = properties,
+                                     .properties_len = sizeof properties - 1,
+                                     .body = body,
+                                     .len = len };
     return batch_add(batch, &item);
 }
 
@@ -75,7 +80,8 @@ test_bodies(void)
         gsize n;
         g_autofree guchar *body = g_base64_decode(json_string_value(json_object_get(item, "body")), &n);
         g_assert_cmpmem(body, n, bytes, i + 1);
-        g_assert_cmpstr(json_string_value(json_object_get(json_object_get(item, "properties"), "iothub-app-q")), ==, "\"");
+        g_assert_cmpstr(json_string_value(json_object_get(json_object_get(item, "properties"), "iothub-app-q")), ==,
+                        "\"");
     }
     json_decref(array);
     batch_free(batch);
@@ -137,7 +143,9 @@ static void
 test_damaged(void)
 {
     static const char damaged[] = "{\"iothub-messageid\":";
-    const struct batch_item item = { .seq = 1, .properties = damaged, .properties_len = sizeof damaged - 1, .body = "x", .len = 1 };
+    const struct batch_item item = {
+        .seq = 1, .properties = damaged, .properties_len = sizeof damaged - 1, .body = "x", .len = 1
+    };
     struct batch *batch = batch_new();
     g_assert_true(batch_add(batch, &item));
     g_assert_null(batch_headers(batch));

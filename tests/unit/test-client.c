@@ -35,8 +35,9 @@ fixture_open(struct fixture *fixture, uint32_t flags)
     memset(fixture, 0, sizeof *fixture);
     fixture->dir = g_dir_make_tmp("hk-client-XXXXXX", NULL);
     fixture->path = g_build_filename(fixture->dir, "sub", "q", NULL);
-    fixture->options = (struct hubkey_options){ .size = sizeof fixture->options, .queue_path = fixture->path, .socket_path = "",
-                                                .flags = flags };
+    fixture->options = (struct hubkey_options){
+        .size = sizeof fixture->options, .queue_path = fixture->path, .socket_path = "", .flags = flags
+    };
     g_assert_cmpint(hubkey_client_open(&fixture->options, &fixture->client, &error), ==, 0);
     g_assert_cmpstr(error.text, ==, "");
 }
@@ -287,7 +288,8 @@ test_fork(void)
     if (child == 0) {
         struct hubkey_stats stats = { .size = sizeof stats };
         hubkey_client *own;
-        bool good = post(fixture.client, NULL) == HUBKEY_E_FORKED && hubkey_client_fd(fixture.client) == HUBKEY_E_FORKED &&
+        bool good = post(fixture.client, NULL) == HUBKEY_E_FORKED &&
+                    hubkey_client_fd(fixture.client) == HUBKEY_E_FORKED &&
                     hubkey_client_stats(fixture.client, &stats) == HUBKEY_E_FORKED &&
                     hubkey_client_dispatch(fixture.client) == HUBKEY_E_FORKED &&
                     hubkey_client_close(fixture.client, 0) == HUBKEY_E_FORKED &&

@@ -47,7 +47,8 @@ fixture_new(const struct commit_limits *limits)
     struct fixture *fixture = g_new0(struct fixture, 1);
     const struct commit_hooks hooks = { on_posted, on_dropped, fixture };
     scratch_open(&fixture->scratch);
-    fixture->commit = commit_new(fixture->scratch.queue, fixture->scratch.path, fixture->scratch.lock, limits ? limits : &none, &hooks);
+    fixture->commit = commit_new(fixture->scratch.queue, fixture->scratch.path, fixture->scratch.lock,
+                                 limits ? limits : &none, &hooks);
     return fixture;
 }
 

@@ -29,11 +29,14 @@ check_layout(void)
     check(sizeof(struct hubkey_error) == 512 && offsetof(struct hubkey_error, text) == 8, "layout of hubkey_error");
     check(sizeof(struct hubkey_counts) == 64, "layout of hubkey_counts");
     if (sizeof(void *) == 8) {
-        check(sizeof(struct hubkey_options) == 88 && offsetof(struct hubkey_options, policy) == 64, "layout of hubkey_options");
-        check(sizeof(struct hubkey_message) == 72 && offsetof(struct hubkey_message, created_ms) == 64, "layout of hubkey_message");
+        check(sizeof(struct hubkey_options) == 88 && offsetof(struct hubkey_options, policy) == 64,
+              "layout of hubkey_options");
+        check(sizeof(struct hubkey_message) == 72 && offsetof(struct hubkey_message, created_ms) == 64,
+              "layout of hubkey_message");
     }
     check(sizeof(struct hubkey_stats) == 416 && offsetof(struct hubkey_stats, text) == 160, "layout of hubkey_stats");
-    check(sizeof(struct hubkey_queue_info) == 688 && offsetof(struct hubkey_queue_info, host) == 160, "layout of hubkey_queue_info");
+    check(sizeof(struct hubkey_queue_info) == 688 && offsetof(struct hubkey_queue_info, host) == 160,
+          "layout of hubkey_queue_info");
 }
 
 /* Every code of the one table has its number here, with a sentence of its own. */
@@ -44,14 +47,22 @@ check_numbers(void)
         const char *name;
         int number;
     } rows[] = {
-        { "InvalidArgument", HUBKEY_E_INVALID_ARGUMENT }, { "NotAuthorized", HUBKEY_E_NOT_AUTHORIZED },
-        { "NoSuchSlot", HUBKEY_E_NO_SUCH_SLOT },          { "SlotInUse", HUBKEY_E_SLOT_IN_USE },
-        { "NotProvisioned", HUBKEY_E_NOT_PROVISIONED },   { "Busy", HUBKEY_E_BUSY },
-        { "TpmAbsent", HUBKEY_E_TPM_ABSENT },             { "TpmFailed", HUBKEY_E_TPM_FAILED },
-        { "NoSpace", HUBKEY_E_NO_SPACE },                 { "ClockUnset", HUBKEY_E_CLOCK_UNSET },
-        { "Tampered", HUBKEY_E_TAMPERED },                { "Foreign", HUBKEY_E_FOREIGN },
-        { "Damaged", HUBKEY_E_DAMAGED },                  { "Unsupported", HUBKEY_E_UNSUPPORTED },
-        { "Internal", HUBKEY_E_INTERNAL },                { "Unreachable", HUBKEY_E_UNREACHABLE },
+        { "InvalidArgument", HUBKEY_E_INVALID_ARGUMENT },
+        { "NotAuthorized", HUBKEY_E_NOT_AUTHORIZED },
+        { "NoSuchSlot", HUBKEY_E_NO_SUCH_SLOT },
+        { "SlotInUse", HUBKEY_E_SLOT_IN_USE },
+        { "NotProvisioned", HUBKEY_E_NOT_PROVISIONED },
+        { "Busy", HUBKEY_E_BUSY },
+        { "TpmAbsent", HUBKEY_E_TPM_ABSENT },
+        { "TpmFailed", HUBKEY_E_TPM_FAILED },
+        { "NoSpace", HUBKEY_E_NO_SPACE },
+        { "ClockUnset", HUBKEY_E_CLOCK_UNSET },
+        { "Tampered", HUBKEY_E_TAMPERED },
+        { "Foreign", HUBKEY_E_FOREIGN },
+        { "Damaged", HUBKEY_E_DAMAGED },
+        { "Unsupported", HUBKEY_E_UNSUPPORTED },
+        { "Internal", HUBKEY_E_INTERNAL },
+        { "Unreachable", HUBKEY_E_UNREACHABLE },
     };
     const int n = (int)(sizeof rows / sizeof *rows);
     for (int code = 1; code <= n; code++) {

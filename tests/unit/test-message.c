@@ -112,7 +112,8 @@ test_counted(void)
 static void
 test_ids(void)
 {
-    static const char *const wrong[] = { "", "with space", "a\r\nInjected: header", "slash/", "caf\xc3\xa9", "a&b", "a\"b", "~" };
+    static const char *const wrong[] = { "",     "with space", "a\r\nInjected: header", "slash/", "caf\xc3\xa9", "a&b",
+                                         "a\"b", "~" };
     struct hubkey_message message = plain();
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
         message.id = wrong[i];
@@ -171,9 +172,9 @@ static void
 test_properties(void)
 {
     static const struct hubkey_property wrong[] = {
-        { "", "v" },     { "n", "" },        { NULL, "v" },    { "n", NULL },           { "a b", "v" },  { "n", "a b" },
-        { "n:m", "v" },  { "n", "12:30" },   { "n", "a,b" },   { "n", "\xc3\xa9" },     { "n", "a\nb" }, { "n\r", "v" },
-        { "n", "\"q\"" }, { "created", "1" }, { "Created", "1" },
+        { "", "v" },     { "n", "" },    { NULL, "v" },    { "n", NULL },      { "a b", "v" },
+        { "n", "a b" },  { "n:m", "v" }, { "n", "12:30" }, { "n", "a,b" },     { "n", "\xc3\xa9" },
+        { "n", "a\nb" }, { "n\r", "v" }, { "n", "\"q\"" }, { "created", "1" }, { "Created", "1" },
     };
     struct hubkey_message message = plain();
     message.n_properties = 1;

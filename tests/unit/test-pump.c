@@ -33,7 +33,7 @@ struct world {
     const struct reply *plan; /* answers to the next requests; 204 after its end */
     size_t planned;
     bool replied;
-    bool holding; /* the hub takes its time */
+    bool holding;   /* the hub takes its time */
     size_t bad_len; /* messages whose body is so long are refused with 413, alone or in a batch; 0: none */
     uint32_t asked[LOG_MAX];
     size_t asks;
@@ -51,8 +51,11 @@ static void
 op_send(const struct http_request *request, void *context)
 {
     struct world *world = context;
-    struct seen seen = { .body = g_memdup2(request->body, request->len), .len = request->len, .items = 1,
-                         .token = g_strdup(request->token), .url = g_strdup(request->url) };
+    struct seen seen = { .body = g_memdup2(request->body, request->len),
+                         .len = request->len,
+                         .items = 1,
+                         .token = g_strdup(request->token),
+                         .url = g_strdup(request->url) };
     GString *headers = g_string_new(NULL);
     for (guint i = 0; i < request->headers->len; i++)
         g_string_append_printf(headers, "%s\n", (char *)request->headers->pdata[i]);
@@ -137,7 +140,8 @@ op_take_answer(struct bus_answer *answer, GError **error, void *context)
     answer->identity->host = g_strdup("hub.azure-devices.net");
     answer->identity->device = g_strdup(world->device);
     answer->expires_s = clock_wall_s() + ttl_s;
-    answer->token = world->same_token ? g_strdup_printf("token-%u", ttl_s) : g_strdup_printf("token-number-%zu", world->asks);
+    answer->token = world->same_token ? g_strdup_printf("token-%u", ttl_s)
+                                      : g_strdup_printf("token-number-%zu", world->asks);
     return true;
 }
 
@@ -199,7 +203,9 @@ static void
 start_pump(struct world *world, uint32_t per_minute)
 {
     const struct pump_options options = { .max_requests_per_minute = per_minute };
-    const struct pump_ops ops = { op_send, op_take_reply, op_ask, op_take_answer, op_report, op_news, op_random, world };
+    const struct pump_ops ops = {
+        op_send, op_take_reply, op_ask, op_take_answer, op_report, op_news, op_random, world
+    };
     const struct pump_hooks hooks = { on_state, on_gone, on_log, on_identity, on_progress, world };
     world->pump = pump_new(world->scratch.queue, world->scratch.lock, &options, &ops, &hooks);
 }
@@ -580,10 +586,14 @@ test_rejections(void)
         const char *code;
         int32_t reason;
     } rows[] = {
-        { 400, "InvalidProtocolVersion", HUBKEY_REASON_PROTOCOL }, { 400, "NeverHeardOf", HUBKEY_REASON_PROTOCOL },
-        { 403, "DeviceDisabled", HUBKEY_REASON_DEVICE },           { 404, "DeviceNotFound", HUBKEY_REASON_DEVICE },
-        { 403, "IotHubSuspended", HUBKEY_REASON_HOST },            { 405, "", HUBKEY_REASON_PROTOCOL },
-        { 415, "", HUBKEY_REASON_PROTOCOL },                       { 409, "Whatever", HUBKEY_REASON_PROTOCOL },
+        { 400, "InvalidProtocolVersion", HUBKEY_REASON_PROTOCOL },
+        { 400, "NeverHeardOf", HUBKEY_REASON_PROTOCOL },
+        { 403, "DeviceDisabled", HUBKEY_REASON_DEVICE },
+        { 404, "DeviceNotFound", HUBKEY_REASON_DEVICE },
+        { 403, "IotHubSuspended", HUBKEY_REASON_HOST },
+        { 405, "", HUBKEY_REASON_PROTOCOL },
+        { 415, "", HUBKEY_REASON_PROTOCOL },
+        { 409, "Whatever", HUBKEY_REASON_PROTOCOL },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         struct world *world = world_new();

@@ -69,7 +69,8 @@ test_not_a_queue(void)
 {
     struct scratch *scratch = scratch_new(0);
     g_autofree char *path = g_build_filename(scratch->dir, "other", NULL);
-    g_assert_true(g_file_set_contents(path, "this is a text, and no database at all, however long one looks at it", -1, NULL));
+    g_assert_true(
+        g_file_set_contents(path, "this is a text, and no database at all, however long one looks at it", -1, NULL));
     expect_no_queue(path, HUBKEY_E_QUEUE_DAMAGED);
     g_unlink(path);
     run_sql(path, "CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)");

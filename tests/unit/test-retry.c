@@ -71,9 +71,14 @@ test_reply_retry_after(void)
 static void
 test_reply_dates(void)
 {
-    static const char *const wrong[] = { "", "Tue, 14 Nov 2023 22:13:20", "Tue, 14 Xyz 2023 22:13:20 GMT", "Tue, 14 Nov 1969 22:13:20 GMT",
-                                         "Tue, 14 Nov 2023 25:13:20 GMT", "Tue, 14 Nov 2023 22:13:20 GMT and more",
-                                         "Tuesday, 14-Nov-23 22:13:20 GMT", "Tue, 14 ovD 2023 22:13:20 GMT" };
+    static const char *const wrong[] = { "",
+                                         "Tue, 14 Nov 2023 22:13:20",
+                                         "Tue, 14 Xyz 2023 22:13:20 GMT",
+                                         "Tue, 14 Nov 1969 22:13:20 GMT",
+                                         "Tue, 14 Nov 2023 25:13:20 GMT",
+                                         "Tue, 14 Nov 2023 22:13:20 GMT and more",
+                                         "Tuesday, 14-Nov-23 22:13:20 GMT",
+                                         "Tue, 14 ovD 2023 22:13:20 GMT" };
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++)
         g_assert_cmpint(reply_parse_date(wrong[i]), ==, -1);
     g_assert_cmpint(reply_parse_date("Sun, 06 Nov 1994 08:49:37 GMT"), ==, 784111777);
@@ -89,7 +94,12 @@ body(struct reply *reply, const char *text)
 static void
 test_reply_bodies(void)
 {
-    static const char *const nothing[] = { "", "<html><body>502</body></html>", "{", "[]", "{\"Message\":7}", "{\"Message\":\"hello\"}",
+    static const char *const nothing[] = { "",
+                                           "<html><body>502</body></html>",
+                                           "{",
+                                           "[]",
+                                           "{\"Message\":7}",
+                                           "{\"Message\":\"hello\"}",
                                            "{\"Message\":\"{\\\"errorCode\\\":\\\"x\\\"}\"}" };
     struct reply reply;
     for (size_t i = 0; i < G_N_ELEMENTS(nothing); i++) {
@@ -101,7 +111,8 @@ test_reply_bodies(void)
     g_assert_cmpstr(reply.code, ==, "IotHubUnauthorizedAccess");
     g_assert_cmpstr(reply.text, ==, "Unauthorized");
     g_assert_cmpstr(reply.tracking, ==, "0123abcd-G:11");
-    body(&reply, "{\"Message\":\"{\\\"errorCode\\\":404001,\\\"trackingId\\\":\\\"t1\\\",\\\"message\\\":\\\"no such device\\\"}\","
+    body(&reply, "{\"Message\":\"{\\\"errorCode\\\":404001,\\\"trackingId\\\":\\\"t1\\\",\\\"message\\\":\\\"no such "
+                 "device\\\"}\","
                  "\"ExceptionMessage\":\"\"}");
     g_assert_cmpint(reply.number, ==, 404001);
     g_assert_cmpstr(reply.tracking, ==, "t1");
