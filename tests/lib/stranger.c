@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "config.h"
+#include <config.h>
 
 #include "tests/lib/stranger.h"
 
@@ -324,7 +324,7 @@ struct stranger_usage
 stranger_usage(struct stranger *stranger)
 {
     return (struct stranger_usage){
-        .transient = count(stranger, TPM2_TRANSIENT_FIRST),
+        .transient = count(stranger, (TPM2_HANDLE)TPM2_HT_TRANSIENT << TPM2_HR_SHIFT),
         .loaded_sessions = count(stranger, TPM2_LOADED_SESSION_FIRST),
         .saved_sessions = count(stranger, TPM2_ACTIVE_SESSION_FIRST),
     };

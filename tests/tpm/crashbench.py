@@ -19,6 +19,7 @@ import rawtpm
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'sandbox'))
 import servers  # noqa: E402
+from servers import Failed  # noqa: E402, F401
 
 BUILD = os.environ.get('HUBKEY_BUILDDIR', '.')
 PATIENCE = 30
@@ -140,6 +141,7 @@ class Bench:
         self.bus, self.tpm, self.daemon = PlainBus(self), PlainTpm(self), PlainDaemon(self)
         self.strangers = {}
         self.transient = None
+        self.error = None  # of the last call
 
     def at(self, name):
         return os.path.join(self.path, name)
@@ -155,7 +157,7 @@ class Bench:
                 server.process.wait()
         shutil.rmtree(self.path)
 
-    # ---- the four states that everything starts from ----
+    # ---- the states that everything starts from ----
 
     def prepare(self):
         """fresh: no SRK, slot 0 empty. ready: slot 0 provisioned. beside: slot 1 alone. both: both."""
@@ -176,7 +178,13 @@ class Bench:
             copy_files(self.at(part), self.at(f'kept/{name}/{part}'))
 
     def restore(self, name):
-        self.daemon.kill()
+        self.restore_tpm(name)
+        self.start_daemon()
+
+    def restore_tpm(self, name):
+        """Everything but hubkeyd."""
+        if self.daemon.running():
+            self.daemon.kill()
         self.tpm.cut()
         for part in ('tpm', 'state'):
             copy_files(self.at(f'kept/{name}/{part}'), self.at(part))
@@ -188,7 +196,6 @@ class Bench:
         # Where there is no resource manager the transient objects of others are in sight: one that looks like an SRK.
         self.transient = self.raw.create_primary(rawtpm.NULL, rawtpm.ECC_SRK)
         self.strangers[self.transient] = self.raw.public(self.transient)
-        self.start_daemon()
 
     def start_daemon(self):
         self.daemon.start()

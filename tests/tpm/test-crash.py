@@ -13,24 +13,29 @@ import time
 import traceback
 
 import rawtpm
-from crashbench import NEIGHBOUR_DEVICE, NEIGHBOUR_KEY, Bench, Wrong, check, library
+from crashbench import NEIGHBOUR_DEVICE, NEIGHBOUR_KEY, Bench, Failed, Wrong, check, library
 
 WORKERS = 2
 MANY = 200  # points of one series; an operation that has more is one that does not end
 
-# What is done, from which state on.
-OPERATIONS = (('Provision', 'fresh'), ('Provision', 'beside'), ('Clear', 'ready'), ('Clear', 'both'))
-# What happens to it. The spy between hubkeyd and TPM and the one below its file calls know these words.
-TPM_ORDERS = ('kill-before', 'kill-after', 'cut-before', 'cut-lost', 'reset-before')
-FILE_ORDERS = ('kill-before', 'kill-after')
+# What happens to an operation: the spy between hubkeyd and TPM and the one below its file calls know these words.
+# Beside another slot in use there is less to do (the SRK is there, and stays pinned), so less is tried.
+ALL = (('tpm', ('kill-before', 'kill-after', 'cut-before', 'cut-lost', 'reset-before')),
+       ('file', ('kill-before', 'kill-after')))
+SOME = (('tpm', ('kill-after',)), ('file', ('kill-before',)))
+# What is done, from which state on. Start is hubkeyd's own, after a crash that left half of an operation behind.
+OPERATIONS = (('Provision', 'fresh', ALL), ('Clear', 'ready', ALL), ('Provision', 'beside', SOME),
+              ('Clear', 'both', SOME), ('Start', 'half-provisioned', SOME), ('Start', 'half-cleared', SOME))
+# Where the halves come from: an operation, its start, and the command in the TPM that was the last one.
+HALVES = {'half-provisioned': ('Provision', 'fresh', rawtpm.NV_WRITE_LOCK),
+          'half-cleared': ('Clear', 'ready', rawtpm.EVICT_CONTROL)}
 
 
 def plan():
-    for name, start in OPERATIONS:
-        for order in TPM_ORDERS:
-            yield name, start, 'tpm', order
-        for order in FILE_ORDERS:
-            yield name, start, 'file', order
+    for name, start, places in OPERATIONS:
+        for place, orders in places:
+            for order in orders:
+                yield name, start, place, order
 
 
 def give_order(bench, place, order, n):
@@ -44,7 +49,7 @@ def operate(bench, name, place):
     """The operation, and all that comes after it of itself: jobs are done in turn, so that when a Provision of a slot
     that is taken was refused, nothing of the operation is under way, and the order that it missed is withdrawn."""
     answer = bench.provision() if name == 'Provision' else bench.clear()
-    error = getattr(bench, 'error', '')
+    error = bench.error
     give_order(bench, place, 'none', MANY)
     if answer:
         check(not bench.provision(7, 'nobody'), 'slot 7 is a stranger\'s, but it was provisioned')
@@ -67,6 +72,30 @@ def may_leave_session(place, order, what):
     between StartAuthSession and the Create that ends the session."""
     return place == 'tpm' and (order, int(what, 16)) in (('kill-after', rawtpm.START_AUTH_SESSION),
                                                          ('kill-before', rawtpm.CREATE))
+
+
+def tear(bench, half):
+    """Makes the state that is left when hubkeyd is killed after a certain command."""
+    name, start, command = HALVES[half]
+    for n in range(1, MANY):
+        bench.restore(start)
+        give_order(bench, 'tpm', 'kill-after', n)
+        operate(bench, name, 'tpm')
+        what = fired(bench, 'tpm')
+        check(what, f'{name} has no command 0x{command:x}')
+        if int(what, 16) == command:
+            bench.keep(half)
+            return
+
+
+def start_under_order(bench, half, place, order, n):
+    """hubkeyd finds the order when it starts, and what it has to settle."""
+    bench.restore_tpm(half)
+    give_order(bench, place, order, n)
+    try:
+        bench.start_daemon()
+    except Failed:
+        check(fired(bench, place), 'hubkeyd does not start')
 
 
 def revive(bench, order):
@@ -92,6 +121,9 @@ def check_all(bench, start, sessions):
 
 
 def check_outcome(name, start, answer, state, generations):
+    if name == 'Start':
+        check(state == 'empty', f'{start} became {state}')
+        return False
     before, after = ('empty', 'ready') if name == 'Provision' else ('ready', 'empty')
     if answer:
         check(state == after, f'{name} was answered with success, but slot 0 is {state}')
@@ -117,13 +149,17 @@ def use_again(bench, start, state, sessions):
 def one_point(bench, series, n):
     """What the point was, and whether it turned out as the old state; None where there is no such point any more."""
     name, start, place, order = series
-    bench.restore(start)
-    generation = bench.generation()
-    give_order(bench, place, order, n)
-    answer = bench.tpm.kept_alive(lambda: operate(bench, name, place))
+    answer, generation = None, 0
+    if name == 'Start':
+        start_under_order(bench, start, place, order, n)
+    else:
+        bench.restore(start)
+        generation = bench.generation()
+        give_order(bench, place, order, n)
+        answer = bench.tpm.kept_alive(lambda: operate(bench, name, place))
     what = fired(bench, place)
     if what is None:
-        check(answer, f'{name} fails although nobody disturbs it: {getattr(bench, "error", "")}')
+        check(answer or name == 'Start', f'{name} fails although nobody disturbs it: {bench.error}')
         return None
     revive(bench, order)
     sessions = 1 if may_leave_session(place, order, what) else 0
@@ -153,6 +189,8 @@ def work(tasks, results):
     bench = Bench()
     try:
         bench.prepare()
+        for half in HALVES:
+            tear(bench, half)
         while (series := tasks.get()) is not None:
             run_series(bench, series, results)
     except Exception:  # noqa: BLE001
