@@ -247,8 +247,7 @@ int hubkey_client_flush(hubkey_client *client, int32_t timeout_ms, struct hubkey
 #define HUBKEY_REASON_PROTOCOL 5 /* rejected: the hub does not understand this library */
 #define HUBKEY_REASON_MESSAGES 6 /* rejected: the hub refused messages one after the other */
 #define HUBKEY_REASON_ACCESS 7   /* rejected: hubkeyd gives this user no token for the slot */
-#define HUBKEY_REASON_SLOT                                                                                             \
-    8 /* rejected: the slot is empty, tampered with, or belongs to another device than the queue */
+#define HUBKEY_REASON_SLOT 8     /* rejected: the slot is empty, tampered with, or of another device than the queue */
 #define HUBKEY_REASON_HELD 9     /* stopped: another process sends from this queue */
 #define HUBKEY_REASON_NETWORK 10 /* offline: no connection to the hub */
 #define HUBKEY_REASON_TLS 11     /* offline: the server's certificate is not trusted */
