@@ -91,10 +91,10 @@ def summary(row, measured):
     against = ratio(row, measured)
     return {
         'name': row.name,
-        'median': median,
-        'p99': statistics.median(tails) if tails else None,
+        'median': round(median, 3),
+        'p99': round(statistics.median(tails), 3) if tails else None,
         'unit': rounds[0][2],
-        'ratio': against,
+        'ratio': None if against is None else round(against, 3),
         'goal': row.goal,
         'met': met(row, median if row.peer is None else against),
     }
