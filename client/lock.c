@@ -21,7 +21,7 @@
 
 struct lock {
     int fd; /* -1: no file to lock */
-    bool held;
+    bool held; /* atomic: the sender's thread sets it, posters ask */
     char *path;
     struct lock *next;
 };
@@ -120,19 +120,20 @@ sign(struct lock *lock)
 bool
 lock_try(struct lock *lock)
 {
-    if (lock->held || lock->fd < 0)
-        return lock->held;
+    if (lock_is_held(lock) || lock->fd < 0)
+        return lock_is_held(lock);
     struct flock whole = region(F_WRLCK, SENDER_BYTE);
-    lock->held = fcntl(lock->fd, F_OFD_SETLK, &whole) == 0;
-    if (lock->held)
+    bool held = fcntl(lock->fd, F_OFD_SETLK, &whole) == 0;
+    __atomic_store_n(&lock->held, held, __ATOMIC_RELAXED);
+    if (held)
         sign(lock);
-    return lock->held;
+    return held;
 }
 
 bool
 lock_is_held(const struct lock *lock)
 {
-    return lock->held;
+    return __atomic_load_n(&lock->held, __ATOMIC_RELAXED);
 }
 
 bool
@@ -152,7 +153,7 @@ lock_ask(struct lock *lock, struct lock_holder *holder)
 {
     *holder = (struct lock_holder){ 0 };
     struct flock sender = region(F_WRLCK, SENDER_BYTE);
-    if (lock->held || lock->fd < 0 || fcntl(lock->fd, F_OFD_GETLK, &sender) != 0 || sender.l_type == F_UNLCK)
+    if (lock_is_held(lock) || lock->fd < 0 || fcntl(lock->fd, F_OFD_GETLK, &sender) != 0 || sender.l_type == F_UNLCK)
         return;
     char text[256] = { 0 };
     int pid = -1;

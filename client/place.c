@@ -67,11 +67,33 @@ is_remote(const char *directory)
     }
 }
 
+static bool
+sync_directory(const char *directory)
+{
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+/* Directories that are missing, each on disk before the next: a queue is no safer than the way to it. */
+static bool
+make_directories(const char *directory)
+{
+    g_autofree char *parent = g_path_get_dirname(directory);
+    if (access(directory, F_OK) == 0)
+        return true;
+    if (strcmp(parent, directory) == 0 || !make_directories(parent))
+        return false;
+    return (mkdir(directory, 0700) == 0 || errno == EEXIST) && sync_directory(parent);
+}
+
 static char *
 resolve_directory(const char *path, bool create, GError **error)
 {
     g_autofree char *directory = g_path_get_dirname(path);
-    if (create && g_mkdir_with_parents(directory, 0700) != 0) {
+    if (create && !make_directories(directory)) {
         failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the directory %s of the queue: %s", directory,
                     g_strerror(errno));
         return NULL;
@@ -100,9 +122,14 @@ make_file(const char *path, GError **error)
         failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the queue %s: %s", path, g_strerror(errno));
         return false;
     }
-    if (fd >= 0)
-        close(fd);
-    return true;
+    if (fd < 0)
+        return true;
+    close(fd);
+    g_autofree char *directory = g_path_get_dirname(path);
+    bool ok = sync_directory(directory);
+    if (!ok)
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the queue %s safe on disk: %s", path, g_strerror(errno));
+    return ok;
 }
 
 static bool

@@ -47,7 +47,7 @@ struct pump {
     bool stale;          /* what hubkeyd is being asked for is void already */
 
     enum pump_auth auth;
-    char *refused;        /* the token that the hub did not take; NULL: none */
+    char *refused;        /* the token that the hub did not take, pump_forget_refused; NULL: none */
     unsigned other_tries; /* to get another one */
     uint64_t reported;    /* generation whose rejection hubkeyd knows of */
 
@@ -64,6 +64,9 @@ struct pump {
 
 /* pump.c */
 void pump_show(struct pump *pump, int32_t state, int32_t reason, const char *text);
+/* Erases the refused token. */
+void pump_forget_refused(struct pump *pump);
+
 void pump_log(struct pump *pump, int32_t level, const char *format, ...) G_GNUC_PRINTF(3, 4);
 void pump_pause(struct pump *pump, enum retry_family family, int64_t delay_ms);
 void pump_reject(struct pump *pump, int32_t reason, const char *text); /* and probe later */

@@ -117,6 +117,14 @@ on_split(struct pump *pump, const struct reply *reply, const struct retry_verdic
 
 /* ---- 401 */
 
+void
+pump_forget_refused(struct pump *pump)
+{
+    if (pump->refused)
+        explicit_bzero(pump->refused, strlen(pump->refused));
+    g_clear_pointer(&pump->refused, g_free);
+}
+
 /* A fresh token was refused: this is not about tokens. */
 static void
 on_token_trouble(struct pump *pump, const struct reply *reply, int64_t skew_s, const char *text)
@@ -148,7 +156,7 @@ on_unauthorized(struct pump *pump, const struct reply *reply, const char *text)
     int64_t base = pump->options.token_ttl_s ? pump->options.token_ttl_s : pump->default_ttl_s;
     if (pump->auth == AUTH_UNTRIED) {
         pump_log(pump, HUBKEY_LOG_INFO, "%s: asking for a fresh token", text);
-        g_free(pump->refused);
+        pump_forget_refused(pump);
         pump->refused = g_strdup(pump->token.text ? pump->token.text : "");
         pump->other_tries = 0;
         pump->auth = AUTH_FRESH;

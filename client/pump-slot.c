@@ -141,7 +141,7 @@ pump_on_answer(struct pump *pump, struct bus_answer *answer, const GError *error
 {
     pump->phase = PUMP_IDLE;
     if (error) {
-        g_clear_pointer(&pump->refused, g_free);
+        pump_forget_refused(pump);
         pump->auth = AUTH_UNTRIED;
         on_refusal(pump, error);
         return;
@@ -161,9 +161,7 @@ pump_on_answer(struct pump *pump, struct bus_answer *answer, const GError *error
         pump_ask(pump);
         return;
     }
-    if (pump->refused)
-        explicit_bzero(pump->refused, strlen(pump->refused));
-    g_clear_pointer(&pump->refused, g_free);
+    pump_forget_refused(pump);
     if (!pump->owner_checked)
         (void)pump_check_owner(pump);
 }

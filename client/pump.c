@@ -388,9 +388,7 @@ pump_free(struct pump *pump)
     if (!pump)
         return;
     token_drop(&pump->token);
-    if (pump->refused)
-        explicit_bzero(pump->refused, strlen(pump->refused));
-    g_free(pump->refused);
+    pump_forget_refused(pump);
     identity_free(pump->identity);
     g_free(pump->url);
     g_free(pump->gateway);
