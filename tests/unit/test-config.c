@@ -196,7 +196,7 @@ test_binary(struct fixture *fixture, gconstpointer unused)
 static void
 test_oversized(struct fixture *fixture, gconstpointer unused)
 {
-    g_autofree char *text = g_strnfill(CONFIG_FILE_MAX + 1, '\n');
+    g_autofree char *text = g_strnfill(CONFIG_FILE_MAX + 1, '#');
     write_bytes(fixture, NULL, text, CONFIG_FILE_MAX + 1);
     expect_at(fixture, NULL, 1, "larger than 1048576 bytes");
     write_bytes(fixture, NULL, text, CONFIG_FILE_MAX);
