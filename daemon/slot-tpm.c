@@ -632,8 +632,8 @@ count_ours(struct slot_tpm *storage, uint32_t slot, const struct store_record *r
     return true;
 }
 
-/* All or nothing: where the TPM refuses before anything is gone, as for a wrong owner password, it never began. What was
- * begun is finished at the next attach. */
+/* All or nothing: where the TPM refuses before anything is gone, as for a wrong owner password, it never began. What
+ * was begun is finished at the next attach. */
 static bool
 clear_recorded(struct slot_tpm *storage, uint32_t slot, const struct store_record *record, GError **error)
 {

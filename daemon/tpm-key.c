@@ -218,8 +218,9 @@ is_from_srk_template(const TPMT_PUBLIC *area)
 {
     const TPMS_RSA_PARMS *rsa = &area->parameters.rsaDetail;
     return area->type == TPM2_ALG_RSA && area->nameAlg == TPM2_ALG_SHA256 && area->objectAttributes == SRK_ATTRIBUTES &&
-           area->authPolicy.size == 0 && rsa->symmetric.algorithm == TPM2_ALG_AES && rsa->symmetric.keyBits.aes == 128 &&
-           rsa->symmetric.mode.aes == TPM2_ALG_CFB && rsa->scheme.scheme == TPM2_ALG_NULL && rsa->keyBits == 2048;
+           area->authPolicy.size == 0 && rsa->symmetric.algorithm == TPM2_ALG_AES &&
+           rsa->symmetric.keyBits.aes == 128 && rsa->symmetric.mode.aes == TPM2_ALG_CFB &&
+           rsa->scheme.scheme == TPM2_ALG_NULL && rsa->keyBits == 2048;
 }
 
 static void

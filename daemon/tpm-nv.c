@@ -58,9 +58,9 @@ is_forbidden(TSS2_RC code)
 }
 
 /* By the index's own empty authorisation: the owner may not read Windows' indices. A stranger's may have a password; on
- * one that is guarded against guessing (without NO_DA) a wrong one would bring the TPM nearer to its lockout, so that is
- * not even tried. Where reading is forbidden the text just stays unknown; any other refusal says nothing about what the
- * index holds. At most TPM_NV_TEXT_MAX bytes, which every TPM reads at once (TPM_PT_NV_BUFFER_MAX >= 512). */
+ * one that is guarded against guessing (without NO_DA) a wrong one would bring the TPM nearer to its lockout, so that
+ * is not even tried. Where reading is forbidden the text just stays unknown; any other refusal says nothing about what
+ * the index holds. At most TPM_NV_TEXT_MAX bytes, which every TPM reads at once (TPM_PT_NV_BUFFER_MAX >= 512). */
 static bool
 read_text(struct tpm *tpm, ESYS_TR index, struct tpm_nv *nv, GError **error)
 {
