@@ -123,8 +123,8 @@ make_primary(struct stranger *stranger, const TPMT_PUBLIC *area, const char *sec
         data->size = (UINT16)strlen(secret);
         memcpy(data->buffer, secret, data->size);
     }
-    DONE(Esys_CreatePrimary(stranger->esys, ESYS_TR_RH_OWNER, BY_PASSWORD, &sensitive, &public, &outside, &pcrs, &object,
-                            NULL, NULL, NULL, NULL));
+    DONE(Esys_CreatePrimary(stranger->esys, ESYS_TR_RH_OWNER, BY_PASSWORD, &sensitive, &public, &outside, &pcrs,
+                            &object, NULL, NULL, NULL, NULL));
     return object;
 }
 

@@ -31,7 +31,8 @@ KEY_HANDLE, NV_INDEX, SRK_HANDLE = 0x81000100, 0x01400100, 0x81000001
 BUS = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><type>session</type><listen>{}</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/>
+<allow own="*"/></policy>
 </busconfig>
 '''
 
@@ -215,7 +216,8 @@ class Bench:
         """The answer; None where it was refused or never came."""
         import dbus
         try:
-            return self.daemon.call('org.hubkey', path, 'org.hubkey.' + interface, method, signature, *arguments) or True
+            return self.daemon.call('org.hubkey', path, 'org.hubkey.' + interface, method, signature,
+                                    *arguments) or True
         except dbus.exceptions.DBusException as error:
             self.error = error
             return None
@@ -292,7 +294,8 @@ class Bench:
         nv_there = index in self.raw.handles(rawtpm.NV)
         state = self.state(slot)
         check(state in ('empty', 'ready'), f'slot {slot} is {state}')
-        check(key_there == nv_there == (state == 'ready'), f'slot {slot} is {state}, but key {key_there}, NV {nv_there}')
+        check(key_there == nv_there == (state == 'ready'),
+              f'slot {slot} is {state}, but key {key_there}, NV {nv_there}')
         if state == 'ready':
             self.check_ready(slot, device, key)
         return state

@@ -19,13 +19,15 @@ WORKERS = 2
 MANY = 200  # points of one series; an operation that has more is one that does not end
 
 # What happens to an operation: the spy between hubkeyd and TPM and the one below its file calls know these words.
-# Beside another slot in use there is less to do (the SRK is there, and stays pinned), so less is tried.
+# Beside another slot in use there is less to do (the SRK is there, and stays pinned), so less is tried; so it is where
+# what a crash left is settled.
 ALL = (('tpm', ('kill-before', 'kill-after', 'cut-before', 'cut-lost', 'reset-before')),
        ('file', ('kill-before', 'kill-after')))
-SOME = (('tpm', ('kill-after',)), ('file', ('kill-before',)))
+SOME = (('tpm', ('kill-after',)),)
+SETTLING = (('tpm', ('kill-after',)), ('file', ('kill-before',)))
 # What is done, from which state on. Start is hubkeyd's own, after a crash that left half of an operation behind.
 OPERATIONS = (('Provision', 'fresh', ALL), ('Clear', 'ready', ALL), ('Provision', 'beside', SOME),
-              ('Clear', 'both', SOME), ('Start', 'half-provisioned', SOME), ('Start', 'half-cleared', SOME))
+              ('Clear', 'both', SOME), ('Start', 'half-provisioned', SETTLING), ('Start', 'half-cleared', SETTLING))
 # Where the halves come from: an operation, its start, and the command in the TPM that was the last one.
 HALVES = {'half-provisioned': ('Provision', 'fresh', rawtpm.NV_WRITE_LOCK),
           'half-cleared': ('Clear', 'ready', rawtpm.EVICT_CONTROL)}

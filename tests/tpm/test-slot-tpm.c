@@ -125,7 +125,8 @@ static void
 test_hardware_id(void)
 {
     static const char srk[] = "000bfff389956ba8d5a722a9eeb4a3e7a813d003d8b9018f6f3d900fea2dbcf2f75c";
-    g_autofree char *zero = slot_hardware_id(0, srk), *three = slot_hardware_id(3, srk), *none = slot_hardware_id(0, NULL);
+    g_autofree char *zero = slot_hardware_id(0, srk), *three = slot_hardware_id(3, srk);
+    g_autofree char *none = slot_hardware_id(0, NULL);
     g_assert_cmpstr(zero, ==, "05bc8e3fedb7718d9f222b89ddb176437f9d9e2177ae86d363c210b3725da2e3");
     g_assert_cmpstr(three, ==, "a332bae88abf0c8ed5d2d6f895312918eb345d0c1974a66ec21c4d59834069b9");
     g_assert_cmpstr(none, ==, "");

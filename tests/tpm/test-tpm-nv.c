@@ -52,8 +52,8 @@ test_layout(void)
     struct stranger_usage before = stranger_usage(bench->stranger);
     /* TPM2B_NV_PUBLIC: index, SHA-256, attributes, no policy, exactly as many bytes as the text has; then the Name and
      * the text without NUL. 22042802 is OWNERWRITE, AUTHREAD, WRITEDEFINE and NO_DA, written and write-locked. */
-    static const uint8_t public[] = { 0x00, 0x0e, 0x01, 0x40, 0x01, 0x03, 0x00, 0x0b, 0x22, 0x04, 0x28, 0x02, 0x00, 0x00,
-                                      0x00, 0x1d };
+    static const uint8_t public[] = { 0x00, 0x0e, 0x01, 0x40, 0x01, 0x03, 0x00, 0x0b,
+                                      0x22, 0x04, 0x28, 0x02, 0x00, 0x00, 0x00, 0x1d };
     size_t size;
     write_text(bench, TEXT);
     g_autoptr(GBytes) found = stranger_look(bench->stranger, INDEX);
@@ -88,9 +88,10 @@ test_locked(void)
 static void
 test_sizes(void)
 {
+    static const size_t lengths[] = { 1, 2, 31, 127, 255, 256, TPM_NV_TEXT_MAX - 1, TPM_NV_TEXT_MAX };
     struct bench *bench = start_open();
-    for (size_t len = 1; len <= TPM_NV_TEXT_MAX; len = len * 2 < TPM_NV_TEXT_MAX || len == TPM_NV_TEXT_MAX ? len * 2 : TPM_NV_TEXT_MAX) {
-        g_autofree char *text = g_strnfill(len, 'x');
+    for (size_t i = 0; i < G_N_ELEMENTS(lengths); i++) {
+        g_autofree char *text = g_strnfill(lengths[i], 'x');
         g_autoptr(GError) error = NULL;
         write_text(bench, text);
         struct tpm_nv nv = look(bench);
