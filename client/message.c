@@ -7,11 +7,10 @@
 #include "client/failure.h"
 #include "client/sized.h"
 #include "common/clock.h"
+#include "common/uuid.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include <jansson.h>
@@ -23,28 +22,6 @@
 #define ID_EXTRA "-:.+%_#*?!(),=@;$'"
 /* What it takes in names and values of application properties over HTTPS: the token characters of RFC 9110. */
 #define PROPERTY_EXTRA "!#$%&'*+-.^_`|~"
-
-/* RFC 9562 section 5.7: 48 bits of Unix milliseconds, then random bits. */
-static void
-make_uuid7(int64_t now_ms, char text[37])
-{
-    uint8_t bytes[16];
-    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-        g_error("no random numbers: %s", g_strerror(errno));
-    for (int i = 0; i < 6; i++)
-        bytes[i] = (uint8_t)(now_ms >> (40 - 8 * i));
-    bytes[6] = (uint8_t)(0x70 | (bytes[6] & 0x0f));
-    bytes[8] = (uint8_t)(0x80 | (bytes[8] & 0x3f));
-
-    static const char hex[] = "0123456789abcdef";
-    for (int i = 0, at = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            text[at++] = '-';
-        text[at++] = hex[bytes[i] >> 4];
-        text[at++] = hex[bytes[i] & 15];
-    }
-    text[36] = '\0';
-}
 
 /* UTC with Z, as the hub wants creation times. */
 static void
@@ -189,9 +166,9 @@ check(const struct hubkey_message *in, GError **error)
 static void
 write_properties(const struct hubkey_message *in, int64_t created_ms, struct writer *writer)
 {
-    char uuid[37], iso[32], unix_ms[24];
+    char uuid[UUID_SIZE], iso[32], unix_ms[24];
     if (!in->id)
-        make_uuid7(clock_wall_us() / 1000, uuid);
+        uuid_make(clock_wall_us() / 1000, uuid);
     format_time(created_ms, iso, sizeof iso);
     g_snprintf(unix_ms, sizeof unix_ms, "%" G_GINT64_FORMAT, created_ms);
 

@@ -4,8 +4,9 @@
 #include <config.h>
 
 #include "tools/sender.h"
+#include "common/clock.h"
+#include "common/uuid.h"
 #include "tools/command.h"
-#include "tools/message-id.h"
 #include "tools/output.h"
 
 #include <inttypes.h>
@@ -46,7 +47,7 @@ note_accepted(struct sender *sender, uint64_t first, size_t n)
 }
 
 static void
-print_acks(const struct sender *sender, uint64_t first, const char (*ids)[MESSAGE_ID_SIZE], size_t n)
+print_acks(const struct sender *sender, uint64_t first, const char (*ids)[UUID_SIZE], size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (sender->json)
@@ -72,10 +73,10 @@ post(struct sender *sender, const struct line *lines, size_t n, struct hubkey_er
 {
     g_autofree struct hubkey_message *messages = g_new(struct hubkey_message, n);
     g_autofree const struct hubkey_message **pointers = g_new(const struct hubkey_message *, n);
-    g_autofree char(*ids)[MESSAGE_ID_SIZE] = g_malloc_n(n, sizeof *ids);
+    g_autofree char(*ids)[UUID_SIZE] = g_malloc_n(n, sizeof *ids);
     uint64_t first = 0;
     for (size_t i = 0; i < n; i++) {
-        message_id_make(ids[i]);
+        uuid_make(clock_wall_us() / 1000, ids[i]);
         messages[i] = sender->form;
         messages[i].body = lines[i].text;
         messages[i].len = lines[i].len;
@@ -87,7 +88,7 @@ post(struct sender *sender, const struct line *lines, size_t n, struct hubkey_er
         return result;
     note_accepted(sender, first, n);
     if (sender->ack)
-        print_acks(sender, first, (const char(*)[MESSAGE_ID_SIZE])ids, n);
+        print_acks(sender, first, (const char(*)[UUID_SIZE])ids, n);
     return 0;
 }
 

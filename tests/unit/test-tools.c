@@ -8,7 +8,6 @@
 #include "common/error.h"
 #include "tools/keyfile.h"
 #include "tools/lines.h"
-#include "tools/message-id.h"
 #include "tools/output.h"
 #include "tools/suggest.h"
 
@@ -250,22 +249,6 @@ test_suggest(void)
 }
 
 static void
-test_message_id(void)
-{
-    char ids[100][MESSAGE_ID_SIZE];
-    for (size_t i = 0; i < G_N_ELEMENTS(ids); i++) {
-        message_id_make(ids[i]);
-        g_assert_true(g_uuid_string_is_valid(ids[i]));
-        g_assert_cmpint(ids[i][14], ==, '7');
-        g_assert_nonnull(strchr("89ab", ids[i][19]));
-        /* The time comes first; within a millisecond any order. */
-        g_assert_cmpint(i > 0 ? strncmp(ids[i - 1], ids[i], 13) : 0, <=, 0);
-        for (size_t j = 0; j < i; j++)
-            g_assert_cmpstr(ids[i], !=, ids[j]);
-    }
-}
-
-static void
 test_snake_case(void)
 {
     static const char *const rows[][2] = {
@@ -307,7 +290,6 @@ main(int argc, char **argv)
     g_test_add_func("/tools/lines/split", test_lines);
     g_test_add_func("/tools/lines/endless", test_endless_line);
     g_test_add_func("/tools/suggest", test_suggest);
-    g_test_add_func("/tools/message-id", test_message_id);
     g_test_add_func("/tools/snake-case", test_snake_case);
     g_test_add_func("/tools/table", test_table);
     return g_test_run();
