@@ -47,20 +47,21 @@ expect(struct fixture *fixture, const char *user, const char *path, const char *
     const char *scope = "", *interface = strcmp(path, NAMES_ROOT) == 0 ? NAMES_MANAGER : NAMES_SLOT;
     dbus_uint32_t zero = 0;
     dbus_uint64_t generation = 3;
-    g_autofree char *said =
-        strcmp(member, "GetToken") == 0
-            ? api_bus_call_as(&fixture->api, user, path, interface, member, DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &zero,
-                              DBUS_TYPE_INVALID)
-        : strcmp(member, "GetConnectionString") == 0
-            ? api_bus_call_as(&fixture->api, user, path, interface, member, DBUS_TYPE_UINT32, &zero, DBUS_TYPE_INVALID)
-        : strcmp(member, "ReportRejected") == 0
-            ? api_bus_call_as(&fixture->api, user, path, interface, member, DBUS_TYPE_UINT64, &generation, DBUS_TYPE_STRING,
-                              &scope, DBUS_TYPE_INVALID)
-        : strcmp(member, "ListSlots") == 0
-            ? api_bus_call_as(&fixture->api, user, path, interface, member, DBUS_TYPE_UINT32, &zero, DBUS_TYPE_UINT32, &zero,
-                              DBUS_TYPE_INVALID)
-            : api_bus_call_as(&fixture->api, user, path, interface, member, DBUS_TYPE_INVALID);
-    g_autofree char *head = strcmp(error, "ok") == 0 ? g_strdup("ok") : g_strconcat(NAMES_ERROR_PREFIX, error, ": ", NULL);
+    g_autofree char *said = strcmp(member, "GetToken") == 0
+                                ? api_bus_call_as(&fixture->api, user, path, interface, member, DBUS_TYPE_STRING,
+                                                  &scope, DBUS_TYPE_UINT32, &zero, DBUS_TYPE_INVALID)
+                            : strcmp(member, "GetConnectionString") == 0
+                                ? api_bus_call_as(&fixture->api, user, path, interface, member, DBUS_TYPE_UINT32, &zero,
+                                                  DBUS_TYPE_INVALID)
+                            : strcmp(member, "ReportRejected") == 0
+                                ? api_bus_call_as(&fixture->api, user, path, interface, member, DBUS_TYPE_UINT64,
+                                                  &generation, DBUS_TYPE_STRING, &scope, DBUS_TYPE_INVALID)
+                            : strcmp(member, "ListSlots") == 0
+                                ? api_bus_call_as(&fixture->api, user, path, interface, member, DBUS_TYPE_UINT32, &zero,
+                                                  DBUS_TYPE_UINT32, &zero, DBUS_TYPE_INVALID)
+                                : api_bus_call_as(&fixture->api, user, path, interface, member, DBUS_TYPE_INVALID);
+    g_autofree char *head = strcmp(error, "ok") == 0 ? g_strdup("ok")
+                                                     : g_strconcat(NAMES_ERROR_PREFIX, error, ": ", NULL);
     g_test_message("%s %s %s: %s", user, path, member, said);
     g_assert_true(g_str_has_prefix(said, head));
     for (; words && *words; words++)
@@ -88,9 +89,11 @@ test_denied(struct fixture *fixture, gconstpointer unused)
             expect(fixture, OUT, paths[j].path, methods[i], "NotAuthorized", words);
         }
         for (size_t j = 0; j < G_N_ELEMENTS(odd); j++)
-            expect(fixture, OUT, odd[j], methods[i], "NotAuthorized", (const char *const[]){ who, "names no slot", NULL });
+            expect(fixture, OUT, odd[j], methods[i], "NotAuthorized",
+                   (const char *const[]){ who, "names no slot", NULL });
     }
-    g_autofree char *types = api_bus_call_as(&fixture->api, OUT, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken", DBUS_TYPE_INVALID);
+    g_autofree char *types = api_bus_call_as(&fixture->api, OUT, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken",
+                                             DBUS_TYPE_INVALID);
     g_assert_true(g_str_has_prefix(types, NAMES_ERROR_PREFIX "NotAuthorized: ")); /* before the arguments */
     /* The log says which rule it was; tokens that were denied are counted. */
     g_autofree char *uid = g_strdup_printf("HUBKEY_UID=%u", getpwnam(OUT)->pw_uid);
@@ -111,7 +114,8 @@ test_admin_denied(struct fixture *fixture, gconstpointer unused)
         /* The arguments are wrong, too, and the slots are empty or none: that is not what they are told. */
         expect(fixture, users[i], NAMES_ROOT, "Provision", "NotAuthorized",
                (const char *const[]){ who, "Provision is for root", NULL });
-        expect(fixture, users[i], NAMES_SLOTS "/0", "Clear", "NotAuthorized", (const char *const[]){ who, "Clear is for root", NULL });
+        expect(fixture, users[i], NAMES_SLOTS "/0", "Clear", "NotAuthorized",
+               (const char *const[]){ who, "Clear is for root", NULL });
         expect(fixture, users[i], NAMES_SLOTS "/9", "Clear", "NotAuthorized", (const char *const[]){ who, NULL });
         expect(fixture, users[i], NAMES_SLOTS "/65536", "Clear", "NotAuthorized", (const char *const[]){ who, NULL });
     }
@@ -129,12 +133,12 @@ test_anybody(struct fixture *fixture, gconstpointer unused)
         return;
     expect(fixture, OUT, NAMES_ROOT, "ListSlots", "ok", NULL);
     expect(fixture, OUT, NAMES_ROOT, "GetStatistics", "ok", NULL);
-    g_autofree char *properties = api_bus_call_as(&fixture->api, OUT, NAMES_SLOTS "/0", DBUS_INTERFACE_PROPERTIES, "GetAll",
-                                                  DBUS_TYPE_STRING, &interface, DBUS_TYPE_INVALID);
+    g_autofree char *properties = api_bus_call_as(&fixture->api, OUT, NAMES_SLOTS "/0", DBUS_INTERFACE_PROPERTIES,
+                                                  "GetAll", DBUS_TYPE_STRING, &interface, DBUS_TYPE_INVALID);
     g_autofree char *empty = api_bus_call_as(&fixture->api, OUT, NAMES_SLOTS "/1", DBUS_INTERFACE_PROPERTIES, "GetAll",
                                              DBUS_TYPE_STRING, &interface, DBUS_TYPE_INVALID);
-    g_autofree char *xml = api_bus_call_as(&fixture->api, OUT, NAMES_SLOTS "/0", DBUS_INTERFACE_INTROSPECTABLE, "Introspect",
-                                           DBUS_TYPE_INVALID);
+    g_autofree char *xml = api_bus_call_as(&fixture->api, OUT, NAMES_SLOTS "/0", DBUS_INTERFACE_INTROSPECTABLE,
+                                           "Introspect", DBUS_TYPE_INVALID);
     g_assert_cmpstr(properties, ==, "ok");
     g_assert_true(g_str_has_prefix(empty, NAMES_ERROR_PREFIX "NotProvisioned: "));
     g_assert_cmpstr(xml, ==, "ok");
@@ -148,11 +152,14 @@ test_group(struct fixture *fixture, gconstpointer unused)
     expect(fixture, IN, NAMES_SLOTS "/0", "GetToken", "ok", NULL);
     expect(fixture, IN, NAMES_SLOTS "/0", "GetConnectionString", "ok", NULL);
     expect(fixture, IN, NAMES_SLOTS "/0", "ReportRejected", "ok", NULL);
-    expect(fixture, IN, NAMES_SLOTS "/1", "GetToken", "NotProvisioned", (const char *const[]){ "slot 1 is empty", NULL });
+    expect(fixture, IN, NAMES_SLOTS "/1", "GetToken", "NotProvisioned",
+           (const char *const[]){ "slot 1 is empty", NULL });
     expect(fixture, IN, NAMES_SLOTS "/65536", "GetToken", "NoSuchSlot", NULL);
     expect(fixture, "root", NAMES_SLOTS "/0", "GetToken", "ok", NULL);
-    g_assert_true(api_bus_has_record("HUBKEY_EVENT=token", "HUBKEY_DECISION=allowed", "HUBKEY_RULE=group-hubkey", NULL));
-    g_assert_true(api_bus_has_record("HUBKEY_EVENT=token", "HUBKEY_DECISION=allowed", "HUBKEY_RULE=root", "HUBKEY_UID=0", NULL));
+    g_assert_true(
+        api_bus_has_record("HUBKEY_EVENT=token", "HUBKEY_DECISION=allowed", "HUBKEY_RULE=group-hubkey", NULL));
+    g_assert_true(
+        api_bus_has_record("HUBKEY_EVENT=token", "HUBKEY_DECISION=allowed", "HUBKEY_RULE=root", "HUBKEY_UID=0", NULL));
 }
 
 /* The rules of each slot by themselves. */

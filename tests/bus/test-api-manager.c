@@ -61,7 +61,8 @@ append_entries(DBusMessageIter *iter, const struct entry *entries)
     dbus_bool_t yes = TRUE;
     g_assert_true(dbus_message_iter_open_container(iter, DBUS_TYPE_ARRAY, "{sv}", &dict));
     for (; entries && entries->name; entries++)
-        api_append_entry(&dict, entries->name, entries->type, entries->type == 's' ? (const void *)&entries->text : &yes);
+        api_append_entry(&dict, entries->name, entries->type,
+                         entries->type == 's' ? (const void *)&entries->text : &yes);
     g_assert_true(dbus_message_iter_close_container(iter, &dict));
 }
 
@@ -120,20 +121,40 @@ test_settings(struct api_bus *api, gconstpointer unused)
         { { { "DeviceId", 's', "d" } }, "InvalidArgument", "HostName is missing" },
         { { { "HostName", 's', "" }, { "DeviceId", 's', "d" } }, "InvalidArgument", "HostName is not a host name" },
         { { { "HostName", 's', "a b" }, { "DeviceId", 's', "d" } }, "InvalidArgument", "HostName is not a host name" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "" } }, "InvalidArgument", "DeviceId has 0 characters" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "" } },
+          "InvalidArgument",
+          "DeviceId has 0 characters" },
         { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', ".." } }, "InvalidArgument", "DeviceId must not be" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "a/b" } }, "InvalidArgument", "DeviceId: character 2" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceID", 's', "d" } }, "InvalidArgument", "\"DeviceID\" is not known" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "d" }, { "Key", 's', "x" } }, "InvalidArgument", "\"Key\" is not known" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 'u', NULL } }, "InvalidArgument", "DeviceId must be a string (s)" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "a/b" } },
+          "InvalidArgument",
+          "DeviceId: character 2" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceID", 's', "d" } },
+          "InvalidArgument",
+          "\"DeviceID\" is not known" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "d" }, { "Key", 's', "x" } },
+          "InvalidArgument",
+          "\"Key\" is not known" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 'u', NULL } },
+          "InvalidArgument",
+          "DeviceId must be a string (s)" },
         { { { "HostName", 'b', NULL }, { "DeviceId", 's', "d" } }, "InvalidArgument", "HostName must be a string (s)" },
-        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "HostName", 's', "a" } }, "InvalidArgument", "HostName stands twice" },
+        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "HostName", 's', "a" } },
+          "InvalidArgument",
+          "HostName stands twice" },
         { { { "Storage", 's', "tpm" }, { "Storage", 's', "tpm" } }, "InvalidArgument", "Storage stands twice" },
-        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "Storage", 's', "disk" } }, "InvalidArgument", "Storage is \"tpm\"" },
-        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "Storage", 's', "" } }, "InvalidArgument", "Storage is \"tpm\"" },
-        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "Storage", 's', "file" } }, "Unsupported", "Storage \"file\"" },
+        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "Storage", 's', "disk" } },
+          "InvalidArgument",
+          "Storage is \"tpm\"" },
+        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "Storage", 's', "" } },
+          "InvalidArgument",
+          "Storage is \"tpm\"" },
+        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "Storage", 's', "file" } },
+          "Unsupported",
+          "Storage \"file\"" },
         { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "ModuleId", 's', "m" } }, "Unsupported", "ModuleId" },
-        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "GatewayHostName", 's', "g" } }, "Unsupported", "GatewayHostName" },
+        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "GatewayHostName", 's', "g" } },
+          "Unsupported",
+          "GatewayHostName" },
         { { { "Audience", 's', "a" }, { "KeyName", 's', "k" } }, "Unsupported", "Audience and KeyName" },
         { { { "KeyName", 's', "k" } }, "Unsupported", "Audience and KeyName" },
     };
@@ -149,12 +170,13 @@ test_settings(struct api_bus *api, gconstpointer unused)
     for (size_t i = 0; i < G_N_ELEMENTS(none); i++)
         api_bus_expect_error(provision(api, none[i], good, NULL), "NoSuchSlot", "above 65535");
     g_autofree char *huge = g_strnfill(8000, 'x'); /* the most that is read at all */
-    const struct entry name[] = { { huge, 's', "x" }, { NULL } }, value[] = { { "DeviceId", 's', huge }, { "HostName", 's', "a" }, { NULL } };
+    const struct entry name[] = { { huge, 's', "x" }, { NULL } },
+                       value[] = { { "DeviceId", 's', huge }, { "HostName", 's', "a" }, { NULL } };
     api_bus_expect_error(provision(api, 1, name, NULL), "InvalidArgument", "is not known");
     api_bus_expect_error(provision(api, 1, value, NULL), "InvalidArgument", "DeviceId has 8000 characters");
     g_assert_cmpuint(fake_storage_count(api->storage, FAKE_STORAGE_PROVISION), ==, 0); /* none of it came that far */
-    g_assert_true(api_bus_has_record("HUBKEY_EVENT=provision", "HUBKEY_DECISION=failed", "HUBKEY_ERROR=Unsupported", "HUBKEY_SLOT=1",
-                                     NULL));
+    g_assert_true(api_bus_has_record("HUBKEY_EVENT=provision", "HUBKEY_DECISION=failed", "HUBKEY_ERROR=Unsupported",
+                                     "HUBKEY_SLOT=1", NULL));
 }
 
 static void
@@ -163,18 +185,22 @@ test_types(struct api_bus *api, gconstpointer unused)
     dbus_uint32_t slot = 1;
     if (!is_root())
         return;
-    api_bus_expect_error(api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "Provision", DBUS_TYPE_INVALID), "InvalidArgument",
-                         "signature \"ua{sv}ha{sv}\"");
-    api_bus_expect_error(api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "Provision", DBUS_TYPE_UINT32, &slot, DBUS_TYPE_INVALID),
-                         "InvalidArgument", "signature \"ua{sv}ha{sv}\", not \"u\"");
-    api_bus_expect_error(api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "ListSlots", DBUS_TYPE_UINT32, &slot, DBUS_TYPE_INVALID),
-                         "InvalidArgument", "signature \"uu\"");
-    api_bus_expect_error(api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "GetStatistics", DBUS_TYPE_UINT32, &slot, DBUS_TYPE_INVALID),
-                         "InvalidArgument", "signature \"\"");
+    api_bus_expect_error(api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "Provision", DBUS_TYPE_INVALID),
+                         "InvalidArgument", "signature \"ua{sv}ha{sv}\"");
+    api_bus_expect_error(
+        api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "Provision", DBUS_TYPE_UINT32, &slot, DBUS_TYPE_INVALID),
+        "InvalidArgument", "signature \"ua{sv}ha{sv}\", not \"u\"");
+    api_bus_expect_error(
+        api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "ListSlots", DBUS_TYPE_UINT32, &slot, DBUS_TYPE_INVALID),
+        "InvalidArgument", "signature \"uu\"");
+    api_bus_expect_error(
+        api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "GetStatistics", DBUS_TYPE_UINT32, &slot, DBUS_TYPE_INVALID),
+        "InvalidArgument", "signature \"\"");
     /* What the interface promises for later is not there until it works. */
     static const char *const later[] = { "Adopt", "Reload", "Explain", "GetTpmInfo" };
     for (size_t i = 0; i < G_N_ELEMENTS(later); i++)
-        api_bus_expect_error(api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, later[i], DBUS_TYPE_INVALID), DBUS_ERROR_UNKNOWN_METHOD, "");
+        api_bus_expect_error(api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, later[i], DBUS_TYPE_INVALID),
+                             DBUS_ERROR_UNKNOWN_METHOD, "");
 }
 
 static int
@@ -198,7 +224,8 @@ test_keys(struct api_bus *api, gconstpointer unused)
     api_bus_expect_reply(api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "GetStatistics", DBUS_TYPE_INVALID), "a{sv}");
     int before = count_descriptors();
     api_bus_expect_error(provision_key(api, 1, memfd_of(bytes, 0)), "InvalidArgument", "key: empty");
-    api_bus_expect_error(provision_key(api, 1, memfd_of(bytes, sizeof bytes)), "InvalidArgument", "longer than 1024 bytes");
+    api_bus_expect_error(provision_key(api, 1, memfd_of(bytes, sizeof bytes)), "InvalidArgument",
+                         "longer than 1024 bytes");
     api_bus_expect_error(provision_key(api, 1, socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)), "InvalidArgument",
                          "neither a pipe nor a file");
     api_bus_expect_error(provision_key(api, 1, open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)), "InvalidArgument",
@@ -248,8 +275,9 @@ has_signals(void *user)
 static void
 test_provision(struct api_bus *api, gconstpointer unused)
 {
-    const struct entry settings[] = { { "Storage", 's', "tpm" }, { "HostName", 's', "H.Azure-Devices.net" }, { "DeviceId", 's', "Dev:1" },
-                                      { NULL } };
+    const struct entry settings[] = {
+        { "Storage", 's', "tpm" }, { "HostName", 's', "H.Azure-Devices.net" }, { "DeviceId", 's', "Dev:1" }, { NULL }
+    };
     const char *path = NULL, *scope = "";
     dbus_uint32_t ttl = 60;
     if (!is_root())
@@ -262,14 +290,16 @@ test_provision(struct api_bus *api, gconstpointer unused)
     g_assert_true(await(has_signals, api));
     g_assert_cmpstr(api->signals->pdata[0], ==, "TokensInvalidated " NAMES_SLOTS "/4 1");
     g_assert_cmpstr(api->signals->pdata[1], ==, "SlotAdded " NAMES_ROOT " 4");
-    g_assert_true(g_str_has_prefix(api->signals->pdata[2], "PropertiesChanged " NAMES_SLOTS "/4 " NAMES_SLOT " State "));
+    g_assert_true(
+        g_str_has_prefix(api->signals->pdata[2], "PropertiesChanged " NAMES_SLOTS "/4 " NAMES_SLOT " State "));
     const struct slot *slot = slots_get(api->api.slots, 4);
     g_assert_cmpstr(slot->identity->host, ==, "h.azure-devices.net");
     g_assert_cmpstr(slot->identity->device, ==, "Dev:1");
-    api_bus_expect_reply(api_bus_call(api, NAMES_SLOTS "/4", NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl,
-                                      DBUS_TYPE_INVALID), "st");
-    g_assert_true(api_bus_has_record("HUBKEY_EVENT=provision", "HUBKEY_DECISION=allowed", "HUBKEY_RULE=root", "HUBKEY_SLOT=4",
-                                     "HUBKEY_UID=0", NULL));
+    api_bus_expect_reply(api_bus_call(api, NAMES_SLOTS "/4", NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope,
+                                      DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID),
+                         "st");
+    g_assert_true(api_bus_has_record("HUBKEY_EVENT=provision", "HUBKEY_DECISION=allowed", "HUBKEY_RULE=root",
+                                     "HUBKEY_SLOT=4", "HUBKEY_UID=0", NULL));
 }
 
 static bool
@@ -323,8 +353,8 @@ list(struct api_bus *api, dbus_uint32_t first, dbus_uint32_t max)
     GString *text = g_string_new(NULL);
     DBusMessageIter iter, rows, row;
     dbus_uint32_t number;
-    DBusMessage *reply = api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "ListSlots", DBUS_TYPE_UINT32, &first, DBUS_TYPE_UINT32, &max,
-                                      DBUS_TYPE_INVALID);
+    DBusMessage *reply = api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "ListSlots", DBUS_TYPE_UINT32, &first,
+                                      DBUS_TYPE_UINT32, &max, DBUS_TYPE_INVALID);
     g_assert_cmpstr(dbus_message_get_signature(reply), ==, "a(ussss)u");
     dbus_message_iter_init(reply, &iter);
     for (dbus_message_iter_recurse(&iter, &rows); dbus_message_iter_get_arg_type(&rows) == DBUS_TYPE_STRUCT;
@@ -392,17 +422,19 @@ statistic(struct api_bus *api, const char *name)
 static void
 test_statistics(struct api_bus *api, gconstpointer unused)
 {
-    static const char *const names[] = { "TokensIssued", "TokensShared", "TokensDenied", "TpmOperations", "TpmRetries", "TpmResets",
-                                         "QueueDepth", "LatencyP50Us", "LatencyP99Us" };
+    static const char *const names[] = { "TokensIssued", "TokensShared", "TokensDenied", "TpmOperations", "TpmRetries",
+                                         "TpmResets",    "QueueDepth",   "LatencyP50Us", "LatencyP99Us" };
     const char *scope = "", *bad = "a//b";
     dbus_uint32_t ttl = 0;
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
         g_assert_cmpuint(statistic(api, names[i]), ==, 0);
     for (int i = 0; i < 3; i++)
-        api_bus_expect_reply(api_bus_call(api, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl,
-                                          DBUS_TYPE_INVALID), "st");
-    api_bus_expect_error(api_bus_call(api, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &bad, DBUS_TYPE_UINT32, &ttl,
-                                      DBUS_TYPE_INVALID), "InvalidArgument", "");
+        api_bus_expect_reply(api_bus_call(api, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope,
+                                          DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID),
+                             "st");
+    api_bus_expect_error(api_bus_call(api, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &bad,
+                                      DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID),
+                         "InvalidArgument", "");
     g_assert_cmpuint(statistic(api, "TokensIssued"), ==, 3);
     g_assert_cmpuint(statistic(api, "TokensShared"), ==, 2);
     g_assert_cmpuint(statistic(api, "TokensDenied"), ==, 0);
@@ -412,8 +444,8 @@ static char *
 property(struct api_bus *api, const char *name)
 {
     const char *interface = NAMES_MANAGER, *text;
-    DBusMessage *reply = api_bus_call(api, NAMES_ROOT, DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING, &interface, DBUS_TYPE_STRING,
-                                      &name, DBUS_TYPE_INVALID);
+    DBusMessage *reply = api_bus_call(api, NAMES_ROOT, DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING, &interface,
+                                      DBUS_TYPE_STRING, &name, DBUS_TYPE_INVALID);
     DBusMessageIter iter, value;
     dbus_message_iter_init(reply, &iter);
     dbus_message_iter_recurse(&iter, &value);
@@ -440,8 +472,9 @@ test_tpm_state(struct api_bus *api, gconstpointer unused)
     g_ptr_array_set_size(api->signals, 0);
     fake_storage_fail(api->storage, FAKE_STORAGE_SIGN, ERROR_TPM_ABSENT);
     fake_storage_fail(api->storage, FAKE_STORAGE_ATTACH, ERROR_TPM_ABSENT);
-    api_bus_expect_error(api_bus_call(api, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl,
-                                      DBUS_TYPE_INVALID), "TpmAbsent", "");
+    api_bus_expect_error(api_bus_call(api, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope,
+                                      DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID),
+                         "TpmAbsent", "");
     g_assert_true(await(has_signal, api));
     g_assert_cmpstr(api->signals->pdata[0], ==, "PropertiesChanged " NAMES_ROOT " " NAMES_MANAGER " TpmState");
     g_autofree char *absent = property(api, "TpmState"), *slots = list(api, 0, 0);

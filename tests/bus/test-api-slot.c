@@ -41,7 +41,8 @@ tear_down(struct api_bus *api, gconstpointer unused)
 static DBusMessage *
 get_token(struct api_bus *api, const char *path, const char *scope, dbus_uint32_t ttl)
 {
-    return api_bus_call(api, path, NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID);
+    return api_bus_call(api, path, NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl,
+                        DBUS_TYPE_INVALID);
 }
 
 static DBusMessage *
@@ -53,15 +54,16 @@ get_connection_string(struct api_bus *api, const char *path, dbus_uint32_t ttl)
 static DBusMessage *
 report(struct api_bus *api, const char *path, dbus_uint64_t generation, const char *tracking_id)
 {
-    return api_bus_call(api, path, NAMES_SLOT, "ReportRejected", DBUS_TYPE_UINT64, &generation, DBUS_TYPE_STRING, &tracking_id,
-                        DBUS_TYPE_INVALID);
+    return api_bus_call(api, path, NAMES_SLOT, "ReportRejected", DBUS_TYPE_UINT64, &generation, DBUS_TYPE_STRING,
+                        &tracking_id, DBUS_TYPE_INVALID);
 }
 
 static DBusMessage *
 get_all(struct api_bus *api, const char *path)
 {
     const char *interface = NAMES_SLOT;
-    return api_bus_call(api, path, DBUS_INTERFACE_PROPERTIES, "GetAll", DBUS_TYPE_STRING, &interface, DBUS_TYPE_INVALID);
+    return api_bus_call(api, path, DBUS_INTERFACE_PROPERTIES, "GetAll", DBUS_TYPE_STRING, &interface,
+                        DBUS_TYPE_INVALID);
 }
 
 static DBusMessage *
@@ -82,7 +84,8 @@ static char *
 token_of(DBusMessage *reply, dbus_uint64_t *expires)
 {
     const char *token;
-    g_assert_true(dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &token, DBUS_TYPE_UINT64, expires, DBUS_TYPE_INVALID));
+    g_assert_true(
+        dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &token, DBUS_TYPE_UINT64, expires, DBUS_TYPE_INVALID));
     char *copy = g_strdup(token);
     dbus_message_unref(reply);
     return copy;
@@ -93,8 +96,8 @@ token_of(DBusMessage *reply, dbus_uint64_t *expires)
 static void
 test_paths(struct api_bus *api, gconstpointer unused)
 {
-    static const char *const bad[] = { "/00", "/01", "/000000", "/65536", "/4294967296", "/18446744073709551616", "/x", "/0x0", "/0/0",
-                                       "/_0", "/0_" };
+    static const char *const bad[] = { "/00", "/01",  "/000000", "/65536", "/4294967296", "/18446744073709551616",
+                                       "/x",  "/0x0", "/0/0",    "/_0",    "/0_" };
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autofree char *path = g_strconcat(NAMES_SLOTS, bad[i], NULL);
         const char *words = "slots are /org/hubkey/slot/0 to /org/hubkey/slot/65535";
@@ -116,19 +119,26 @@ test_types(struct api_bus *api, gconstpointer unused)
 {
     static const struct {
         const char *method, *signature;
-    } rows[] = { { "GetToken", "\"su\"" }, { "GetConnectionString", "\"u\"" }, { "ReportRejected", "\"ts\"" }, { "Clear", "\"a{sv}\"" } };
+    } rows[] = { { "GetToken", "\"su\"" },
+                 { "GetConnectionString", "\"u\"" },
+                 { "ReportRejected", "\"ts\"" },
+                 { "Clear", "\"a{sv}\"" } };
     dbus_int32_t number = 1;
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         if (strcmp(rows[i].method, "Clear") == 0 && getuid() != 0)
             continue;
-        g_autofree char *words = g_strdup_printf("%s takes arguments of signature %s, not \"i\"", rows[i].method, rows[i].signature);
-        api_bus_expect_error(api_bus_call(api, SLOT0, NAMES_SLOT, rows[i].method, DBUS_TYPE_INT32, &number, DBUS_TYPE_INVALID),
-                             "InvalidArgument", words);
+        g_autofree char *words = g_strdup_printf("%s takes arguments of signature %s, not \"i\"", rows[i].method,
+                                                 rows[i].signature);
+        api_bus_expect_error(
+            api_bus_call(api, SLOT0, NAMES_SLOT, rows[i].method, DBUS_TYPE_INT32, &number, DBUS_TYPE_INVALID),
+            "InvalidArgument", words);
         api_bus_expect_error(api_bus_call(api, SLOT0, NAMES_SLOT, rows[i].method, DBUS_TYPE_INVALID), "InvalidArgument",
                              rows[i].signature);
     }
-    api_bus_expect_error(api_bus_call(api, SLOT0, NAMES_SLOT, "getToken", DBUS_TYPE_INVALID), DBUS_ERROR_UNKNOWN_METHOD, "");
-    api_bus_expect_error(api_bus_call(api, SLOT0, NAMES_SLOT "x", "GetToken", DBUS_TYPE_INVALID), DBUS_ERROR_UNKNOWN_INTERFACE, "");
+    api_bus_expect_error(api_bus_call(api, SLOT0, NAMES_SLOT, "getToken", DBUS_TYPE_INVALID), DBUS_ERROR_UNKNOWN_METHOD,
+                         "");
+    api_bus_expect_error(api_bus_call(api, SLOT0, NAMES_SLOT "x", "GetToken", DBUS_TYPE_INVALID),
+                         DBUS_ERROR_UNKNOWN_INTERFACE, "");
 }
 
 static void
@@ -140,7 +150,8 @@ test_arguments(struct api_bus *api, gconstpointer unused)
         api_bus_expect_error(get_token(api, SLOT0, scopes[i], 0), "InvalidArgument", "scope: ");
     api_bus_expect_error(get_token(api, SLOT0, too_long, 0), "InvalidArgument", "at most 256");
     api_bus_expect_error(get_token(api, SLOT0, "", 86401), "InvalidArgument", "MaxTtl of slot 0, which is 86400 s");
-    api_bus_expect_error(get_connection_string(api, SLOT0, UINT32_MAX), "InvalidArgument", "MaxTtl of slot 0, which is 86400 s");
+    api_bus_expect_error(get_connection_string(api, SLOT0, UINT32_MAX), "InvalidArgument",
+                         "MaxTtl of slot 0, which is 86400 s");
     api_bus_expect_reply(get_token(api, SLOT0, "", 86400), "st");
     api_bus_expect_error(report(api, SLOT0, 0, ""), "InvalidArgument", "generations 1 to 3");
     api_bus_expect_error(report(api, SLOT0, 4, ""), "InvalidArgument", "generations 1 to 3");
@@ -149,8 +160,8 @@ test_arguments(struct api_bus *api, gconstpointer unused)
     api_bus_expect_error(report(api, SLOT0, 3, "a\nb"), "InvalidArgument", "printable");
     api_bus_expect_error(report(api, SLOT0, 3, "\xc3\xa9"), "InvalidArgument", "printable");
     api_bus_expect_reply(report(api, SLOT0, 3, id), "");
-    g_assert_true(api_bus_has_record("HUBKEY_EVENT=token", "HUBKEY_DECISION=failed", "HUBKEY_ERROR=InvalidArgument", "HUBKEY_SLOT=0",
-                                     NULL));
+    g_assert_true(api_bus_has_record("HUBKEY_EVENT=token", "HUBKEY_DECISION=failed", "HUBKEY_ERROR=InvalidArgument",
+                                     "HUBKEY_SLOT=0", NULL));
     if (getuid() == 0)
         api_bus_expect_error(clear_with(api, SLOT0, "Force"), "InvalidArgument", "\"Force\" is not known");
 }
@@ -176,8 +187,9 @@ test_descriptors(struct api_bus *api, gconstpointer unused)
     api_bus_expect_reply(get_token(api, SLOT0, "", 0), "st");
     int before = count_descriptors();
     for (int i = 0; i < 10; i++)
-        api_bus_expect_error(api_bus_call(api, SLOT0, NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl,
-                                          DBUS_TYPE_UNIX_FD, &fd, DBUS_TYPE_UNIX_FD, &fd, DBUS_TYPE_INVALID),
+        api_bus_expect_error(api_bus_call(api, SLOT0, NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope,
+                                          DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_UNIX_FD, &fd, DBUS_TYPE_UNIX_FD, &fd,
+                                          DBUS_TYPE_INVALID),
                              "InvalidArgument", "takes no file descriptor");
     g_assert_cmpint(count_descriptors(), ==, before);
     close(fd);
@@ -191,12 +203,16 @@ test_oversized(struct api_bus *api, gconstpointer unused)
     for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++) {
         g_autofree char *huge = g_strnfill(sizes[i], 'x');
         bool read_at_all = sizes[i] < OBJECT_ARGUMENTS_MAX;
-        api_bus_expect_error(get_token(api, SLOT0, huge, 0), "InvalidArgument", read_at_all ? "at most 256" : "8192 bytes");
-        api_bus_expect_error(report(api, SLOT0, 3, huge), "InvalidArgument", read_at_all ? "at most 128" : "8192 bytes");
+        api_bus_expect_error(get_token(api, SLOT0, huge, 0), "InvalidArgument",
+                             read_at_all ? "at most 256" : "8192 bytes");
+        api_bus_expect_error(report(api, SLOT0, 3, huge), "InvalidArgument",
+                             read_at_all ? "at most 128" : "8192 bytes");
         if (getuid() == 0)
-            api_bus_expect_error(clear_with(api, SLOT0, huge), "InvalidArgument", read_at_all ? "is not known" : "8192 bytes");
-        api_bus_expect_error(api_bus_call(api, SLOT0, NAMES_SLOT, "GetConnectionString", DBUS_TYPE_STRING, &huge, DBUS_TYPE_INVALID),
-                             "InvalidArgument", read_at_all ? "signature \"u\"" : "8192 bytes");
+            api_bus_expect_error(clear_with(api, SLOT0, huge), "InvalidArgument",
+                                 read_at_all ? "is not known" : "8192 bytes");
+        api_bus_expect_error(
+            api_bus_call(api, SLOT0, NAMES_SLOT, "GetConnectionString", DBUS_TYPE_STRING, &huge, DBUS_TYPE_INVALID),
+            "InvalidArgument", read_at_all ? "signature \"u\"" : "8192 bytes");
     }
     api_bus_expect_reply(get_token(api, SLOT0, "", 0), "st");
     g_autofree char *some = g_strnfill(300, 'x');
@@ -226,7 +242,8 @@ test_states(struct api_bus *api, gconstpointer unused)
         g_autofree char *path = g_strdup_printf(NAMES_SLOTS "/%u", i + 1), *words = g_strdup_printf("slot %u", i + 1);
         api_bus_expect_error(get_token(api, path, "", 0), rows[i].error, words);
         api_bus_expect_error(get_connection_string(api, path, 0), rows[i].error, words);
-        api_bus_expect_error(get_token(api, path, "a//b", 0), "InvalidArgument", "scope"); /* the arguments come first */
+        api_bus_expect_error(get_token(api, path, "a//b", 0), "InvalidArgument",
+                             "scope"); /* the arguments come first */
         if (rows[i].report)
             api_bus_expect_error(report(api, path, 1, ""), rows[i].report, words);
         else
@@ -249,8 +266,9 @@ test_states(struct api_bus *api, gconstpointer unused)
 static void
 test_storage_errors(struct api_bus *api, gconstpointer unused)
 {
-    static const int codes[] = { ERROR_TPM_ABSENT, ERROR_TPM_FAILED, ERROR_BUSY, ERROR_NO_SPACE, ERROR_TAMPERED, ERROR_FOREIGN,
-                                 ERROR_DAMAGED, ERROR_NOT_PROVISIONED, ERROR_INTERNAL };
+    static const int codes[] = { ERROR_TPM_ABSENT, ERROR_TPM_FAILED,      ERROR_BUSY,
+                                 ERROR_NO_SPACE,   ERROR_TAMPERED,        ERROR_FOREIGN,
+                                 ERROR_DAMAGED,    ERROR_NOT_PROVISIONED, ERROR_INTERNAL };
     for (size_t i = 0; i < G_N_ELEMENTS(codes); i++) {
         fake_storage_fail(api->storage, FAKE_STORAGE_SIGN, codes[i]);
         fake_storage_fail(api->storage, FAKE_STORAGE_CLEAR, codes[i]);
@@ -315,7 +333,8 @@ test_busy(struct api_bus *api, gconstpointer unused)
     }
     g_assert_true(await(queue_is_full, api));
     api_bus_expect_error(get_token(api, SLOT0, "one-more", 0), "Busy", "retry in 100 ms");
-    api_bus_expect_error(get_token(api, SLOT0, "s0", 0), "Busy", "retry in 100 ms"); /* waiting with another is waiting */
+    api_bus_expect_error(get_token(api, SLOT0, "s0", 0), "Busy",
+                         "retry in 100 ms"); /* waiting with another is waiting */
     fake_storage_release(api->storage);
     g_assert_true(await(is_idle, api));
     api_bus_expect_reply(get_token(api, SLOT0, "one-more", 0), "st");
@@ -378,7 +397,8 @@ test_token(struct api_bus *api, gconstpointer unused)
     dbus_uint64_t expires = 0, same = 0;
     g_autofree char *token = token_of(get_token(api, SLOT0, "messages/events", 600), &expires);
     g_assert_cmpuint(expires, ==, FAKE_CLOCK_START_S + 600);
-    g_assert_true(g_str_has_prefix(token, "SharedAccessSignature sr=" API_BUS_HOST "%2Fdevices%2Fd%2Fmessages%2Fevents&sig="));
+    g_assert_true(
+        g_str_has_prefix(token, "SharedAccessSignature sr=" API_BUS_HOST "%2Fdevices%2Fd%2Fmessages%2Fevents&sig="));
     g_assert_true(g_str_has_suffix(token, "&se=1800000600"));
     g_autofree char *again = token_of(get_token(api, SLOT0, "messages/events", 600), &same);
     g_assert_cmpstr(again, ==, token);
@@ -389,8 +409,8 @@ test_token(struct api_bus *api, gconstpointer unused)
     g_assert_cmpuint(expires, ==, FAKE_CLOCK_START_S + 3600);
     g_autofree char *digest = g_compute_checksum_for_string(G_CHECKSUM_SHA256, token, -1);
     g_autofree char *id = g_strdup_printf("HUBKEY_TOKEN_ID=%.16s", digest);
-    g_assert_true(api_bus_has_record("HUBKEY_EVENT=token", "HUBKEY_DECISION=allowed", "HUBKEY_SCOPE=messages/events", "HUBKEY_TTL=600",
-                                     id, NULL));
+    g_assert_true(api_bus_has_record("HUBKEY_EVENT=token", "HUBKEY_DECISION=allowed", "HUBKEY_SCOPE=messages/events",
+                                     "HUBKEY_TTL=600", id, NULL));
 }
 
 static void
@@ -415,7 +435,8 @@ test_limited_scopes(struct api_bus *api, gconstpointer unused)
     api_bus_expect_error(get_token(api, SLOT0, "messages/events2", 0), "NotAuthorized", "\"messages/events2\"");
     api_bus_expect_error(get_connection_string(api, SLOT0, 0), "NotAuthorized", "\"/\" is none of them");
     g_assert_true(api_bus_has_record("HUBKEY_DECISION=denied", "HUBKEY_RULE=Scopes", NULL));
-    api_bus_expect_error(get_token(api, SLOT0, "messages/events", 121), "InvalidArgument", "MaxTtl of slot 0, which is 120 s");
+    api_bus_expect_error(get_token(api, SLOT0, "messages/events", 121), "InvalidArgument",
+                         "MaxTtl of slot 0, which is 120 s");
     g_free(token_of(get_token(api, SLOT0, "messages/events/x", 0), &expires));
     g_assert_cmpuint(expires, ==, FAKE_CLOCK_START_S + 60); /* DefaultTtl=60, a multiple of 60 already */
     g_free(token_of(get_token(api, SLOT0, "messages/events", 61), &expires));
@@ -435,11 +456,22 @@ test_properties(struct api_bus *api, gconstpointer unused)
         char type;
         dbus_uint64_t number;
     } rows[] = {
-        { "Slot", NULL, 'u', 0 },        { "State", "ready", 's', 0 },   { "StateReason", "", 's', 0 },   { "Generation", NULL, 't', 3 },
-        { "CanUndo", NULL, 'b', 0 },     { "HostName", API_BUS_HOST, 's', 0 }, { "DeviceId", "d", 's', 0 }, { "ModuleId", "", 's', 0 },
-        { "GatewayHostName", "", 's', 0 }, { "Audience", "", 's', 0 },   { "KeyName", "", 's', 0 },       { "Storage", "tpm", 's', 0 },
-        { "TpmName", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", 's', 0 }, { "HardwareDeviceId", NULL, 's', 0 },
-        { "DefaultTtl", NULL, 'u', 3600 }, { "MaxTtl", NULL, 'u', 86400 },
+        { "Slot", NULL, 'u', 0 },
+        { "State", "ready", 's', 0 },
+        { "StateReason", "", 's', 0 },
+        { "Generation", NULL, 't', 3 },
+        { "CanUndo", NULL, 'b', 0 },
+        { "HostName", API_BUS_HOST, 's', 0 },
+        { "DeviceId", "d", 's', 0 },
+        { "ModuleId", "", 's', 0 },
+        { "GatewayHostName", "", 's', 0 },
+        { "Audience", "", 's', 0 },
+        { "KeyName", "", 's', 0 },
+        { "Storage", "tpm", 's', 0 },
+        { "TpmName", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee", 's', 0 },
+        { "HardwareDeviceId", NULL, 's', 0 },
+        { "DefaultTtl", NULL, 'u', 3600 },
+        { "MaxTtl", NULL, 'u', 86400 },
     };
     DBusMessage *reply = get_all(api, SLOT0);
     DBusMessageIter iter, entries, value;
@@ -466,14 +498,18 @@ test_properties(struct api_bus *api, gconstpointer unused)
     dbus_message_unref(reply);
 
     const char *interface = NAMES_SLOT, *other = NAMES_MANAGER, *missing = "Key", *host = "HostName";
-    api_bus_expect_reply(api_bus_call(api, SLOT0, DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING, &interface, DBUS_TYPE_STRING,
-                                      &host, DBUS_TYPE_INVALID), "v");
-    api_bus_expect_error(api_bus_call(api, SLOT0, DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING, &interface, DBUS_TYPE_STRING,
-                                      &missing, DBUS_TYPE_INVALID), DBUS_ERROR_UNKNOWN_PROPERTY, "Key");
-    api_bus_expect_error(api_bus_call(api, SLOT0, DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING, &other, DBUS_TYPE_STRING, &host,
-                                      DBUS_TYPE_INVALID), DBUS_ERROR_UNKNOWN_INTERFACE, "");
-    api_bus_expect_error(api_bus_call(api, NAMES_SLOTS "/1", DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING, &interface,
-                                      DBUS_TYPE_STRING, &host, DBUS_TYPE_INVALID), "NotProvisioned", "slot 1 is empty");
+    api_bus_expect_reply(api_bus_call(api, SLOT0, DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING, &interface,
+                                      DBUS_TYPE_STRING, &host, DBUS_TYPE_INVALID),
+                         "v");
+    api_bus_expect_error(api_bus_call(api, SLOT0, DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING, &interface,
+                                      DBUS_TYPE_STRING, &missing, DBUS_TYPE_INVALID),
+                         DBUS_ERROR_UNKNOWN_PROPERTY, "Key");
+    api_bus_expect_error(api_bus_call(api, SLOT0, DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING, &other,
+                                      DBUS_TYPE_STRING, &host, DBUS_TYPE_INVALID),
+                         DBUS_ERROR_UNKNOWN_INTERFACE, "");
+    api_bus_expect_error(api_bus_call(api, NAMES_SLOTS "/1", DBUS_INTERFACE_PROPERTIES, "Get", DBUS_TYPE_STRING,
+                                      &interface, DBUS_TYPE_STRING, &host, DBUS_TYPE_INVALID),
+                         "NotProvisioned", "slot 1 is empty");
     DBusMessage *set = api_bus_message(api, SLOT0, DBUS_INTERFACE_PROPERTIES, "Set");
     dbus_message_iter_init_append(set, &iter);
     dbus_message_iter_append_basic(&iter, DBUS_TYPE_STRING, &interface);
@@ -499,11 +535,13 @@ test_tampered_signals(struct api_bus *api, gconstpointer unused)
     api_bus_expect_reply(report(api, SLOT0, 3, "0123-G:7"), ""); /* which looks again */
     g_assert_true(await(has_signals, api));
     g_assert_cmpstr(api->signals->pdata[0], ==, "TokensInvalidated " SLOT0 " 3");
-    g_assert_cmpstr(api->signals->pdata[1], ==, "PropertiesChanged " SLOT0 " " NAMES_SLOT
-                                                " State StateReason Generation HostName DeviceId TpmName HardwareDeviceId");
+    g_assert_cmpstr(api->signals->pdata[1], ==,
+                    "PropertiesChanged " SLOT0 " " NAMES_SLOT
+                    " State StateReason Generation HostName DeviceId TpmName HardwareDeviceId");
     api_bus_expect_error(get_token(api, SLOT0, "", 0), "Tampered", "slot 0 is tampered");
     g_assert_true(api_bus_has_record("HUBKEY_EVENT=rejected", "HUBKEY_DECISION=allowed", "HUBKEY_SLOT=0", NULL));
-    g_assert_true(api_bus_has_record("HUBKEY_EVENT=rejected", "HUBKEY_GENERATION=3", "HUBKEY_TRACKING_ID=0123-G:7", NULL));
+    g_assert_true(
+        api_bus_has_record("HUBKEY_EVENT=rejected", "HUBKEY_GENERATION=3", "HUBKEY_TRACKING_ID=0123-G:7", NULL));
 }
 
 static void
@@ -520,7 +558,8 @@ test_clear_signals(struct api_bus *api, gconstpointer unused)
     g_assert_cmpstr(api->signals->pdata[1], ==, "SlotRemoved " NAMES_ROOT " 0");
     api_bus_expect_error(get_token(api, SLOT0, "", 0), "NotProvisioned", "slot 0 is empty");
     api_bus_expect_error(clear_with(api, SLOT0, NULL), "NotProvisioned", "nothing to clear");
-    g_assert_true(api_bus_has_record("HUBKEY_EVENT=clear", "HUBKEY_DECISION=allowed", "HUBKEY_RULE=root", "HUBKEY_SLOT=0", NULL));
+    g_assert_true(
+        api_bus_has_record("HUBKEY_EVENT=clear", "HUBKEY_DECISION=allowed", "HUBKEY_RULE=root", "HUBKEY_SLOT=0", NULL));
 }
 
 #define ADD(path, test) g_test_add(path, struct api_bus, NULL, set_up, test, tear_down)
@@ -528,7 +567,8 @@ test_clear_signals(struct api_bus *api, gconstpointer unused)
 int
 main(int argc, char **argv)
 {
-    static const char limited[] = "[hubkeyd]\nTokenGranularity=60\n[slot 0]\nScopes=messages/events;files\nDefaultTtl=60\nMaxTtl=120\n";
+    static const char limited[] =
+        "[hubkeyd]\nTokenGranularity=60\n[slot 0]\nScopes=messages/events;files\nDefaultTtl=60\nMaxTtl=120\n";
     g_test_init(&argc, &argv, NULL);
     api_bus_keep_log();
     ADD("/api/slot/paths", test_paths);

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * hubkeyd's objects on a private bus, over fake storage: everything that hubkeyd is but its main and its TPM. Clocks stand
- * still, log records are kept.
+ * hubkeyd's objects on a private bus, over fake storage: everything that hubkeyd is but its main and its TPM. Clocks
+ * stand still, log records are kept.
  */
 #pragma once
 
@@ -47,17 +47,18 @@ void api_bus_look(struct api_bus *api);
 
 /* A call and whatever answers it, an error message as well; dbus_message_unref. Arguments as for
  * dbus_message_append_args. */
-DBusMessage *api_bus_call(struct api_bus *api, const char *path, const char *interface, const char *member, int first_type,
-                          ...);
+DBusMessage *api_bus_call(struct api_bus *api, const char *path, const char *interface, const char *member,
+                          int first_type, ...);
 DBusMessage *api_bus_send(struct api_bus *api, DBusMessage *message); /* takes message */
 DBusMessage *api_bus_message(struct api_bus *api, const char *path, const char *interface, const char *member);
 
-/* Asserts that reply (taken) is this error, with these words in its text. Names without a dot are org.hubkey.Error's. */
+/* Asserts that reply (taken) is this error, with these words in its text. Names without a dot are org.hubkey.Error's.
+ */
 void api_bus_expect_error(DBusMessage *reply, const char *name, const char *words);
 /* Asserts that reply (taken) is no error, and has this signature. */
 void api_bus_expect_reply(DBusMessage *reply, const char *signature);
 
-/* The same call by a process of another user, while the service goes on: "NAME: TEXT" of the error, or "ok". Only for root;
- * g_free. */
-char *api_bus_call_as(struct api_bus *api, const char *user, const char *path, const char *interface, const char *member,
-                      int first_type, ...);
+/* The same call by a process of another user, while the service goes on: "NAME: TEXT" of the error, or "ok". Only for
+ * root; g_free. */
+char *api_bus_call_as(struct api_bus *api, const char *user, const char *path, const char *interface,
+                      const char *member, int first_type, ...);

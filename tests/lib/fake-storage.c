@@ -62,15 +62,16 @@ fake_storage_free(struct fake_storage *storage)
 /* ---- what the test does ---- */
 
 static void
-fill(struct content *content, enum slot_state state, uint64_t generation, const char *host, const char *device, GBytes *key)
+fill(struct content *content, enum slot_state state, uint64_t generation, const char *host, const char *device,
+     GBytes *key)
 {
     empty(content);
     *content = (struct content){ state, generation, g_strdup(host), g_strdup(device), key };
 }
 
 void
-fake_storage_put(struct fake_storage *storage, uint32_t slot, enum slot_state state, uint64_t generation, const char *host,
-                 const char *device, const char *key)
+fake_storage_put(struct fake_storage *storage, uint32_t slot, enum slot_state state, uint64_t generation,
+                 const char *host, const char *device, const char *key)
 {
     g_mutex_lock(&storage->lock);
     fill(&storage->slots[slot], state, generation, host, device, key ? g_bytes_new(key, strlen(key)) : NULL);
@@ -217,7 +218,8 @@ sign_with(const struct content *content, uint64_t generation, const void *data, 
           GError **error)
 {
     if (content->state != SLOT_READY || content->generation != generation) {
-        error_set(error, content->state == SLOT_TAMPERED ? ERROR_TAMPERED : ERROR_NOT_PROVISIONED, "the slot has changed");
+        error_set(error, content->state == SLOT_TAMPERED ? ERROR_TAMPERED : ERROR_NOT_PROVISIONED,
+                  "the slot has changed");
         return false;
     }
     gsize key_len, n = SLOT_MAC_BYTES;

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Storage of slots in memory, for tests of what stands above it. Its signatures are real. It can be told to fail, and to
- * hold whoever comes in, as a TPM does that does not answer.
+ * Storage of slots in memory, for tests of what stands above it. Its signatures are real. It can be told to fail, and
+ * to hold whoever comes in, as a TPM does that does not answer.
  */
 #pragma once
 

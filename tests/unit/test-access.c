@@ -33,28 +33,87 @@ static const struct row table[] = {
     /* Nobody is named: root and group hubkey. */
     { .uid = 0, .default_group = HUBKEY_GID, .wanted = true, .rule = "root" },
     { .uid = 0, .default_group = NO_GROUP, .wanted = true, .rule = "root" },
-    { .uid = 1000, .groups = { 1000, HUBKEY_GID }, .n_groups = 2, .default_group = HUBKEY_GID, .wanted = true, .rule = "group-hubkey" },
+    { .uid = 1000,
+      .groups = { 1000, HUBKEY_GID },
+      .n_groups = 2,
+      .default_group = HUBKEY_GID,
+      .wanted = true,
+      .rule = "group-hubkey" },
     { .uid = 1000, .groups = { 1000 }, .n_groups = 1, .default_group = HUBKEY_GID, .rule = "outside-group-hubkey" },
     { .uid = 1000, .n_groups = 0, .default_group = HUBKEY_GID, .rule = "outside-group-hubkey" },
-    { .uid = HUBKEY_GID, .groups = { 1 }, .n_groups = 1, .default_group = HUBKEY_GID, .rule = "outside-group-hubkey" }, /* a uid is no gid */
+    { .uid = HUBKEY_GID,
+      .groups = { 1 },
+      .n_groups = 1,
+      .default_group = HUBKEY_GID,
+      .rule = "outside-group-hubkey" }, /* a uid is no gid */
     /* No such group on this machine: never matched, not even by a group that is called -1. */
     { .uid = 1000, .groups = { NO_GROUP }, .n_groups = 1, .default_group = NO_GROUP, .rule = "outside-group-hubkey" },
     /* AllowUsers: exactly those, and root. */
-    { .uid = 1000, .named = true, .users = { 999, 1000 }, .n_users = 2, .default_group = HUBKEY_GID, .wanted = true, .rule = "AllowUsers" },
-    { .uid = 1001, .named = true, .users = { 999, 1000 }, .n_users = 2, .default_group = HUBKEY_GID, .rule = "outside-allowed" },
-    { .uid = 1001, .groups = { HUBKEY_GID }, .n_groups = 1, .named = true, .users = { 1000 }, .n_users = 1, .default_group = HUBKEY_GID,
+    { .uid = 1000,
+      .named = true,
+      .users = { 999, 1000 },
+      .n_users = 2,
+      .default_group = HUBKEY_GID,
+      .wanted = true,
+      .rule = "AllowUsers" },
+    { .uid = 1001,
+      .named = true,
+      .users = { 999, 1000 },
+      .n_users = 2,
+      .default_group = HUBKEY_GID,
+      .rule = "outside-allowed" },
+    { .uid = 1001,
+      .groups = { HUBKEY_GID },
+      .n_groups = 1,
+      .named = true,
+      .users = { 1000 },
+      .n_users = 1,
+      .default_group = HUBKEY_GID,
       .rule = "outside-allowed" }, /* group hubkey counts no more */
-    { .uid = 0, .named = true, .users = { 1000 }, .n_users = 1, .default_group = HUBKEY_GID, .wanted = true, .rule = "root" },
+    { .uid = 0,
+      .named = true,
+      .users = { 1000 },
+      .n_users = 1,
+      .default_group = HUBKEY_GID,
+      .wanted = true,
+      .rule = "root" },
     /* AllowGroups. */
-    { .uid = 1000, .groups = { 5, 77 }, .n_groups = 2, .named = true, .allowed = { 76, 77 }, .n_allowed = 2, .default_group = HUBKEY_GID,
-      .wanted = true, .rule = "AllowGroups" },
-    { .uid = 77, .groups = { 5 }, .n_groups = 1, .named = true, .allowed = { 77 }, .n_allowed = 1, .default_group = HUBKEY_GID,
+    { .uid = 1000,
+      .groups = { 5, 77 },
+      .n_groups = 2,
+      .named = true,
+      .allowed = { 76, 77 },
+      .n_allowed = 2,
+      .default_group = HUBKEY_GID,
+      .wanted = true,
+      .rule = "AllowGroups" },
+    { .uid = 77,
+      .groups = { 5 },
+      .n_groups = 1,
+      .named = true,
+      .allowed = { 77 },
+      .n_allowed = 1,
+      .default_group = HUBKEY_GID,
       .rule = "outside-allowed" },
     /* Both: either is enough. */
-    { .uid = 1000, .groups = { 77 }, .n_groups = 1, .named = true, .users = { 1 }, .n_users = 1, .allowed = { 77 }, .n_allowed = 1,
-      .default_group = HUBKEY_GID, .wanted = true, .rule = "AllowGroups" },
+    { .uid = 1000,
+      .groups = { 77 },
+      .n_groups = 1,
+      .named = true,
+      .users = { 1 },
+      .n_users = 1,
+      .allowed = { 77 },
+      .n_allowed = 1,
+      .default_group = HUBKEY_GID,
+      .wanted = true,
+      .rule = "AllowGroups" },
     /* Named, but nobody: root alone. */
-    { .uid = 1000, .groups = { HUBKEY_GID }, .n_groups = 1, .named = true, .default_group = HUBKEY_GID, .rule = "outside-allowed" },
+    { .uid = 1000,
+      .groups = { HUBKEY_GID },
+      .n_groups = 1,
+      .named = true,
+      .default_group = HUBKEY_GID,
+      .rule = "outside-allowed" },
     { .uid = 0, .named = true, .default_group = HUBKEY_GID, .wanted = true, .rule = "root" },
 };
 
@@ -80,7 +139,8 @@ test_subjects(void)
 static void
 test_scopes(void)
 {
-    char *some[] = { (char *)"messages/events", (char *)"files", NULL }, *whole[] = { (char *)"files", (char *)"/", NULL };
+    char *some[] = { (char *)"messages/events", (char *)"files", NULL },
+         *whole[] = { (char *)"files", (char *)"/", NULL };
     const struct access_rules none = { 0 }, limited = { .scopes = some }, all = { .scopes = whole };
     g_assert_true(access_check_scope(&none, ""));
     g_assert_true(access_check_scope(&none, "anything"));
@@ -101,7 +161,8 @@ test_explanations(void)
     const struct access_rules open = { 0 }, named = { .named = true };
     const struct passwd *nobody = getpwnam("nobody");
     const struct access_subject stranger = { 54321, NULL, 0 };
-    g_autofree char *first = access_explain_denial(&open, &stranger, 3), *second = access_explain_denial(&named, &stranger, 3);
+    g_autofree char *first = access_explain_denial(&open, &stranger, 3),
+                    *second = access_explain_denial(&named, &stranger, 3);
     g_assert_nonnull(strstr(first, "you are uid 54321, "));
     g_assert_nonnull(strstr(first, "slot 3"));
     g_assert_nonnull(strstr(first, "usermod -aG hubkey NAME"));
@@ -112,7 +173,8 @@ test_explanations(void)
     }
     const struct access_subject known = { nobody->pw_uid, NULL, 0 };
     g_autofree char *who = g_strdup_printf("you are uid %u (nobody), ", nobody->pw_uid);
-    g_autofree char *third = access_explain_denial(&open, &known, 0), *fourth = access_explain_denial(&named, &known, 65535);
+    g_autofree char *third = access_explain_denial(&open, &known, 0),
+                    *fourth = access_explain_denial(&named, &known, 65535);
     g_assert_true(g_str_has_prefix(third, who) && g_str_has_prefix(fourth, who));
     g_assert_true(g_str_has_suffix(third, "usermod -aG hubkey nobody"));
     g_assert_nonnull(strstr(fourth, "AllowUsers=nobody in [slot 65535]"));

@@ -98,7 +98,8 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
         const char *words;
     } bad[] = {
         /* groups */
-        { "[hubkeyd]\n\n[slot]\n", 3, "[slot] is not a group; there are [hubkeyd], [slots] and [slot N] with N from 0 to 65535" },
+        { "[hubkeyd]\n\n[slot]\n", 3,
+          "[slot] is not a group; there are [hubkeyd], [slots] and [slot N] with N from 0 to 65535" },
         { "[Hubkeyd]\n", 1, "[Hubkeyd] is not a group" },
         { "[slot 00]\n", 1, "[slot 00] is not a group" },
         { "[slot 01]\nMaxTtl=60\n", 1, "[slot 01] is not a group" },
@@ -120,9 +121,11 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
         /* keys */
         { "[hubkeyd]\nTcti=a:b\nTcti=a:b\n", 3, "Tcti stands twice in its group" },
         { "[slots]\nMaxTtl=60\n# a remark\n MaxTtl = 60\n", 4, "MaxTtl stands twice in its group" },
-        { "[hubkeyd]\nTctl=a:b\n", 2, "Tctl is not a key of [hubkeyd]; there are: Tcti OwnerAuthFile TokenGranularity" },
+        { "[hubkeyd]\nTctl=a:b\n", 2,
+          "Tctl is not a key of [hubkeyd]; there are: Tcti OwnerAuthFile TokenGranularity" },
         { "[hubkeyd]\ntcti=a:b\n", 2, "tcti is not a key" },
-        { "[slots]\nTcti=a:b\n", 2, "Tcti is not a key of [slots]; there are: AllowUsers AllowGroups Scopes DefaultTtl MaxTtl" },
+        { "[slots]\nTcti=a:b\n", 2,
+          "Tcti is not a key of [slots]; there are: AllowUsers AllowGroups Scopes DefaultTtl MaxTtl" },
         { "[hubkeyd]\nMaxTtl=60\n", 2, "MaxTtl is not a key of [hubkeyd]" },
         { "[slot 7]\nOwnerAuthFile=/x\n", 2, "OwnerAuthFile is not a key of [slot 7]" },
         { "[slots]\nMaxTtl[de]=60\n", 2, "MaxTtl[de]" },
@@ -144,7 +147,8 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
         { "[slots]\nMaxTtl=60\nDefaultTtl=61\n", 3, "[slots]: DefaultTtl=61 is above MaxTtl=60" },
         { "[slots]\nDefaultTtl=61\n\nMaxTtl=60\n", 4, "[slots]: DefaultTtl=61 is above MaxTtl=60" },
         { "[slots]\nDefaultTtl=86401\n", 2, "DefaultTtl=86401 is above MaxTtl=86400" },
-        { "[slots]\nDefaultTtl=100\n[slot 2]\nAllowUsers=root\nMaxTtl=99\n", 5, "[slot 2]: DefaultTtl=100 is above MaxTtl=99" },
+        { "[slots]\nDefaultTtl=100\n[slot 2]\nAllowUsers=root\nMaxTtl=99\n", 5,
+          "[slot 2]: DefaultTtl=100 is above MaxTtl=99" },
         { "[slots]\nMaxTtl=60\nDefaultTtl=61\n[slot 3]\nAllowUsers=root\n", 3, "[slots]" }, /* said once */
         { "[slots]\nAllowUsers=root;no-such-user-here\n", 2, "AllowUsers: there is no user \"no-such-user-here\"" },
         { "[slots]\nAllowUsers=0\n", 2, "there is no user \"0\"" },

@@ -36,7 +36,8 @@ static void
 test_unknown(void)
 {
     static const int codes[] = { 0, -1, ERROR_UNREACHABLE + 1, 1000000, G_MININT, G_MAXINT };
-    static const char *const names[] = { "", "internal", "Busy ", " Busy", "busy", "org.hubkey.Error.Busy", "NoSuchThing" };
+    static const char *const names[] = { "",           "internal", "Busy ", " Busy", "busy", "org.hubkey.Error.Busy",
+                                         "NoSuchThing" };
     for (size_t i = 0; i < G_N_ELEMENTS(codes); i++) {
         g_assert_cmpstr(error_name(codes[i]), ==, "Internal");
         g_assert_cmpint(error_client_number(codes[i]), ==, HUBKEY_E_INTERNAL);

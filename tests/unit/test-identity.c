@@ -42,8 +42,9 @@ expect(struct identity *identity, const char *part)
 static void
 test_bad_ids(void)
 {
-    static const char *const bad[] = { "", ".", "..", "a b", "a/b", "a\\b", "a;b", "a&b", "a\"b", "a<b", "a>b", "a[b", "a]b",
-                                       "a{b", "a}b", "a|b", "a~b", "a`b", "a^b", "a\nb", "a\tb", " a", "a ", "\x7f", "\xc3\xa9" };
+    static const char *const bad[] = { "",    ".",    "..",   "a b", "a/b", "a\\b", "a;b",     "a&b", "a\"b",
+                                       "a<b", "a>b",  "a[b",  "a]b", "a{b", "a}b",  "a|b",     "a~b", "a`b",
+                                       "a^b", "a\nb", "a\tb", " a",  "a ",  "\x7f", "\xc3\xa9" };
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         expect(make(HOST, bad[i], NULL, NULL), "DeviceId");
         expect(make(HOST, "d", bad[i], NULL), "ModuleId");
@@ -75,8 +76,9 @@ test_hosts(void)
     g_autofree char *longest = g_strconcat(labels, ".", label + 2, NULL); /* 191 + 1 + 61 = 253 */
     g_autofree char *too_long = g_strconcat(labels, ".", label + 1, NULL);
     const char *const good[] = { HOST, "a", "1.2.3.4", "a-b.c", "xn--e1afmkfd.net", label, longest, "edge-gw.local" };
-    const char *const bad[] = { "", ".", "a.", ".a", "a..b", "-a", "a-", "a.-b", "a-.b", "a_b", "a b", "a/b", "a:443", "a%2e", "[::1]",
-                                "h\xc3\xb6st", "a\n", long_label, too_long };
+    const char *const bad[] = { "",      ".",           "a.",  ".a",       "a..b",  "-a",    "a-",
+                                "a.-b",  "a-.b",        "a_b", "a b",      "a/b",   "a:443", "a%2e",
+                                "[::1]", "h\xc3\xb6st", "a\n", long_label, too_long };
     g_assert_cmpuint(strlen(longest), ==, IDENTITY_HOST_MAX);
     for (size_t i = 0; i < G_N_ELEMENTS(good); i++) {
         expect(make(good[i], "d", NULL, NULL), NULL);
@@ -111,8 +113,10 @@ make_audience(const char *audience, const char *key_name)
 static void
 test_audiences(void)
 {
-    g_autofree char *longest = g_strnfill(IDENTITY_AUDIENCE_MAX, 'x'), *too_long = g_strnfill(IDENTITY_AUDIENCE_MAX + 1, 'x');
-    g_autofree char *longest_name = g_strnfill(IDENTITY_KEY_NAME_MAX, 'x'), *long_name = g_strnfill(IDENTITY_KEY_NAME_MAX + 1, 'x');
+    g_autofree char *longest = g_strnfill(IDENTITY_AUDIENCE_MAX, 'x'),
+                    *too_long = g_strnfill(IDENTITY_AUDIENCE_MAX + 1, 'x');
+    g_autofree char *longest_name = g_strnfill(IDENTITY_KEY_NAME_MAX, 'x'),
+                    *long_name = g_strnfill(IDENTITY_KEY_NAME_MAX + 1, 'x');
     expect(make_audience("https://myns.servicebus.windows.net/myhub", "send"), NULL);
     expect(make_audience(longest, longest_name), NULL);
     expect(make_audience(too_long, "send"), "Audience must be 1 to 512");
@@ -155,7 +159,9 @@ test_equal(void)
 {
     g_autoptr(identity_auto) one = make(HOST, "d", "m", "g"), copy = identity_copy(one);
     g_assert_true(identity_equal(one, copy));
-    char **const parts[] = { &copy->host, &copy->device, &copy->module, &copy->gateway, &copy->audience, &copy->key_name };
+    char **const parts[] = {
+        &copy->host, &copy->device, &copy->module, &copy->gateway, &copy->audience, &copy->key_name
+    };
     for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
         char *saved = *parts[i];
         *parts[i] = (char *)"other";
@@ -201,10 +207,13 @@ test_connection_strings(void)
         { "hostname=" HOST ";DEVICEID=Device=1;sharedaccesskey=" KEY, NULL, NULL, KEY },
         { "HostName=" HOST ";DeviceId=Device=1;SharedAccessKey=" KEY ";", NULL, NULL, KEY },
         { "HostName=" HOST ";DeviceId=Device=1;ModuleId=m;SharedAccessKey=" KEY, "m", NULL, KEY },
-        { "HostName=" HOST ";DeviceId=Device=1;ModuleId=m;GatewayHostName=Edge;SharedAccessKey=" KEY, "m", "edge", KEY },
-        { "HostName=" HOST ";DeviceId=Device=1;GatewayHostName=edge;SharedAccessSignature=SharedAccessSignature sr=a&sig=b&se=1",
+        { "HostName=" HOST ";DeviceId=Device=1;ModuleId=m;GatewayHostName=Edge;SharedAccessKey=" KEY, "m", "edge",
+          KEY },
+        { "HostName=" HOST
+          ";DeviceId=Device=1;GatewayHostName=edge;SharedAccessSignature=SharedAccessSignature sr=a&sig=b&se=1",
           NULL, "edge", "SharedAccessSignature sr=a&sig=b&se=1" },
-        { "HostName=" HOST ";DeviceId=Device=1;SharedAccessKey=x", NULL, NULL, "x" }, /* the key's own form is not ours */
+        { "HostName=" HOST ";DeviceId=Device=1;SharedAccessKey=x", NULL, NULL,
+          "x" }, /* the key's own form is not ours */
     };
     for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
         expect_parsed(good[i].text, strlen(good[i].text), good[i].module, good[i].gateway, good[i].secret);
@@ -246,11 +255,15 @@ test_bad_connection_strings(void)
         { "HostName=" HOST ";HostName=" HOST ";DeviceId=d;SharedAccessKey=" KEY, "HostName twice" },
         { "HostName=" HOST ";hostname=x;DeviceId=d;SharedAccessKey=" KEY, "HostName twice" },
         { "HostName=" HOST ";DeviceId=d;ModuleId=m;ModuleId=m;SharedAccessKey=" KEY, "ModuleId twice" },
-        { "HostName=" HOST ";DeviceId=d;SharedAccessKey=" KEY ";SharedAccessKey=" KEY, "SharedAccessKey or SharedAccessSignature twice" },
-        { "HostName=" HOST ";DeviceId=d;SharedAccessKey=" KEY ";SharedAccessSignature=x", "SharedAccessKey or SharedAccessSignature twice" },
-        { "HostName=" HOST ";DeviceId=d;SharedAccessSignature=x;SharedAccessKey=" KEY, "SharedAccessKey or SharedAccessSignature twice" },
+        { "HostName=" HOST ";DeviceId=d;SharedAccessKey=" KEY ";SharedAccessKey=" KEY,
+          "SharedAccessKey or SharedAccessSignature twice" },
+        { "HostName=" HOST ";DeviceId=d;SharedAccessKey=" KEY ";SharedAccessSignature=x",
+          "SharedAccessKey or SharedAccessSignature twice" },
+        { "HostName=" HOST ";DeviceId=d;SharedAccessSignature=x;SharedAccessKey=" KEY,
+          "SharedAccessKey or SharedAccessSignature twice" },
         { "HostName=" HOST ";SharedAccessKeyName=iothubowner;SharedAccessKey=" KEY, "of the device, not of the hub" },
-        { "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=" KEY, "not a device connection string" },
+        { "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=" KEY,
+          "not a device connection string" },
         { "HostName=" HOST ";DeviceId=d;x509=true", "not a device connection string" },
         { "HostName=" HOST ";DeviceId=d;Sharedaccesske=" KEY, "not a device connection string" },
         { "HostName=" HOST "; DeviceId=d;SharedAccessKey=" KEY, "not a device connection string" },

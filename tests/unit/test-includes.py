@@ -31,8 +31,8 @@ LIBRARIES = {
     r"openssl/": r"daemon/[^/]+",
 }
 
-# Modules by level, lowest first; each sees its own level and those below, as long as there is no cycle. A module that is
-# not named here is bound by the folders' rule and by having no cycle alone.
+# Modules by level, lowest first; each sees its own level and those below, as long as there is no cycle. A module that
+# is not named here is bound by the folders' rule and by having no cycle alone.
 LEVELS = (
     "common/*",
     "dbus/loop dbus/names daemon/tpm daemon/config daemon/access daemon/limits daemon/sas daemon/worker daemon/store "
@@ -170,7 +170,7 @@ def library_faults(tree):
 
 
 def path_faults(tree):
-    """Project headers stand in quotes and by their path from the top, the build's config.h comes first and in brackets."""
+    """Project headers stand in quotes, by their path from the top; the build's config.h comes first and in brackets."""
     faults = []
     for path, (own, others) in tree.items():
         faults += [f'{path}: "{other}" is no file of the tree' for other in own if other not in tree]

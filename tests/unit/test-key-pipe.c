@@ -134,7 +134,8 @@ test_wrong_kinds(void)
     expect_refused(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), KEY_PIPE_LIMIT_MS, "neither a pipe nor a file");
     expect_refused(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), KEY_PIPE_LIMIT_MS, "neither a pipe nor a file");
     expect_refused(open("/dev/zero", O_RDONLY | O_CLOEXEC), KEY_PIPE_LIMIT_MS, "neither a pipe nor a file");
-    expect_refused(epoll_create1(EPOLL_CLOEXEC), KEY_PIPE_LIMIT_MS, "neither a pipe nor a file"); /* never ready to read */
+    expect_refused(epoll_create1(EPOLL_CLOEXEC), KEY_PIPE_LIMIT_MS,
+                   "neither a pipe nor a file"); /* never ready to read */
     expect_refused(-1, KEY_PIPE_LIMIT_MS, "neither a pipe nor a file");
     /* The wrong end, and a file that was opened for no reading. */
     g_assert_cmpint(pipe2(ends, O_CLOEXEC), ==, 0);

@@ -62,7 +62,8 @@ test_every_scope_byte(void)
 static void
 test_scope_lengths(void)
 {
-    g_autofree char *segment = g_strnfill(SAS_SCOPE_SEGMENT_MAX, 'x'), *long_segment = g_strnfill(SAS_SCOPE_SEGMENT_MAX + 1, 'x');
+    g_autofree char *segment = g_strnfill(SAS_SCOPE_SEGMENT_MAX, 'x'),
+                    *long_segment = g_strnfill(SAS_SCOPE_SEGMENT_MAX + 1, 'x');
     g_autofree char *longest = g_strconcat(segment, "/", segment + 1, NULL); /* 128 + 1 + 127 = 256 */
     g_autofree char *too_long = g_strconcat(segment, "/", segment, NULL);
     g_autofree char *huge = g_strnfill(60000, 'x');
@@ -166,8 +167,9 @@ test_special_characters(void)
                               "%2Fm-._~%21%24%27%28%29%2A%2B%2C%3D%3A%40%2Fe\n1800000000");
     const uint8_t mac[32] = { 0xfb, 0xff, 0xfe }; /* base64 with +, / and = */
     g_autofree char *token = sas_token(text, mac, "key name&");
-    g_assert_true(g_str_has_suffix(token, "%2Fe&sig=%2B%2F%2F%2BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D&se=1800000000"
-                                          "&skn=key%20name%26"));
+    g_assert_true(g_str_has_suffix(token,
+                                   "%2Fe&sig=%2B%2F%2F%2BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D&se=1800000000"
+                                   "&skn=key%20name%26"));
 }
 
 static void
@@ -196,7 +198,8 @@ test_expiry(void)
         { INT64_C(4102444800), 86400, 3600, 86400, UINT64_C(4102531200) }, /* past 2038 */
     };
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
-        g_assert_cmpuint(sas_expiry(rows[i].now, rows[i].ttl, rows[i].granularity, rows[i].max_ttl), ==, rows[i].expires);
+        g_assert_cmpuint(sas_expiry(rows[i].now, rows[i].ttl, rows[i].granularity, rows[i].max_ttl), ==,
+                         rows[i].expires);
 }
 
 /* Never less than what was asked for, never more than what is allowed, whatever the numbers are. */

@@ -130,11 +130,12 @@ is_answered(void *user)
 }
 
 static void
-ask(struct fixture *fixture, struct asked *asked, uint32_t slot, const char *scope, int64_t expires, uid_t uid, const char *peer)
+ask(struct fixture *fixture, struct asked *asked, uint32_t slot, const char *scope, int64_t expires, uid_t uid,
+    const char *peer)
 {
     g_autoptr(GError) error = NULL;
-    g_assert_true(sharing_request(fixture->sharing, slots_get(fixture->slots, slot), scope, (uint64_t)expires, uid, peer,
-                                  on_answer, asked, &error));
+    g_assert_true(sharing_request(fixture->sharing, slots_get(fixture->slots, slot), scope, (uint64_t)expires, uid,
+                                  peer, on_answer, asked, &error));
     g_assert_no_error(error);
 }
 
@@ -199,7 +200,8 @@ test_hanging(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpint(held.calls + waiting.calls, ==, 2);
     g_assert_cmpint(again.calls, ==, 1);
     g_assert_nonnull(again.token);
-    g_assert_cmpuint(signatures(fixture), ==, 2); /* the one that hung and the new one; what was given up is not signed */
+    g_assert_cmpuint(signatures(fixture), ==,
+                     2); /* the one that hung and the new one; what was given up is not signed */
     g_assert_cmpint(slots_tpm_state(fixture->slots), ==, SLOT_TPM_READY);
     asked_clear(&held);
     asked_clear(&waiting);
@@ -244,8 +246,8 @@ test_limit(struct fixture *fixture, gconstpointer unused)
         g_snprintf(scope, sizeof scope, "s%d", i / 2); /* every second one joins another */
         ask(fixture, &many[i], 0, scope, EXPIRES, 1, ":1.1");
     }
-    g_assert_false(sharing_request(fixture->sharing, slots_get(fixture->slots, 0), "s0", EXPIRES, 1, ":1.2", on_answer, &joined,
-                                   &error));
+    g_assert_false(sharing_request(fixture->sharing, slots_get(fixture->slots, 0), "s0", EXPIRES, 1, ":1.2", on_answer,
+                                   &joined, &error));
     g_assert_error(error, ERROR_DOMAIN, ERROR_BUSY);
     ask(fixture, &other, 0, "", EXPIRES, 2, ":1.2"); /* somebody else does not feel it, and has the next turn */
     g_assert_cmpuint(worker_depth(fixture->worker), ==, 1 + LIMITS_WAITING_PER_UID / 2 + 1);
@@ -362,7 +364,8 @@ test_not_shared(struct fixture *fixture, gconstpointer unused)
         const char *scope;
         int64_t expires;
     } rows[] = {
-        { 0, "", EXPIRES }, { 0, "a", EXPIRES }, { 0, "a/b", EXPIRES }, { 0, "A", EXPIRES }, { 0, "", EXPIRES + 1 }, { 1, "", EXPIRES },
+        { 0, "", EXPIRES },  { 0, "a", EXPIRES },    { 0, "a/b", EXPIRES },
+        { 0, "A", EXPIRES }, { 0, "", EXPIRES + 1 }, { 1, "", EXPIRES },
     };
     struct asked asked[G_N_ELEMENTS(rows)] = { { 0 } };
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)

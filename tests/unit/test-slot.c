@@ -448,8 +448,12 @@ test_note_failures(struct fixture *fixture, gconstpointer unused)
         int code;
         unsigned attaches, looks;
     } rows[] = {
-        { ERROR_TPM_ABSENT, 1, SLOT_TPM_COUNT }, { ERROR_TPM_FAILED, 1, SLOT_TPM_COUNT }, { ERROR_TAMPERED, 0, 1 },
-        { ERROR_FOREIGN, 0, 1 },                 { ERROR_BUSY, 0, 0 },                    { ERROR_NOT_PROVISIONED, 0, 0 },
+        { ERROR_TPM_ABSENT, 1, SLOT_TPM_COUNT },
+        { ERROR_TPM_FAILED, 1, SLOT_TPM_COUNT },
+        { ERROR_TAMPERED, 0, 1 },
+        { ERROR_FOREIGN, 0, 1 },
+        { ERROR_BUSY, 0, 0 },
+        { ERROR_NOT_PROVISIONED, 0, 0 },
     };
     start(fixture);
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {

@@ -280,7 +280,8 @@ test_replacing(struct fixture *fixture, gconstpointer unused)
 {
     struct stat first, second;
     struct store_record record;
-    g_autofree char *file = path_of(fixture, "slot-1"), *left = path_of(fixture, "slot-1.new"), *other = path_of(fixture, "slot-2");
+    g_autofree char *file = path_of(fixture, "slot-1"), *left = path_of(fixture, "slot-1.new"),
+                    *other = path_of(fixture, "slot-2");
     save(fixture, 1, 1);
     save(fixture, 2, 1);
     int fd = open(file, O_RDONLY | O_CLOEXEC); /* keeps the old inode, so that its number is not used again */
@@ -341,7 +342,8 @@ test_bad_intents(struct fixture *fixture, gconstpointer unused)
 {
     struct intent intent = { INTENT_CLEAR, 4, make_identity(), g_strnfill(68, 'd'), NULL };
     static const char *const bad[][2] = {
-        { "Operation", "rotate" }, { "Operation", "" }, { "Generation", "x" }, { "HostName", "" }, { "DeviceId", "a/b" },
+        { "Operation", "rotate" }, { "Operation", "" },   { "Generation", "x" },
+        { "HostName", "" },        { "DeviceId", "a/b" },
     };
     static const char *const needed[] = { "Operation", "Generation", "TpmName", "DeviceId" };
     for (size_t i = 0; i < G_N_ELEMENTS(bad) + G_N_ELEMENTS(needed); i++) {
@@ -364,7 +366,8 @@ static void
 test_intents(struct fixture *fixture, gconstpointer unused)
 {
     static const uint8_t blob[] = { 0, 1, 2, 255, 10, 13 };
-    struct intent read, written = { INTENT_PROVISION, 3, make_identity(), g_strnfill(68, 'd'), g_bytes_new(blob, sizeof blob) };
+    struct intent read,
+        written = { INTENT_PROVISION, 3, make_identity(), g_strnfill(68, 'd'), g_bytes_new(blob, sizeof blob) };
     bool absent = false;
     g_assert_true(intent_read(fixture->store, 2, &read, &absent, NULL));
     g_assert_true(absent);

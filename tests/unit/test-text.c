@@ -46,7 +46,8 @@ test_base64_malformed(void)
 static void
 test_base64_silent(void)
 {
-    static const char *const texts[] = { "MYSECRETx", "MYSECRET!AAA", "MYSECRET====", "MYSECREB====MYSECRET", "MYSECRETMYSECREB=A==" };
+    static const char *const texts[] = { "MYSECRETx", "MYSECRET!AAA", "MYSECRET====", "MYSECREB====MYSECRET",
+                                         "MYSECRETMYSECREB=A==" };
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
         uint8_t out[64];
         size_t n;
@@ -79,7 +80,12 @@ test_base64_vectors(void)
 {
     /* RFC 4648 section 10. */
     static const char *const vectors[][2] = {
-        { "", "" }, { "Zg==", "f" }, { "Zm8=", "fo" }, { "Zm9v", "foo" }, { "Zm9vYg==", "foob" }, { "Zm9vYmE=", "fooba" },
+        { "", "" },
+        { "Zg==", "f" },
+        { "Zm8=", "fo" },
+        { "Zm9v", "foo" },
+        { "Zm9vYg==", "foob" },
+        { "Zm9vYmE=", "fooba" },
         { "Zm9vYmFy", "foobar" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(vectors); i++) {
@@ -141,7 +147,8 @@ test_hex(void)
     g_assert_cmpmem(back, 2, "\xab\xcd", 2);
     g_assert_true(text_unhex("", back, 0));
 
-    static const char *const bad[] = { "", "a", "abc", "abcde", "abcdef", "abxd", "xbcd", "ab d", " bcd", "0xab", "-1ab", "+1ab" };
+    static const char *const bad[] = { "",     "a",    "abc",  "abcde", "abcdef", "abxd",
+                                       "xbcd", "ab d", " bcd", "0xab",  "-1ab",   "+1ab" };
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
         g_assert_false(text_unhex(bad[i], back, 2));
 }
@@ -151,8 +158,16 @@ test_u32(void)
 {
     uint32_t value = 7;
     static const char *const bad[] = {
-        "", " ", "-1", "+1", "00", "01", "007", "0x10", "1 ", " 1", "1\n", "1.0", "1e3", "a", "65536", "99999999999999999999",
-        "4294967296", "18446744073709551616", "\xd9\xa1",
+        "",           " ",
+        "-1",         "+1",
+        "00",         "01",
+        "007",        "0x10",
+        "1 ",         " 1",
+        "1\n",        "1.0",
+        "1e3",        "a",
+        "65536",      "99999999999999999999",
+        "4294967296", "18446744073709551616",
+        "\xd9\xa1",
     };
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_assert_false(text_parse_u32(bad[i], 65535, &value));
