@@ -248,6 +248,10 @@ finish(struct http *http, CURLcode code)
         reply->failure = failure_of(tell_apart(http, code), reply->sent);
         reply_set_text(reply, text, strlen(text));
     } else {
+        /* libcurl's word: a field of the header can look like a status line. */
+        long status = 0;
+        curl_easy_getinfo(http->easy, CURLINFO_RESPONSE_CODE, &status);
+        reply->status = (int)status;
         reply_body(reply, http->body.bytes->str, http->body.bytes->len);
     }
     curl_multi_remove_handle(http->multi, http->easy);

@@ -69,7 +69,7 @@ lock_open(const char *queue_path, bool create, GError **error)
 
     g_autofree char *path = g_strconcat(queue_path, ".lock", NULL);
     int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
-    if (fd < 0 && !create && errno == EACCES)
+    if (fd < 0 && !create && (errno == EACCES || errno == EROFS))
         fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && (create || errno != ENOENT)) {
         failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot open the queue's lock %s: %s", path,

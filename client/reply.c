@@ -107,6 +107,8 @@ reply_header(struct reply *reply, const char *line, size_t len)
         value++;
     if (g_ascii_strcasecmp(text, "iothub-errorcode") == 0)
         set_code(reply, value, strlen(value));
+    else if (g_ascii_strcasecmp(text, "content-type") == 0)
+        reply->html = g_ascii_strncasecmp(value, "text/html", strlen("text/html")) == 0;
     else if (g_ascii_strcasecmp(text, "retry-after") == 0)
         read_retry_after(reply, value);
     else if (g_ascii_strcasecmp(text, "date") == 0)

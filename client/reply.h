@@ -28,6 +28,7 @@ struct reply {
     bool sent;              /* the request, or a part of it, may have reached the hub */
     unsigned sends;         /* times libcurl began to send it */
     int status;             /* 0: none */
+    bool html;              /* a page for people: never IoT Hub's answer to a device */
     bool from_hub;          /* it carries an error code of IoT Hub */
     char code[64];          /* its name, "IotHubUnauthorizedAccess"; "" */
     int number;             /* its number, 401002; 0 */

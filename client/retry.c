@@ -111,7 +111,7 @@ retry_judge(const struct reply *reply, struct retry_verdict *verdict)
         return;
     }
     describe(reply, verdict);
-    if (reply->status < 300) {
+    if (reply->status < 300 && !reply->html) {
         set(verdict, RETRY_DELIVERED, RETRY_NETWORK, HUBKEY_STATE_ONLINE, HUBKEY_REASON_NONE);
         verdict->text[0] = '\0';
     } else if (reply->status >= 500) {

@@ -346,7 +346,12 @@ load_file(struct loading *loading, const char *path, bool may_be_missing)
     g_autofree char *text = NULL;
     gsize len;
     g_autoptr(GError) error = NULL;
-    if (stat(path, &info) == 0 && info.st_size > CONFIG_FILE_MAX) {
+    bool there = stat(path, &info) == 0;
+    if (there && !S_ISREG(info.st_mode)) {
+        complain(loading, &place, S_ISDIR(info.st_mode) ? "this is a directory, not a file" : "this is not a regular file");
+        return;
+    }
+    if (there && info.st_size > CONFIG_FILE_MAX) {
         complain(loading, &place, "the file is larger than %d bytes", CONFIG_FILE_MAX);
         return;
     }

@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <locale.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,6 +132,8 @@ harden(void)
     }
     setrlimit(RLIMIT_CORE, &no_core);
     prctl(PR_SET_DUMPABLE, 0); /* no core, no ptrace, no /proc/PID/mem for others of our user */
+    /* A long message goes back to the system when it is freed; glibc would keep the next ones on its heap. */
+    mallopt(M_MMAP_THRESHOLD, 256 << 10);
     setenv("TSS2_LOG", "all+none", 0); /* tpm.c logs what matters, once */
 }
 

@@ -131,10 +131,16 @@ static char *
 read_text(struct store *store, const char *name, bool *absent, GError **error)
 {
     *absent = false;
-    int fd = openat(store->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(store->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) {
         *absent = errno == ENOENT;
         return *absent ? NULL : unreadable(store, name, error);
+    }
+    struct stat info;
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        close(fd);
+        error_set(error, ERROR_DAMAGED, "%s/%s is not a regular file", store->path, name);
+        return NULL;
     }
     g_autofree char *text = g_malloc(STORE_FILE_MAX + 1);
     size_t len = 0;

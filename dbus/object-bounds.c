@@ -8,6 +8,7 @@
 #include <config.h>
 
 #include "dbus/object-internal.h"
+#include "dbus/names.h"
 
 #include <string.h>
 
@@ -79,12 +80,43 @@ count_values(DBusMessageIter *iter, size_t *left)
     return true;
 }
 
+static bool
+has_long_path(DBusMessage *message)
+{
+    const char *path = dbus_message_get_path(message);
+    return path && strnlen(path, PATH_MAX_BYTES + 1) > PATH_MAX_BYTES;
+}
+
 bool
 object_within_bounds(DBusMessage *message)
 {
     DBusMessageIter iter;
     size_t left = OBJECT_ARGUMENTS_MAX;
-    if (strlen(dbus_message_get_path(message)) > PATH_MAX_BYTES)
-        return false;
-    return !dbus_message_iter_init(message, &iter) || count_values(&iter, &left);
+    return !has_long_path(message) && (!dbus_message_iter_init(message, &iter) || count_values(&iter, &left));
+}
+
+static DBusHandlerResult
+refuse_long(DBusConnection *connection, DBusMessage *message, void *user)
+{
+    bool call = dbus_message_get_type(message) == DBUS_MESSAGE_TYPE_METHOD_CALL;
+    if (call ? object_within_bounds(message) : !has_long_path(message))
+        return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
+    if (call)
+        object_send_error(connection, message, NAMES_ERROR_PREFIX "InvalidArgument",
+                          "%s: the path is too long, or the arguments are longer than %d bytes together",
+                          dbus_message_get_member(message), OBJECT_ARGUMENTS_MAX);
+    return DBUS_HANDLER_RESULT_HANDLED;
+}
+
+void
+object_guard(DBusConnection *connection)
+{
+    static dbus_int32_t slot = -1;
+    static int guarded;
+    if (!dbus_connection_allocate_data_slot(&slot))
+        g_error("out of memory: a D-Bus connection");
+    if (!dbus_connection_get_data(connection, slot) &&
+        (!dbus_connection_set_data(connection, slot, &guarded, NULL) ||
+         !dbus_connection_add_filter(connection, refuse_long, NULL, NULL)))
+        g_error("out of memory: a D-Bus connection");
 }

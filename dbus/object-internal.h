@@ -26,6 +26,10 @@ struct object {
 /* Whether path and arguments of a call are short enough to be looked at. */
 bool object_within_bounds(DBusMessage *message);
 
+/* Refuses what is not before libdbus looks for its object: that takes the path apart, a string for each element, and
+ * keeps a process busy and large for seconds when there are millions. Once a connection. */
+void object_guard(DBusConnection *connection);
+
 /* ---- object.c ---- */
 
 const struct object_interface *object_find_interface(const struct object *object, const char *name);

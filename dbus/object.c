@@ -154,20 +154,14 @@ fits(DBusConnection *connection, DBusMessage *message, const char *signature)
     return true;
 }
 
-/* Answers what must not even be held while the bus is asked who sent it. */
+/* A descriptor that no argument speaks of must not even be held while the bus is asked who sent it. */
 static bool
 is_refused(DBusConnection *connection, DBusMessage *message, const struct object_method *row)
 {
-    bool takes_descriptor = row && strchr(row->in, DBUS_TYPE_UNIX_FD), within_bounds = object_within_bounds(message);
-    if (!within_bounds)
-        object_send_error(connection, message, NAMES_ERROR_PREFIX "InvalidArgument",
-                          "%s: the path is too long, or the arguments are longer than %d bytes together",
-                          dbus_message_get_member(message), OBJECT_ARGUMENTS_MAX);
-    else if (!takes_descriptor && dbus_message_contains_unix_fds(message))
-        object_send_error(connection, message, NAMES_ERROR_PREFIX "InvalidArgument",
-                          "%s takes no file descriptor, but the message carries one", dbus_message_get_member(message));
-    else
+    if (!dbus_message_contains_unix_fds(message) || (row && strchr(row->in, DBUS_TYPE_UNIX_FD)))
         return false;
+    object_send_error(connection, message, NAMES_ERROR_PREFIX "InvalidArgument",
+                      "%s takes no file descriptor, but the message carries one", dbus_message_get_member(message));
     return true;
 }
 
@@ -267,6 +261,7 @@ object_add(DBusConnection *connection, const char *path, bool fallback,
         .xml = object_introspect_open(interfaces),
         .references = 1,
     };
+    object_guard(connection);
     if (fallback ? dbus_connection_try_register_fallback(connection, path, &vtable, object, &problem)
                  : dbus_connection_try_register_object_path(connection, path, &vtable, object, &problem))
         return object;

@@ -214,6 +214,12 @@ test_oversized(struct api_bus *api, gconstpointer unused)
             api_bus_call(api, SLOT0, NAMES_SLOT, "GetConnectionString", DBUS_TYPE_STRING, &huge, DBUS_TYPE_INVALID),
             "InvalidArgument", read_at_all ? "signature \"u\"" : "8192 bytes");
     }
+    /* Refused before libdbus takes it apart, element by element; also where no object is. */
+    g_autofree char *elements = g_strnfill(1 << 20, '/');
+    for (size_t i = 1; i < 1 << 20; i += 2)
+        elements[i] = 'a';
+    api_bus_expect_error(api_bus_call(api, elements, DBUS_INTERFACE_INTROSPECTABLE, "Introspect", DBUS_TYPE_INVALID),
+                         "InvalidArgument", "the path is too long");
     api_bus_expect_reply(get_token(api, SLOT0, "", 0), "st");
     g_autofree char *some = g_strnfill(300, 'x');
     g_assert_false(api_bus_log_contains(some)); /* nor is the log filled with it */

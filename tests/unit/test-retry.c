@@ -195,6 +195,22 @@ test_judge_failures(void)
     }
 }
 
+/* A captive portal says 200 to everything, with a page for people; the hub's own 2xx has none. */
+static void
+test_judge_pages(void)
+{
+    struct reply reply;
+    struct retry_verdict verdict;
+    reply_init(&reply);
+    header(&reply, "HTTP/1.1 200 OK\r\n");
+    retry_judge(&reply, &verdict);
+    g_assert_cmpint(verdict.action, ==, RETRY_DELIVERED);
+    header(&reply, "Content-Type: text/html; charset=utf-8\r\n");
+    retry_judge(&reply, &verdict);
+    g_assert_cmpint(verdict.action, ==, RETRY_LATER);
+    g_assert_cmpint(verdict.reason, ==, HUBKEY_REASON_PROXY);
+}
+
 /* A code is known by its number as well, where only the body has it. */
 static void
 test_judge_numbers(void)
@@ -289,6 +305,7 @@ main(int argc, char **argv)
     g_test_add_func("/retry/delays", test_delays);
     g_test_add_func("/retry/quota", test_quota);
     g_test_add_func("/retry/failures", test_judge_failures);
+    g_test_add_func("/retry/pages", test_judge_pages);
     g_test_add_func("/retry/numbers", test_judge_numbers);
     g_test_add_func("/token/life", test_token_life);
     g_test_add_func("/token/clocks", test_token_clocks);
