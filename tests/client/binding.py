@@ -3,6 +3,9 @@
 """libhubkey in Python by ctypes, as far as the tests need it: what every other language would do with the header."""
 
 import ctypes
+import os
+import re
+import sys
 from ctypes import POINTER, byref, c_char, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 
 STATES = ['', 'connecting', 'online', 'backing-off', 'throttled', 'quota', 'rejected', 'offline', 'stopped']
@@ -45,6 +48,24 @@ class Stats(ctypes.Structure):
                 ('text', c_char * 256)]
 
 
+def preload_sanitizer():
+    """A library built with AddressSanitizer wants the sanitizer's own to be there from the start: starts Python again."""
+    for folder in os.environ.get('LD_LIBRARY_PATH', '').split(':'):
+        try:
+            with open(os.path.join(folder, 'libhubkey.so.0'), 'rb') as file:
+                runtime = re.search(rb'libasan\.so\.\d+', file.read())
+        except FileNotFoundError:
+            continue
+        if runtime and 'libasan' not in os.environ.get('LD_PRELOAD', ''):
+            # What Python itself never frees is not ours to report.
+            environment = {**os.environ, 'LD_PRELOAD': runtime[0].decode(), 'ASAN_OPTIONS': 'detect_leaks=0'}
+            os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+        break
+    os.environ.pop('LD_PRELOAD', None)
+    os.environ.pop('ASAN_OPTIONS', None)
+
+
+preload_sanitizer()
 LIB = ctypes.CDLL('libhubkey.so.0')
 LIB.hubkey_reason_name.restype = c_char_p
 LIB.hubkey_free.argtypes = [c_void_p]
