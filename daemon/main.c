@@ -285,6 +285,7 @@ serve(const struct options *options, struct config *config)
     hubkeyd.loop = g_main_loop_new(NULL, FALSE);
     guint term = g_unix_signal_add(SIGTERM, stop, &hubkeyd), interrupt = g_unix_signal_add(SIGINT, stop, &hubkeyd);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* nothing is read anew in this version, and ending would leave everybody without tokens */
     if (begin(&hubkeyd, options, &error)) {
         g_main_loop_run(hubkeyd.loop);
     } else {
