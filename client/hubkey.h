@@ -29,6 +29,7 @@
  *   does not wait.
  * - fork: a client belongs to the process that opened it; in a child every call answers HUBKEY_E_FORKED and does
  *   nothing. Open a new one there.
+ * - HTTP proxies are used as libcurl does by itself: https_proxy, all_proxy and no_proxy.
  * - The library is a guest: it sets no signal handler, locale or environment variable, blocks signals in its own
  *   thread, opens every descriptor close-on-exec, and calls back only inside hubkey_client_dispatch and
  *   hubkey_client_wait.
@@ -220,7 +221,8 @@ int hubkey_client_post_many(hubkey_client *client, const struct hubkey_message *
                             int32_t timeout_ms, uint64_t *first_seq, struct hubkey_error *error);
 
 /* Waits until the message seq left the queue: 0 it was delivered; HUBKEY_E_GONE it was not (dead, dropped, removed);
- * HUBKEY_E_TIMEOUT it still waits; HUBKEY_E_INVALID no message has this number yet. */
+ * HUBKEY_E_TIMEOUT it still waits; HUBKEY_E_INVALID no message has this number yet. The last 4096 ranges of messages that
+ * were not delivered are remembered; one from before them is taken for delivered. */
 int hubkey_client_wait_seq(hubkey_client *client, uint64_t seq, int32_t timeout_ms);
 
 /* Waits until no message accepted before the call waits any more: 0. HUBKEY_E_TIMEOUT otherwise, with error saying

@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "dbus/call.h"
 #include "dbus/loop.h"
+#include "tests/lib/await.h"
 #include "tests/lib/private-bus.h"
 
 #include <string.h>
@@ -147,7 +148,7 @@ test_timeout(void)
     struct seen seen = { 0 };
     g_autoptr(dbus_message_auto) message = new_message(dbus_bus_get_unique_name(deaf), "/", "a.b", "C");
     g_assert_nonnull(call_send(connection, message, 30, on_done, &seen, &error));
-    g_assert_true(private_bus_await(was_called, &seen));
+    g_assert_true(await(was_called, &seen));
     g_assert_cmpint(seen.code, ==, ERROR_UNREACHABLE);
 
     g_autoptr(dbus_message_auto) again = new_message(dbus_bus_get_unique_name(deaf), "/", "a.b", "C");
@@ -172,7 +173,7 @@ test_cancel(void)
     g_autoptr(dbus_message_auto) third = bus_message("GetId");
     g_assert_nonnull(call_send(connection, second, 5000, on_done, &kept, &error));
     kept.cancel = call_send(connection, third, 5000, on_done, &cancelled, &error);
-    g_assert_true(private_bus_await(was_called, &kept));
+    g_assert_true(await(was_called, &kept));
     g_autoptr(dbus_message_auto) later = private_bus_call(connection, bus_message("GetId"), &error);
     g_assert_nonnull(later);
     g_assert_cmpint(cancelled.calls, ==, 0);
@@ -193,7 +194,7 @@ test_close_inside(void)
     g_assert_nonnull(call_send(connection, one, 5000, on_done, &first, &error));
     struct call *behind = call_send(connection, two, 5000, on_done, &second, &error);
     g_assert_nonnull(behind);
-    g_assert_true(private_bus_await(was_called, &first));
+    g_assert_true(await(was_called, &first));
     g_assert_cmpint(first.code, ==, 0);
     while (g_main_context_iteration(NULL, FALSE))
         continue;
@@ -214,7 +215,7 @@ test_bus_dies(void)
     g_autoptr(dbus_message_auto) message = new_message(dbus_bus_get_unique_name(deaf), "/", "a.b", "C");
     g_assert_nonnull(call_send(connection, message, 60000, on_done, &seen, &error));
     private_bus_kill(bus);
-    g_assert_true(private_bus_await(was_called, &seen));
+    g_assert_true(await(was_called, &seen));
     g_assert_cmpint(seen.code, ==, ERROR_UNREACHABLE);
 
     g_autoptr(dbus_message_auto) late = bus_message("GetId");

@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "dbus/caller.h"
 #include "dbus/loop.h"
+#include "tests/lib/await.h"
 #include "tests/lib/private-bus.h"
 
 #include <string.h>
@@ -86,7 +87,7 @@ test_unknown_name(struct fixture *fixture, gconstpointer unused)
     struct found found = { 0 };
     caller_lookup(fixture->cache, ":1.99999", on_found, &found);
     g_assert_cmpint(found.answers, ==, 0);
-    g_assert_true(private_bus_await(has_answers, &found));
+    g_assert_true(await(has_answers, &found));
     g_assert_cmpint(found.refused, ==, 1);
     caller_lookup(fixture->cache, NULL, on_found, &found);
     g_assert_cmpint(found.refused, ==, 2);
@@ -109,13 +110,13 @@ test_bound(struct fixture *fixture, gconstpointer unused)
         caller_lookup(fixture->cache, name, on_found, &found);
     }
     g_assert_cmpint(found.busy, >, 0);
-    g_assert_true(private_bus_await(all_answered, &found));
+    g_assert_true(await(all_answered, &found));
     g_assert_cmpint(found.refused, >, 100);
     g_assert_cmpint(found.refused + found.busy, ==, 2000);
     /* And the bound is not eaten up by those that were answered. */
     struct found again = { 0 };
     caller_lookup(fixture->cache, ":1.88888", on_found, &again);
-    g_assert_true(private_bus_await(has_answers, &again));
+    g_assert_true(await(has_answers, &again));
     g_assert_cmpint(again.busy, ==, 0);
 }
 
@@ -125,7 +126,7 @@ test_bus_dies(struct fixture *fixture, gconstpointer unused)
     struct found found = { 0 };
     caller_lookup(fixture->cache, ":1.99999", on_found, &found);
     private_bus_kill(fixture->bus);
-    g_assert_true(private_bus_await(has_answers, &found));
+    g_assert_true(await(has_answers, &found));
     caller_lookup(fixture->cache, ":1.99998", on_found, &found);
     g_assert_cmpint(found.answers, ==, 2);
     g_assert_cmpint(found.known, ==, 0);
@@ -148,7 +149,7 @@ test_free_while_asking(struct fixture *fixture, gconstpointer unused)
     fixture->cache = caller_cache_new(fixture->service, on_gone, fixture, &error);
     /* Somebody comes and goes: by then the first answer would have been there. */
     loop_close(private_bus_connect(fixture->bus));
-    g_assert_true(private_bus_await(somebody_left, fixture));
+    g_assert_true(await(somebody_left, fixture));
     g_assert_cmpint(found.answers, ==, 0);
 }
 
@@ -160,7 +161,7 @@ test_credentials(struct fixture *fixture, gconstpointer unused)
     int n = getgroups(CALLER_GROUPS_MAX, groups);
     g_assert_cmpint(n, >=, 0);
     caller_lookup(fixture->cache, dbus_bus_get_unique_name(fixture->service), on_found, &found);
-    g_assert_true(private_bus_await(has_answers, &found));
+    g_assert_true(await(has_answers, &found));
     g_assert_cmpint(found.known, ==, 1);
     g_assert_cmpuint(found.caller->uid, ==, getuid());
     g_assert_true(caller_in_group(found.caller, getgid()));
@@ -187,7 +188,7 @@ test_cached_until_gone(struct fixture *fixture, gconstpointer unused)
     g_autofree char *name = g_strdup(dbus_bus_get_unique_name(client));
     for (int i = 0; i < 3; i++)
         caller_lookup(fixture->cache, name, on_found, &found);
-    g_assert_true(private_bus_await(three_answers, &found));
+    g_assert_true(await(three_answers, &found));
     struct caller *first = caller_ref(found.caller);
     caller_lookup(fixture->cache, name, on_found, &found);
     g_assert_cmpint(found.answers, ==, 4);
@@ -195,13 +196,13 @@ test_cached_until_gone(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpint(fixture->gone, ==, 0);
 
     loop_close(client);
-    g_assert_true(private_bus_await(somebody_left, fixture));
+    g_assert_true(await(somebody_left, fixture));
     g_assert_cmpstr(fixture->last_gone, ==, name);
     g_assert_cmpstr(first->name, ==, name); /* a reference outlives the cache's */
     struct found after = { 0 };
     caller_lookup(fixture->cache, name, on_found, &after);
     g_assert_cmpint(after.answers, ==, 0);
-    g_assert_true(private_bus_await(has_answers, &after));
+    g_assert_true(await(has_answers, &after));
     g_assert_cmpint(after.refused, ==, 1);
     caller_unref(first);
     caller_unref(found.caller);
@@ -215,7 +216,7 @@ test_forged_signal(struct fixture *fixture, gconstpointer unused)
     DBusConnection *client = private_bus_connect(fixture->bus);
     const char *name = dbus_bus_get_unique_name(fixture->service), *none = "";
     caller_lookup(fixture->cache, name, on_found, &found);
-    g_assert_true(private_bus_await(has_answers, &found));
+    g_assert_true(await(has_answers, &found));
 
     g_autoptr(dbus_message_auto)
         forged = dbus_message_new_signal(DBUS_PATH_DBUS, DBUS_INTERFACE_DBUS, "NameOwnerChanged");
@@ -225,7 +226,7 @@ test_forged_signal(struct fixture *fixture, gconstpointer unused)
     dbus_connection_send(client, forged, NULL);
     dbus_connection_flush(client);
     loop_close(client);
-    g_assert_true(private_bus_await(somebody_left, fixture)); /* the client itself, after its signal */
+    g_assert_true(await(somebody_left, fixture)); /* the client itself, after its signal */
     g_assert_cmpint(fixture->gone, ==, 1);
     g_assert_cmpstr(fixture->last_gone, !=, name);
     caller_lookup(fixture->cache, name, on_found, &found);

@@ -11,6 +11,7 @@
 #include "dbus/loop.h"
 #include "dbus/names.h"
 #include "dbus/object.h"
+#include "tests/lib/await.h"
 #include "tests/lib/private-bus.h"
 
 #include <stdarg.h>
@@ -401,11 +402,11 @@ test_permit_later(struct fixture *fixture, gconstpointer unused)
     g_autoptr(dbus_message_auto)
         message = new_message(fixture, NAMES_SLOTS "/0", DEMO, "Later", DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
     g_assert_nonnull(call_send(fixture->client, message, 10000, on_outcome, &outcome, &error));
-    g_assert_true(private_bus_await(was_asked, fixture));
+    g_assert_true(await(was_asked, fixture));
     expect_echo(fixture);
     g_assert_false(outcome.done);
     object_enter(fixture->asked);
-    g_assert_true(private_bus_await(has_outcome, &outcome));
+    g_assert_true(await(has_outcome, &outcome));
     g_assert_cmpint(outcome.code, ==, 0);
 
     /* Wrong arguments are found out then, too. */
@@ -413,9 +414,9 @@ test_permit_later(struct fixture *fixture, gconstpointer unused)
     outcome = (struct outcome){ 0 };
     g_autoptr(dbus_message_auto) wrong = new_message(fixture, NAMES_SLOTS "/0", DEMO, "Later", DBUS_TYPE_INVALID);
     g_assert_nonnull(call_send(fixture->client, wrong, 10000, on_outcome, &outcome, &error));
-    g_assert_true(private_bus_await(was_asked, fixture));
+    g_assert_true(await(was_asked, fixture));
     object_enter(fixture->asked);
-    g_assert_true(private_bus_await(has_outcome, &outcome));
+    g_assert_true(await(has_outcome, &outcome));
     g_assert_cmpint(outcome.code, ==, ERROR_INVALID_ARGUMENT);
 }
 
@@ -440,9 +441,9 @@ test_caller_leaves(struct fixture *fixture, gconstpointer unused)
     DBusConnection *passing = private_bus_connect(fixture->bus);
     g_autoptr(dbus_message_auto) message = new_message(fixture, NAMES_ROOT, DEMO, "Hold", DBUS_TYPE_INVALID);
     dbus_connection_send(passing, message, NULL);
-    g_assert_true(private_bus_await(is_held, fixture));
+    g_assert_true(await(is_held, fixture));
     loop_close(passing);
-    g_assert_true(private_bus_await(has_left, fixture));
+    g_assert_true(await(has_left, fixture));
     dbus_uint32_t answer = 1;
     object_reply(fixture->held, DBUS_TYPE_UINT32, &answer, DBUS_TYPE_INVALID);
     expect_echo(fixture);
@@ -460,13 +461,13 @@ test_removed_object(struct fixture *fixture, gconstpointer unused)
         later = new_message(fixture, NAMES_SLOTS "/0", DEMO, "Later", DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
     g_assert_nonnull(call_send(fixture->client, hold, 10000, on_outcome, &held, &error));
     g_assert_nonnull(call_send(fixture->client, later, 10000, on_outcome, &asked, &error));
-    g_assert_true(private_bus_await(was_asked, fixture));
+    g_assert_true(await(was_asked, fixture));
     object_remove(fixture->slots);
     fixture->slots = NULL;
     dbus_uint32_t answer = 1;
     object_reply(fixture->held, DBUS_TYPE_UINT32, &answer, DBUS_TYPE_INVALID);
     object_enter(fixture->asked);
-    g_assert_true(private_bus_await(has_outcome, &asked));
+    g_assert_true(await(has_outcome, &asked));
     g_assert_true(held.done);
     g_assert_cmpint(held.code, ==, 0);
     g_assert_cmpint(asked.code, ==, ERROR_BUSY);
@@ -517,9 +518,9 @@ test_bus_dies(struct fixture *fixture, gconstpointer unused)
     struct outcome outcome = { 0 };
     g_autoptr(dbus_message_auto) hold = new_message(fixture, NAMES_ROOT, DEMO, "Hold", DBUS_TYPE_INVALID);
     g_assert_nonnull(call_send(fixture->client, hold, 60000, on_outcome, &outcome, &error));
-    g_assert_true(private_bus_await(is_held, fixture));
+    g_assert_true(await(is_held, fixture));
     private_bus_kill(fixture->bus);
-    g_assert_true(private_bus_await(hold_is_over, &outcome));
+    g_assert_true(await(hold_is_over, &outcome));
     g_assert_cmpint(outcome.code, ==, ERROR_UNREACHABLE);
     dbus_uint32_t answer = 1;
     object_reply(fixture->held, DBUS_TYPE_UINT32, &answer, DBUS_TYPE_INVALID);
@@ -722,7 +723,7 @@ test_signals(struct fixture *fixture, gconstpointer unused)
     object_signal(fixture->slots, NAMES_SLOTS "/3", DEMO, "Changed", DBUS_TYPE_UINT32, &number, DBUS_TYPE_STRING, &text,
                   DBUS_TYPE_INVALID);
     object_changed(fixture->slots, NAMES_SLOTS "/3", DEMO, names);
-    g_assert_true(private_bus_await(two_signals, fixture));
+    g_assert_true(await(two_signals, fixture));
     g_assert_cmpstr(fixture->signal_path, ==, NAMES_SLOTS "/3");
 
     /* What no row has is never sent. */
@@ -774,7 +775,7 @@ test_many(struct fixture *fixture, gconstpointer unused)
     struct flood flood = { .fixture = fixture };
     for (int i = 0; i < 100; i++)
         send_next(&flood);
-    g_assert_true(private_bus_await(flood_is_over, &flood));
+    g_assert_true(await(flood_is_over, &flood));
     g_assert_cmpint(fixture->entered, ==, 10000);
 }
 

@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "tests/lib/private-bus.h"
+#include "tests/lib/await.h"
 #include "dbus/call.h"
 #include "dbus/loop.h"
 
@@ -118,25 +119,6 @@ private_bus_connect(struct private_bus *bus)
     return connection;
 }
 
-static gboolean
-set_flag(gpointer flag)
-{
-    *(bool *)flag = true;
-    return G_SOURCE_REMOVE;
-}
-
-bool
-private_bus_await(bool (*done)(void *user), void *user)
-{
-    bool late = false;
-    guint timer = g_timeout_add(PATIENCE_MS, set_flag, &late);
-    while (!done(user) && !late)
-        g_main_context_iteration(NULL, TRUE);
-    if (!late)
-        g_source_remove(timer);
-    return !late;
-}
-
 struct answer {
     bool done;
     DBusMessage *reply;
@@ -169,7 +151,7 @@ private_bus_call(DBusConnection *connection, DBusMessage *message, GError **erro
     dbus_message_unref(message);
     if (!call)
         return NULL;
-    g_assert_true(private_bus_await(is_answered, &answer));
+    g_assert_true(await(is_answered, &answer));
     if (answer.error)
         g_propagate_error(error, answer.error);
     return answer.reply;

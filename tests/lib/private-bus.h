@@ -24,9 +24,6 @@ void private_bus_stop(struct private_bus *bus); /* the same, and frees; NULL is 
 /* A registered connection on the default main context; end it with loop_close. */
 DBusConnection *private_bus_connect(struct private_bus *bus);
 
-/* Runs the default main context until done says yes; false after 20 s. */
-bool private_bus_await(bool (*done)(void *user), void *user);
-
 /* Sends message (taken) and runs the default main context until its answer is there: the reply, or NULL and the error,
  * as call_done_fn gets them. */
 DBusMessage *private_bus_call(DBusConnection *connection, DBusMessage *message, GError **error);
