@@ -4,7 +4,9 @@
 #include <config.h>
 
 #include "daemon/api-manager.h"
+#include "daemon/api-tpm.h"
 #include "daemon/api.h"
+#include "daemon/health.h"
 #include "daemon/key-pipe.h"
 #include "daemon/slot.h"
 #include "daemon/tpm.h"
@@ -244,7 +246,7 @@ static void
 get_tpm_state(const char *path, DBusMessageIter *iter, void *user)
 {
     struct api *api = user;
-    const char *state = slot_tpm_state_name(slots_tpm_state(api->slots));
+    const char *state = health_state(api->health);
     dbus_message_iter_append_basic(iter, DBUS_TYPE_STRING, &state);
 }
 
@@ -254,6 +256,7 @@ static const struct object_method methods[] = {
     { "ListSlots", "uu", "a(ussss)u", "first max slots next", API_ANYBODY, list_slots },
     { "Provision", "ua{sv}ha{sv}", "o", "slot settings key options object", API_ADMIN, provision },
     { "GetStatistics", "", "a{sv}", "statistics", API_ANYBODY, get_statistics },
+    { "GetTpmInfo", "", "a{sv}", "info", API_ANYBODY, api_tpm_get_info },
     { 0 },
 };
 

@@ -7,6 +7,7 @@
 #include "daemon/api-manager.h"
 #include "daemon/api-slot.h"
 #include "daemon/api.h"
+#include "daemon/health.h"
 #include "daemon/slot.h"
 #include "dbus/names.h"
 #include "common/error.h"
@@ -104,6 +105,14 @@ api_objects_slot_invalidated(uint32_t slot, uint64_t generation, void *user)
 
 void
 api_objects_tpm_changed(void *user)
+{
+    struct api *api = user;
+    health_tpm_changed(api->health);
+    api_objects_health_changed(api);
+}
+
+void
+api_objects_health_changed(void *user)
 {
     static const char *const names[] = { "TpmState", NULL };
     struct api *api = user;

@@ -6,6 +6,7 @@
 #include "daemon/api.h"
 #include "daemon/access.h"
 #include "daemon/config.h"
+#include "daemon/health.h"
 #include "dbus/caller.h"
 #include "dbus/names.h"
 #include "common/error.h"
@@ -98,6 +99,8 @@ api_refuse(struct api *api, struct object_request *request, struct audit_record 
     if (denied && (strcmp(record->event, "token") == 0 || strcmp(record->event, "connection-string") == 0))
         api->stats.tokens_denied++;
     audit_write(record);
+    if (g_error_matches(error, ERROR_DOMAIN, ERROR_TPM_FAILED))
+        health_look(api->health); /* lockout, or the owner's password, may be why */
     object_fail(request, error);
 }
 

@@ -14,6 +14,7 @@
 
 struct caller;
 struct config;
+struct health;
 struct sharing;
 struct slots;
 struct tpm;
@@ -31,6 +32,7 @@ struct api {
     struct slots *slots;
     struct sharing *sharing;
     struct worker *worker;
+    struct health *health;
     const struct tpm *tpm; /* for its counters */
     struct caller_cache *callers;
     struct object *manager, *slot_objects;

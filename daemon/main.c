@@ -9,10 +9,12 @@
 #include "daemon/api.h"
 #include "daemon/audit.h"
 #include "daemon/config.h"
+#include "daemon/health.h"
 #include "daemon/limits.h"
 #include "daemon/sharing.h"
 #include "daemon/slot-tpm.h"
 #include "daemon/store.h"
+#include "daemon/tpm-info.h"
 #include "daemon/tpm.h"
 #include "daemon/worker.h"
 #include "dbus/caller.h"
@@ -229,6 +231,12 @@ static const struct slots_hooks slots_hooks = {
 };
 
 static bool
+read_tpm_info(void *tpm, struct tpm_info *info, GError **error)
+{
+    return tpm_info_read(tpm, info, error);
+}
+
+static bool
 begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
 {
     hubkeyd->store = store_open(options->state_dir, error);
@@ -245,6 +253,8 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
     hubkeyd->name_timer = g_timeout_add(NAME_LIMIT_MS, request_name, hubkeyd);
     hubkeyd->worker = hubkeyd->api.worker = worker_new(NULL);
     hubkeyd->api.slots = slots_new(&slot_tpm_ops, hubkeyd->storage, hubkeyd->worker, &slots_hooks, &hubkeyd->api);
+    hubkeyd->api.health = health_new(hubkeyd->worker, hubkeyd->api.slots, hubkeyd->limits, read_tpm_info, hubkeyd->tpm,
+                                     api_objects_health_changed, &hubkeyd->api);
     hubkeyd->api.sharing = sharing_new(hubkeyd->api.slots, hubkeyd->worker, hubkeyd->limits,
                                        hubkeyd->config->token_granularity);
     return true;
@@ -261,6 +271,7 @@ end(struct hubkeyd *hubkeyd)
     if (hubkeyd->name_timer)
         g_source_remove(hubkeyd->name_timer);
     g_clear_pointer(&hubkeyd->api.sharing, sharing_free);
+    g_clear_pointer(&hubkeyd->api.health, health_free);
     leave_bus(hubkeyd);
     slots_free(hubkeyd->api.slots);
     limits_free(hubkeyd->limits);

@@ -19,6 +19,8 @@ struct tpm {
     ESYS_CONTEXT *esys;
     uint32_t epoch;
     uint64_t operations, retries, resets; /* atomic */
+    bool owner_refused; /* the password that was used last was not the owner's */
+    uint32_t fixed_epoch, manufacturer, firmware[2]; /* tpm-info.c: as read in that epoch */
 };
 
 /* Repeats a command for as long as the TPM asks for it (RETRY, YIELDED, TESTING), with growing pauses, about 2 s in
@@ -38,6 +40,9 @@ bool tpm_refused(TSS2_RC rc);
 
 /* The TPM's own code without layer, handle and parameter numbers. */
 TSS2_RC tpm_code(TSS2_RC rc);
+
+/* Whether OwnerAuthFile= holds a password at all. */
+bool tpm_owner_is_given(const struct tpm *tpm);
 
 /* An open session that authorises the owner: ESYS_TR_PASSWORD where the owner has no password, else a session salted
  * to the SRK so that the password does not cross. Close with tpm_owner_end. */

@@ -173,8 +173,10 @@ tpm_check(struct tpm *tpm, TSS2_RC rc, const char *what, GError **error)
     if (rc == TSS2_RC_SUCCESS)
         return true;
     g_warning("%s: 0x%08x %s", what, rc, Tss2_RC_Decode(rc));
-    if (tpm_refused(rc))
+    if (tpm_refused(rc)) {
+        tpm->owner_refused |= tpm_code(rc) == TPM2_RC_BAD_AUTH || tpm_code(rc) == TPM2_RC_AUTH_FAIL;
         return say_tpm_error(rc, what, error);
+    }
     /* Transport or library: this context cannot be trusted any more. The next tpm_open makes a new one. */
     tpm_close(tpm);
     error_set(error, ERROR_TPM_ABSENT, "%s: the connection to the TPM at %s was lost; it is tried again", what,
@@ -269,11 +271,21 @@ read_owner_auth(const struct tpm *tpm, TPM2B_AUTH *auth, GError **error)
 }
 
 bool
+tpm_owner_is_given(const struct tpm *tpm)
+{
+    TPM2B_AUTH auth;
+    bool given = read_owner_auth(tpm, &auth, NULL) && auth.size > 0;
+    explicit_bzero(&auth, sizeof auth);
+    return given;
+}
+
+bool
 tpm_owner_begin(struct tpm *tpm, ESYS_TR *session, GError **error)
 {
     TPM2B_AUTH auth;
     ESYS_TR srk = ESYS_TR_NONE;
     *session = ESYS_TR_NONE;
+    tpm->owner_refused = false;
     if (!read_owner_auth(tpm, &auth, error))
         return false;
     bool with_password = auth.size > 0;

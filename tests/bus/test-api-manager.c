@@ -6,12 +6,14 @@
 #include <config.h>
 
 #include "common/error.h"
+#include "daemon/health.h"
 #include "daemon/key-pipe.h"
 #include "daemon/worker.h"
 #include "dbus/loop.h"
 #include "dbus/names.h"
 #include "tests/lib/api-bus.h"
 #include "tests/lib/await.h"
+#include "tests/lib/fake-clock.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -197,7 +199,7 @@ test_types(struct api_bus *api, gconstpointer unused)
         api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "GetStatistics", DBUS_TYPE_UINT32, &slot, DBUS_TYPE_INVALID),
         "InvalidArgument", "signature \"\"");
     /* What the interface promises for later is not there until it works. */
-    static const char *const later[] = { "Adopt", "Reload", "Explain", "GetTpmInfo" };
+    static const char *const later[] = { "Adopt", "Reload", "Explain" };
     for (size_t i = 0; i < G_N_ELEMENTS(later); i++)
         api_bus_expect_error(api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, later[i], DBUS_TYPE_INVALID),
                              DBUS_ERROR_UNKNOWN_METHOD, "");
@@ -482,6 +484,107 @@ test_tpm_state(struct api_bus *api, gconstpointer unused)
     g_assert_cmpstr(slots, ==, ZERO "0"); /* what is in the slots is known all the same */
 }
 
+/* "NAME=VALUE NAME=VALUE …" */
+static char *
+tpm_info(struct api_bus *api)
+{
+    DBusMessage *reply = api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "GetTpmInfo", DBUS_TYPE_INVALID);
+    DBusMessageIter iter, entries, value;
+    const char *key, *text;
+    dbus_uint32_t number;
+    GString *line = g_string_new(NULL);
+    g_assert_cmpstr(dbus_message_get_signature(reply), ==, "a{sv}");
+    dbus_message_iter_init(reply, &iter);
+    dbus_message_iter_recurse(&iter, &entries);
+    while (api_next_entry(&entries, &key, &value)) {
+        if (dbus_message_iter_get_arg_type(&value) == DBUS_TYPE_STRING) {
+            dbus_message_iter_get_basic(&value, &text);
+            g_string_append_printf(line, "%s=%s ", key, text);
+        } else {
+            dbus_message_iter_get_basic(&value, &number);
+            g_string_append_printf(line, "%s=%u%c ", key, number, dbus_message_iter_get_arg_type(&value));
+        }
+    }
+    dbus_message_unref(reply);
+    return g_string_free(line, FALSE);
+}
+
+static void
+test_tpm_info(struct api_bus *api, gconstpointer unused)
+{
+    g_autofree char *first = tpm_info(api);
+    int reads = g_atomic_int_get(&api->tpm_reads);
+    g_assert_cmpstr(first, ==, "Manufacturer=FAKE Firmware=1.2.3.4 Lockout=0b OwnerAuthSet=0b PersistentUsed=3u "
+                               "PersistentFree=4u NvUsed=5u NvFree=6u ");
+    /* Whoever asks within the second gets the same answer, the TPM is not asked. */
+    api->tpm.nv_used = 7;
+    g_autofree char *second = tpm_info(api);
+    g_assert_cmpstr(second, ==, first);
+    g_assert_cmpint(g_atomic_int_get(&api->tpm_reads), ==, reads);
+    fake_clock_pass(HEALTH_KEPT_MS * 1000);
+    g_autofree char *third = tpm_info(api);
+    g_assert_nonnull(strstr(third, " NvUsed=7u "));
+    fake_clock_pass(HEALTH_KEPT_MS * 1000);
+    api->tpm_error = ERROR_TPM_ABSENT;
+    api_bus_expect_error(api_bus_call(api, NAMES_ROOT, NAMES_MANAGER, "GetTpmInfo", DBUS_TYPE_INVALID), "TpmAbsent",
+                         "the fake TPM fails");
+}
+
+static void
+expect_tpm_state(struct api_bus *api, const char *expected)
+{
+    fake_clock_pass(HEALTH_KEPT_MS * 1000);
+    g_ptr_array_set_size(api->signals, 0);
+    g_free(tpm_info(api)); /* whoever asks finds it out for all */
+    g_autofree char *state = property(api, "TpmState");
+    g_assert_cmpstr(state, ==, expected);
+    g_assert_true(await(has_signal, api));
+    g_assert_cmpstr(api->signals->pdata[0], ==, "PropertiesChanged " NAMES_ROOT " " NAMES_MANAGER " TpmState");
+}
+
+static void
+expect_token(struct api_bus *api)
+{
+    const char *scope = "";
+    dbus_uint32_t ttl = 0;
+    api_bus_expect_reply(api_bus_call(api, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope,
+                                      DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID), "st");
+}
+
+static void
+test_lockout(struct api_bus *api, gconstpointer unused)
+{
+    api->tpm.lockout = true;
+    expect_tpm_state(api, "lockout");
+    g_assert_true(api_bus_log_contains("tpm2_dictionarylockout --clear-lockout"));
+    expect_token(api);
+    api->tpm.lockout = false;
+    expect_tpm_state(api, "ready");
+    api->tpm.owner_auth_set = true;
+    api->tpm.owner = TPM_OWNER_REFUSED;
+    expect_tpm_state(api, "auth-required");
+    g_assert_true(api_bus_log_contains("the TPM has refused the one in OwnerAuthFile="));
+    expect_token(api);
+    api->tpm.owner = TPM_OWNER_KNOWN;
+    expect_tpm_state(api, "ready");
+}
+
+/* What fails is a reason to look, also where nobody asks. */
+static void
+test_failure_looks(struct api_bus *api, gconstpointer unused)
+{
+    const char *scope = "";
+    dbus_uint32_t ttl = 0;
+    api->tpm.owner = TPM_OWNER_NOT_GIVEN;
+    g_ptr_array_set_size(api->signals, 0);
+    fake_storage_fail(api->storage, FAKE_STORAGE_SIGN, ERROR_TPM_FAILED);
+    api_bus_expect_error(api_bus_call(api, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken", DBUS_TYPE_STRING, &scope,
+                                      DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID), "TpmFailed", "");
+    g_assert_true(await(has_signal, api));
+    g_autofree char *state = property(api, "TpmState");
+    g_assert_cmpstr(state, ==, "auth-required");
+}
+
 /* Slots that are there are children of the slots' node, for whoever looks around. */
 static void
 test_introspection(struct api_bus *api, gconstpointer unused)
@@ -511,6 +614,9 @@ main(int argc, char **argv)
     ADD("/api/manager/list", test_list);
     ADD("/api/manager/statistics", test_statistics);
     ADD("/api/manager/tpm-state", test_tpm_state);
+    ADD("/api/manager/tpm-info", test_tpm_info);
+    ADD("/api/manager/lockout", test_lockout);
+    ADD("/api/manager/failure-looks", test_failure_looks);
     ADD("/api/manager/introspection", test_introspection);
     int failed = g_test_run();
     dbus_shutdown();

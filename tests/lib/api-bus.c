@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "daemon/api-objects.h"
 #include "daemon/config.h"
+#include "daemon/health.h"
 #include "daemon/limits.h"
 #include "daemon/sharing.h"
 #include "daemon/worker.h"
@@ -149,6 +150,18 @@ on_surveyed(void *user)
 {
 }
 
+/* On the worker thread. Tests change it while no look is under way. */
+static bool
+read_tpm_info(void *user, struct tpm_info *info, GError **error)
+{
+    struct api_bus *api = user;
+    g_atomic_int_inc(&api->tpm_reads);
+    *info = api->tpm;
+    if (api->tpm_error)
+        error_set(error, api->tpm_error, "the fake TPM fails");
+    return api->tpm_error == 0;
+}
+
 static bool
 is_idle(void *user)
 {
@@ -182,7 +195,9 @@ api_bus_start(struct api_bus *api, const char *configuration)
         .surveyed = on_surveyed,
     };
     g_autoptr(GError) error = NULL;
-    *api = (struct api_bus){ .folder = folder_new(), .signals = g_ptr_array_new_with_free_func(g_free) };
+    *api = (struct api_bus){ .folder = folder_new(), .signals = g_ptr_array_new_with_free_func(g_free),
+                             .tpm = { .manufacturer = "FAKE", .firmware = "1.2.3.4", .persistent_used = 3,
+                                      .persistent_free = 4, .nv_used = 5, .nv_free = 6 } };
     fake_clock_install();
     load_config(api, configuration);
     api->bus = private_bus_start();
@@ -199,6 +214,8 @@ api_bus_start(struct api_bus *api, const char *configuration)
     api->api.worker = worker_new(NULL);
     api->api.slots = slots_new(&fake_storage_ops, api->storage, api->api.worker, &hooks, &api->api);
     api->api.sharing = sharing_new(api->api.slots, api->api.worker, api->limits, api->config->token_granularity);
+    api->api.health = health_new(api->api.worker, api->api.slots, api->limits, read_tpm_info, api,
+                                 api_objects_health_changed, &api->api);
     g_assert_true(await(is_idle, api));
     dbus_bus_add_match(api->client, "type='signal',path_namespace='" NAMES_ROOT "'", NULL);
     g_assert_true(dbus_connection_add_filter(api->client, on_signal, api, NULL));
@@ -210,6 +227,7 @@ api_bus_stop(struct api_bus *api)
     fake_storage_release(api->storage);
     g_assert_true(worker_stop(api->api.worker, 20 * G_USEC_PER_SEC));
     sharing_free(api->api.sharing);
+    health_free(api->api.health);
     api_objects_remove(&api->api);
     caller_cache_free(api->api.callers);
     dbus_connection_remove_filter(api->client, on_signal, api);

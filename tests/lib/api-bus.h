@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "daemon/api.h"
+#include "daemon/tpm-info.h"
 #include "tests/lib/fake-storage.h"
 #include "tests/lib/private-bus.h"
 
@@ -24,6 +25,9 @@ struct api_bus {
     char *folder;
     struct fake_storage *storage;
     struct limits *limits;
+    struct tpm_info tpm; /* what it tells; of a TPM that is well at first */
+    int tpm_error;       /* or what it answers */
+    int tpm_reads;       /* how often it was asked; atomic */
     struct config *config;
     struct api api;
     GPtrArray *signals; /* what client has received: "MEMBER PATH ARGUMENTS" */

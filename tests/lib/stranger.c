@@ -356,6 +356,13 @@ stranger_set_owner(struct stranger *stranger, const char *from, const char *to)
     DONE(Esys_TR_SetAuth(stranger->esys, ESYS_TR_RH_OWNER, &new));
 }
 
+/* No failure at all is as many as are allowed then (Part 1, 19.8.2). */
+void
+stranger_set_lockout(struct stranger *stranger, bool locked)
+{
+    DONE(Esys_DictionaryAttackParameters(stranger->esys, ESYS_TR_RH_LOCKOUT, BY_PASSWORD, locked ? 0 : 32, 7200, 86400));
+}
+
 uint32_t
 stranger_lockout_counter(struct stranger *stranger)
 {

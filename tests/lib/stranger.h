@@ -54,8 +54,9 @@ uint32_t stranger_overwrite(struct stranger *stranger, uint32_t index, const cha
  * it. NULL where nothing does. */
 GBytes *stranger_look(struct stranger *stranger, uint32_t handle);
 
-/* The owner's password, the lockout counter, TPM2_Clear. */
+/* The owner's password, the lockout counter, lockout itself, TPM2_Clear. */
 void stranger_set_owner(struct stranger *stranger, const char *from, const char *to);
+void stranger_set_lockout(struct stranger *stranger, bool locked);
 uint32_t stranger_lockout_counter(struct stranger *stranger);
 void stranger_clear(struct stranger *stranger);
 

@@ -37,11 +37,11 @@ LEVELS = (
     "common/*",
     "dbus/loop dbus/names daemon/tpm daemon/config daemon/access daemon/limits daemon/sas daemon/worker daemon/store "
     "daemon/audit daemon/stats daemon/key-pipe client/http client/retry client/batch client/queue-schema",
-    "dbus/object dbus/call daemon/tpm-key daemon/tpm-nv client/queue",
+    "dbus/object dbus/call daemon/tpm-info daemon/tpm-key daemon/tpm-nv client/queue",
     "dbus/caller daemon/slot client/bus",
-    "daemon/sharing daemon/intent client/token client/commit",
+    "daemon/sharing daemon/health daemon/intent client/token client/commit",
     "daemon/slot-tpm client/pump",
-    "daemon/api daemon/api-manager daemon/api-slot daemon/api-objects client/client",
+    "daemon/api daemon/api-manager daemon/api-slot daemon/api-tpm daemon/api-objects client/client",
     "daemon/main",
 )
 
