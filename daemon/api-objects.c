@@ -103,6 +103,16 @@ api_objects_slot_invalidated(uint32_t slot, uint64_t generation, void *user)
     object_signal(api->slot_objects, path, NAMES_SLOT, "TokensInvalidated", DBUS_TYPE_UINT64, &value, DBUS_TYPE_INVALID);
 }
 
+/* The generation stays: it is the same key. */
+void
+api_objects_clock_stepped(uint32_t number, void *user)
+{
+    struct api *api = user;
+    const struct slot *slot = slots_get(api->slots, number);
+    if (slot)
+        api_objects_slot_invalidated(number, slot->generation, api);
+}
+
 void
 api_objects_tpm_changed(void *user)
 {

@@ -23,4 +23,5 @@ void api_objects_slot_appeared(uint32_t slot, bool there, void *api);
 void api_objects_slot_invalidated(uint32_t slot, uint64_t generation, void *api);
 void api_objects_tpm_changed(void *api);
 
-void api_objects_health_changed(void *api); /* hook of health */
+void api_objects_health_changed(void *api);                /* hook of health */
+void api_objects_clock_stepped(uint32_t slot, void *api); /* hook of clock-step */

@@ -6,6 +6,7 @@
 #include "daemon/api-slot.h"
 #include "daemon/access.h"
 #include "daemon/api.h"
+#include "daemon/clock-step.h"
 #include "daemon/config.h"
 #include "daemon/sas.h"
 #include "daemon/sharing.h"
@@ -75,6 +76,7 @@ reply_token(struct asking *asking, const struct sharing_answer *answer)
                                    .token_id = answer->token_id };
     api_describe_caller(asking->request, &record);
     audit_write(&record);
+    clock_step_note(api->clock_step, asking->slot, expires);
     api->stats.tokens_issued++;
     api->stats.tokens_shared += answer->shared;
     stats_note_latency(&api->stats, clock_monotonic_us() - asking->since_us);

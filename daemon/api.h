@@ -13,6 +13,7 @@
 #include "dbus/object.h"
 
 struct caller;
+struct clock_step;
 struct config;
 struct health;
 struct sharing;
@@ -33,6 +34,7 @@ struct api {
     struct sharing *sharing;
     struct worker *worker;
     struct health *health;
+    struct clock_step *clock_step;
     const struct tpm *tpm; /* for its counters */
     struct caller_cache *callers;
     struct object *manager, *slot_objects;

@@ -8,6 +8,7 @@
 #include "daemon/api-objects.h"
 #include "daemon/api.h"
 #include "daemon/audit.h"
+#include "daemon/clock-step.h"
 #include "daemon/config.h"
 #include "daemon/health.h"
 #include "daemon/limits.h"
@@ -255,6 +256,7 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
     hubkeyd->api.slots = slots_new(&slot_tpm_ops, hubkeyd->storage, hubkeyd->worker, &slots_hooks, &hubkeyd->api);
     hubkeyd->api.health = health_new(hubkeyd->worker, hubkeyd->api.slots, hubkeyd->limits, read_tpm_info, hubkeyd->tpm,
                                      api_objects_health_changed, &hubkeyd->api);
+    hubkeyd->api.clock_step = clock_step_new(api_objects_clock_stepped, &hubkeyd->api);
     hubkeyd->api.sharing = sharing_new(hubkeyd->api.slots, hubkeyd->worker, hubkeyd->limits,
                                        hubkeyd->config->token_granularity);
     return true;
@@ -271,6 +273,7 @@ end(struct hubkeyd *hubkeyd)
     if (hubkeyd->name_timer)
         g_source_remove(hubkeyd->name_timer);
     g_clear_pointer(&hubkeyd->api.sharing, sharing_free);
+    g_clear_pointer(&hubkeyd->api.clock_step, clock_step_free);
     g_clear_pointer(&hubkeyd->api.health, health_free);
     leave_bus(hubkeyd);
     slots_free(hubkeyd->api.slots);

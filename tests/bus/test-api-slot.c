@@ -18,6 +18,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define SLOT0 NAMES_SLOTS "/0"
@@ -568,6 +569,29 @@ test_clear_signals(struct api_bus *api, gconstpointer unused)
         api_bus_has_record("HUBKEY_EVENT=clear", "HUBKEY_DECISION=allowed", "HUBKEY_RULE=root", "HUBKEY_SLOT=0", NULL));
 }
 
+static bool
+has_one_signal(void *user)
+{
+    return ((struct api_bus *)user)->signals->len >= 1;
+}
+
+/* Tokens that are about were made by a time that does not hold any more; the key is the same. */
+static void
+test_clock_step(struct api_bus *api, gconstpointer unused)
+{
+    fake_storage_put(api->storage, 1, SLOT_READY, 7, API_BUS_HOST, "e", API_BUS_KEY); /* has given out nothing */
+    api_bus_look(api);
+    api_bus_expect_reply(get_token(api, SLOT0, "", 60), "st");
+    g_ptr_array_set_size(api->signals, 0);
+    fake_clock_set_wall(FAKE_CLOCK_START_S + 86400);
+    g_assert_cmpint(eventfd_write(api->clock_fd, 1), ==, 0);
+    g_assert_true(await(has_one_signal, api));
+    api_bus_expect_reply(get_token(api, SLOT0, "", 60), "st"); /* all signals are in by then */
+    g_assert_cmpuint(api->signals->len, ==, 1);
+    g_assert_cmpstr(api->signals->pdata[0], ==, "TokensInvalidated " SLOT0 " 3");
+    g_assert_true(api_bus_log_contains("the clock was set forward by 86400 s"));
+}
+
 #define ADD(path, test) g_test_add(path, struct api_bus, NULL, set_up, test, tear_down)
 
 int
@@ -594,6 +618,7 @@ main(int argc, char **argv)
     ADD("/api/slot/properties", test_properties);
     ADD("/api/slot/tampered-signals", test_tampered_signals);
     ADD("/api/slot/clear-signals", test_clear_signals);
+    ADD("/api/slot/clock-step", test_clock_step);
     int failed = g_test_run();
     dbus_shutdown();
     return failed;

@@ -6,6 +6,7 @@
 #include "tests/lib/api-bus.h"
 #include "common/error.h"
 #include "daemon/api-objects.h"
+#include "daemon/clock-step.h"
 #include "daemon/config.h"
 #include "daemon/health.h"
 #include "daemon/limits.h"
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -216,6 +218,8 @@ api_bus_start(struct api_bus *api, const char *configuration)
     api->api.sharing = sharing_new(api->api.slots, api->api.worker, api->limits, api->config->token_granularity);
     api->api.health = health_new(api->api.worker, api->api.slots, api->limits, read_tpm_info, api,
                                  api_objects_health_changed, &api->api);
+    api->clock_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    api->api.clock_step = clock_step_watch(dup(api->clock_fd), api_objects_clock_stepped, &api->api);
     g_assert_true(await(is_idle, api));
     dbus_bus_add_match(api->client, "type='signal',path_namespace='" NAMES_ROOT "'", NULL);
     g_assert_true(dbus_connection_add_filter(api->client, on_signal, api, NULL));
@@ -228,6 +232,8 @@ api_bus_stop(struct api_bus *api)
     g_assert_true(worker_stop(api->api.worker, 20 * G_USEC_PER_SEC));
     sharing_free(api->api.sharing);
     health_free(api->api.health);
+    clock_step_free(api->api.clock_step);
+    close(api->clock_fd);
     api_objects_remove(&api->api);
     caller_cache_free(api->api.callers);
     dbus_connection_remove_filter(api->client, on_signal, api);

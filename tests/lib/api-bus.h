@@ -28,6 +28,7 @@ struct api_bus {
     struct tpm_info tpm; /* what it tells; of a TPM that is well at first */
     int tpm_error;       /* or what it answers */
     int tpm_reads;       /* how often it was asked; atomic */
+    int clock_fd; /* eventfd; written to: somebody has set the clock */
     struct config *config;
     struct api api;
     GPtrArray *signals; /* what client has received: "MEMBER PATH ARGUMENTS" */

@@ -36,7 +36,7 @@ LIBRARIES = {
 LEVELS = (
     "common/*",
     "dbus/loop dbus/names daemon/tpm daemon/config daemon/access daemon/limits daemon/sas daemon/worker daemon/store "
-    "daemon/audit daemon/stats daemon/key-pipe client/http client/retry client/batch client/queue-schema",
+    "daemon/audit daemon/clock-step daemon/stats daemon/key-pipe client/http client/retry client/batch client/queue-schema",
     "dbus/object dbus/call daemon/tpm-info daemon/tpm-key daemon/tpm-nv client/queue",
     "dbus/caller daemon/slot client/bus",
     "daemon/sharing daemon/health daemon/intent client/token client/commit",
