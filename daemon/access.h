@@ -15,6 +15,7 @@
 #define ACCESS_DEFAULT_TTL 3600
 #define ACCESS_MAX_TTL 86400
 #define ACCESS_TTL_CEILING (366 * 86400) /* what MaxTtl= may be set to */
+#define ACCESS_RATE_MAX 1000000 /* what RequestsPerMinute= may be set to */
 #define ACCESS_DEFAULT_GROUP "hubkey"
 
 struct access_rules {
@@ -23,6 +24,7 @@ struct access_rules {
     GArray *groups;  /* gid_t */
     char **scopes;   /* prefixes; NULL: everything */
     uint32_t default_ttl, max_ttl;
+    uint32_t requests_per_minute; /* of each uid; 0: as many as it likes */
 };
 
 /* Who asks, as the bus knows it. */

@@ -18,14 +18,19 @@
 #define CONFIG_FILE_MAX (1 << 20)    /* bytes of one file */
 #define CONFIG_FILES_MAX 256         /* drop-ins read */
 #define CONFIG_GRANULARITY_MAX 3600  /* seconds */
+#define CONFIG_ADOPTED_SLOTS 10      /* slots that can be found in the TPM: 0 to 9 */
+
+struct identity;
 
 struct config {
     char *tcti;
     char *owner_auth_file; /* NULL: the owner has no password */
+    char **allowed_hosts;  /* see hosts.h */
     uint32_t token_granularity;
     gid_t default_group; /* gid of group hubkey, (gid_t)-1 where there is none */
     struct access_rules defaults;
     GHashTable *slots; /* slot number -> struct access_rules, for the slots that have a group of their own */
+    GHashTable *adoptions; /* slot number -> struct identity, see config_adoption */
 };
 
 /* Reads file (which may be missing if it is the default one) and the *.conf files of file.d in byte order of their names. On
@@ -35,3 +40,10 @@ void config_free(struct config *config);
 
 /* The rules that hold for a slot. Borrowed. */
 const struct access_rules *config_rules(const struct config *config, uint32_t slot);
+
+/* Whether a key that stands in the TPM may be adopted for this host (AllowedHosts=), which is in lower case. */
+bool config_host_allowed(const struct config *config, const char *host);
+
+/* The host and device for which the key found in a slot is to be adopted without hands (HostName= and DeviceId= of
+ * [slot N]), checked, and of an allowed host; NULL: none. Only slots below CONFIG_ADOPTED_SLOTS have one. Borrowed. */
+const struct identity *config_adoption(const struct config *config, uint32_t slot);

@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include "daemon/config.h"
+#include "common/identity.h"
 #include "tests/lib/folder.h"
 
 #include <pwd.h>
@@ -122,10 +123,12 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
         { "[hubkeyd]\nTcti=a:b\nTcti=a:b\n", 3, "Tcti stands twice in its group" },
         { "[slots]\nMaxTtl=60\n# a remark\n MaxTtl = 60\n", 4, "MaxTtl stands twice in its group" },
         { "[hubkeyd]\nTctl=a:b\n", 2,
-          "Tctl is not a key of [hubkeyd]; there are: Tcti OwnerAuthFile TokenGranularity" },
+          "Tctl is not a key of [hubkeyd]; there are: Tcti OwnerAuthFile AllowedHosts TokenGranularity" },
         { "[hubkeyd]\ntcti=a:b\n", 2, "tcti is not a key" },
         { "[slots]\nTcti=a:b\n", 2,
-          "Tcti is not a key of [slots]; there are: AllowUsers AllowGroups Scopes DefaultTtl MaxTtl" },
+          "Tcti is not a key of [slots]; there are: AllowUsers AllowGroups Scopes DefaultTtl MaxTtl RequestsPerMinute" },
+        { "[slot 1]\nTcti=a:b\n", 2, "DefaultTtl MaxTtl RequestsPerMinute HostName DeviceId" },
+        { "[slots]\nHostName=hub.azure-devices.net\n", 2, "HostName is not a key of [slots]" },
         { "[hubkeyd]\nMaxTtl=60\n", 2, "MaxTtl is not a key of [hubkeyd]" },
         { "[slot 7]\nOwnerAuthFile=/x\n", 2, "OwnerAuthFile is not a key of [slot 7]" },
         { "[slots]\nMaxTtl[de]=60\n", 2, "MaxTtl[de]" },
@@ -150,6 +153,16 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
         { "[slots]\nDefaultTtl=100\n[slot 2]\nAllowUsers=root\nMaxTtl=99\n", 5,
           "[slot 2]: DefaultTtl=100 is above MaxTtl=99" },
         { "[slots]\nMaxTtl=60\nDefaultTtl=61\n[slot 3]\nAllowUsers=root\n", 3, "[slots]" }, /* said once */
+        { "[slots]\nRequestsPerMinute=0\n", 2, "RequestsPerMinute: \"0\" is not a whole number from 1 to 1000000" },
+        { "[slot 1]\nRequestsPerMinute=1000001\n", 2, "RequestsPerMinute: " },
+        { "[hubkeyd]\nAllowedHosts=;\n", 2, "AllowedHosts: must list at least one host name" },
+        { "[hubkeyd]\nAllowedHosts=a.org;https://b.org\n", 2, "AllowedHosts: \"https://b.org\" is not a host name" },
+        { "[slot 1]\nHostName=hub.azure-devices.net\n", 2, "[slot 1]: HostName and DeviceId are needed; DeviceId" },
+        { "[slot 1]\n\nDeviceId=d\n", 3, "[slot 1]: HostName and DeviceId are needed; HostName is missing" },
+        { "[slot 1]\nHostName=\nDeviceId=d\n", 3, "[slot 1]: HostName is not a host name" },
+        { "[slot 1]\nDeviceId=a b\nHostName=hub.azure-devices.net\n", 3, "[slot 1]: DeviceId: character 2" },
+        { "[slot 1]\nDeviceId=d\nHostName=hub.example.org\n", 3, "AllowedHosts does not allow hub.example.org" },
+        { "[slot 10]\nDeviceId=d\nHostName=hub.azure-devices.net\n", 3, "only slots 0 to 9 can be in the TPM" },
         { "[slots]\nAllowUsers=root;no-such-user-here\n", 2, "AllowUsers: there is no user \"no-such-user-here\"" },
         { "[slots]\nAllowUsers=0\n", 2, "there is no user \"0\"" },
         { "[slots]\nAllowUsers=root,daemon\n", 2, "there is no user \"root,daemon\"" },
@@ -269,7 +282,13 @@ test_defaults(struct fixture *fixture, gconstpointer unused)
         g_assert_null(rules->scopes);
         g_assert_cmpuint(rules->default_ttl, ==, 3600);
         g_assert_cmpuint(rules->max_ttl, ==, 86400);
+        g_assert_cmpuint(rules->requests_per_minute, ==, 0);
+        g_assert_null(config_adoption(config, slot));
     }
+    g_assert_true(config_host_allowed(config, "hub.azure-devices.net"));
+    g_assert_true(config_host_allowed(config, "hub.azure-devices.cn"));
+    g_assert_true(config_host_allowed(config, "hub.azure-devices.us"));
+    g_assert_false(config_host_allowed(config, "hub.example.org"));
 }
 
 static void
@@ -295,6 +314,38 @@ test_values(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpuint(own->default_ttl, ==, 1);
     g_assert_cmpuint(own->users->len, ==, 2); /* from [slots] */
     g_assert_true(own->named && own->groups->len == 0);
+}
+
+static void
+test_rate(struct fixture *fixture, gconstpointer unused)
+{
+    write_text(fixture, NULL, "[slots]\nRequestsPerMinute=60\n[slot 1]\nRequestsPerMinute=1000000\n[slot 2]\nMaxTtl=60\n");
+    const struct config *config = load_good(fixture);
+    g_assert_cmpuint(config_rules(config, 0)->requests_per_minute, ==, 60);
+    g_assert_cmpuint(config_rules(config, 1)->requests_per_minute, ==, 1000000);
+    g_assert_cmpuint(config_rules(config, 2)->requests_per_minute, ==, 60);
+}
+
+/* Whose key is adopted without hands; the two keys may come from two files, and so may AllowedHosts. */
+static void
+test_adoption(struct fixture *fixture, gconstpointer unused)
+{
+    write_text(fixture, NULL, "[slot 0]\nHostName=Hub.Example.org\n[slot 9]\nHostName=x.example.org\nDeviceId=n9\n");
+    write_text(fixture, "1.conf", "[slot 0]\nDeviceId=gateway-1\n[slot 1]\nMaxTtl=60\n");
+    write_text(fixture, "2.conf", "[hubkeyd]\nAllowedHosts=*.EXAMPLE.org\n");
+    const struct config *config = load_good(fixture);
+    const struct identity *first = config_adoption(config, 0), *last = config_adoption(config, 9);
+    g_assert_cmpstr(first->host, ==, "hub.example.org");
+    g_assert_cmpstr(first->device, ==, "gateway-1");
+    g_assert_cmpstr(last->host, ==, "x.example.org");
+    g_assert_cmpstr(last->device, ==, "n9");
+    g_assert_null(config_adoption(config, 1));
+    g_assert_null(config_adoption(config, 10));
+    g_assert_true(config_host_allowed(config, "other.example.org"));
+    g_assert_false(config_host_allowed(config, "hub.azure-devices.net"));
+    /* What is wrong is said where the later of the two stands. */
+    write_text(fixture, "1.conf", "\n[slot 0]\nDeviceId=a/b\n");
+    expect_at(fixture, "1.conf", 3, "[slot 0]: DeviceId: character 2");
 }
 
 /* An empty list names nobody: everybody but root is out, instead of group hubkey being in. */
@@ -374,6 +425,8 @@ main(int argc, char **argv)
     ADD("/config/bad/all-complaints", test_all_complaints);
     ADD("/config/defaults", test_defaults);
     ADD("/config/values", test_values);
+    ADD("/config/rate", test_rate);
+    ADD("/config/adoption", test_adoption);
     ADD("/config/empty-list", test_empty_list);
     ADD("/config/low-maximum", test_low_maximum);
     ADD("/config/drop-in-order", test_drop_in_order);

@@ -36,7 +36,8 @@ LIBRARIES = {
 LEVELS = (
     "common/*",
     "dbus/loop dbus/names daemon/tpm daemon/config daemon/access daemon/limits daemon/sas daemon/worker daemon/store "
-    "daemon/audit daemon/clock-step daemon/stats daemon/key-pipe client/http client/retry client/batch client/queue-schema",
+    "daemon/audit daemon/clock-step daemon/hosts daemon/stats daemon/key-pipe client/http client/retry client/batch "
+    "client/queue-schema",
     "dbus/object dbus/call daemon/tpm-info daemon/tpm-key daemon/tpm-nv client/queue",
     "dbus/caller daemon/slot client/bus",
     "daemon/sharing daemon/health daemon/intent client/token client/commit",
@@ -47,6 +48,7 @@ LEVELS = (
 
 # Modules of more than one source: the parts share an internal header and count as one.
 PARTS = {
+    "daemon/config": r"daemon/config-(internal|keys|read)",
     "dbus/object": r"dbus/object-(internal|introspect|properties)",
     "daemon/slot": r"daemon/slot-(table|job)",
     "daemon/tpm": r"daemon/tpm-esys",
