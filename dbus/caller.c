@@ -72,6 +72,17 @@ compare_groups(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
+struct caller *
+caller_new(const char *name, uid_t uid, const gid_t *groups, size_t n)
+{
+    struct caller *caller = g_new0(struct caller, 1);
+    *caller = (struct caller){ .name = g_strdup(name), .uid = uid, .n_groups = n, .references = 1 };
+    caller->groups = g_memdup2(groups, n * sizeof *groups);
+    if (n > 1)
+        qsort(caller->groups, n, sizeof *groups, compare_groups);
+    return caller;
+}
+
 bool
 caller_in_group(const struct caller *caller, gid_t group)
 {

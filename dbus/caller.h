@@ -18,7 +18,7 @@
 #define CALLER_GROUPS_MAX 1024
 
 struct caller {
-    char *name; /* unique name on the bus */
+    char *name; /* unique name on the bus, or "socket:N" */
     uid_t uid;
     gid_t *groups; /* sorted */
     size_t n_groups;
@@ -27,6 +27,8 @@ struct caller {
     GList *link;
 };
 
+/* groups: n of them, copied and sorted. For callers whom the bus does not know: those of the private socket. */
+struct caller *caller_new(const char *name, uid_t uid, const gid_t *groups, size_t n);
 struct caller *caller_ref(struct caller *caller);
 void caller_unref(struct caller *caller); /* NULL is fine */
 bool caller_in_group(const struct caller *caller, gid_t group);

@@ -19,7 +19,7 @@
 
 struct loop {
     GSource source; /* first: GLib allocates the whole struct */
-    DBusConnection *connection;
+    DBusConnection *connection; /* NULL for a server, and once detached */
     GMainContext *context;
     GPtrArray *watches;  /* struct watch */
     GPtrArray *timeouts; /* struct timeout */
@@ -37,7 +37,7 @@ struct timeout {
     struct loop *loop;
 };
 
-static dbus_int32_t slot = -1;
+static dbus_int32_t slot = -1, server_slot = -1;
 
 /* ---- watches ---- */
 
@@ -133,9 +133,12 @@ static gboolean
 on_timeout_due(gpointer data)
 {
     struct timeout *entry = data;
-    DBusConnection *connection = dbus_connection_ref(entry->loop->connection);
+    DBusConnection *connection = entry->loop->connection;
+    if (connection)
+        dbus_connection_ref(connection);
     dbus_timeout_handle(entry->timeout); /* may remove the timeout, and with it the source that runs */
-    dbus_connection_unref(connection);
+    if (connection)
+        dbus_connection_unref(connection);
     return G_SOURCE_CONTINUE;
 }
 
@@ -221,8 +224,13 @@ static gboolean
 dispatch(GSource *source, GSourceFunc callback, gpointer data)
 {
     struct loop *loop = (struct loop *)source; /* GLib holds a reference on the source while it runs */
-    DBusConnection *connection = dbus_connection_ref(loop->connection);
+    DBusConnection *connection = loop->connection;
 
+    if (!connection) {
+        handle_watches(loop);
+        return G_SOURCE_CONTINUE;
+    }
+    dbus_connection_ref(connection);
     handle_watches(loop);
     int left = MESSAGES_A_TURN;
     while (loop->connection && left-- > 0 && dbus_connection_dispatch(connection) == DBUS_DISPATCH_DATA_REMAINS)
@@ -251,17 +259,24 @@ on_wakeup(void *data)
     g_main_context_wakeup(loop->context);
 }
 
+static struct loop *
+loop_new(GMainContext *context, const char *name)
+{
+    struct loop *loop = (struct loop *)g_source_new(&source_functions, sizeof *loop);
+    loop->context = g_main_context_ref(context ? context : g_main_context_default());
+    loop->watches = g_ptr_array_new_with_free_func(g_free);
+    loop->timeouts = g_ptr_array_new_with_free_func(g_free);
+    g_source_set_name(&loop->source, name);
+    return loop;
+}
+
 bool
 loop_attach(DBusConnection *connection, GMainContext *context)
 {
     if (!dbus_connection_allocate_data_slot(&slot))
         return false;
-    struct loop *loop = (struct loop *)g_source_new(&source_functions, sizeof *loop);
-    loop->context = g_main_context_ref(context ? context : g_main_context_default());
-    loop->watches = g_ptr_array_new_with_free_func(g_free);
-    loop->timeouts = g_ptr_array_new_with_free_func(g_free);
+    struct loop *loop = loop_new(context, "dbus");
     loop->connection = dbus_connection_ref(connection);
-    g_source_set_name(&loop->source, "dbus");
 
     if (!dbus_connection_set_data(connection, slot, loop, NULL) ||
         !dbus_connection_set_watch_functions(connection, on_watch_added, on_watch_removed, on_watch_toggled, loop,
@@ -294,6 +309,37 @@ loop_detach(DBusConnection *connection)
     dbus_connection_unref(connection);
 }
 
+bool
+loop_attach_server(DBusServer *server, GMainContext *context)
+{
+    if (!dbus_server_allocate_data_slot(&server_slot))
+        return false;
+    struct loop *loop = loop_new(context, "dbus server");
+    if (!dbus_server_set_data(server, server_slot, loop, NULL) ||
+        !dbus_server_set_watch_functions(server, on_watch_added, on_watch_removed, on_watch_toggled, loop, NULL) ||
+        !dbus_server_set_timeout_functions(server, on_timeout_added, on_timeout_removed, on_timeout_toggled, loop,
+                                           NULL)) {
+        loop_detach_server(server);
+        return false;
+    }
+    g_source_attach(&loop->source, loop->context);
+    return true;
+}
+
+void
+loop_detach_server(DBusServer *server)
+{
+    struct loop *loop = server_slot >= 0 ? dbus_server_get_data(server, server_slot) : NULL;
+    if (!loop)
+        return;
+    dbus_server_set_data(server, server_slot, NULL, NULL);
+    dbus_server_set_watch_functions(server, NULL, NULL, NULL, NULL, NULL);
+    dbus_server_set_timeout_functions(server, NULL, NULL, NULL, NULL, NULL);
+    g_source_destroy(&loop->source);
+    g_source_unref(&loop->source);
+    dbus_server_free_data_slot(&server_slot);
+}
+
 /* ---- opening ---- */
 
 static DBusConnection *
@@ -314,6 +360,24 @@ loop_open_address(const char *address, GError **error)
 {
     DBusError problem = DBUS_ERROR_INIT;
     return opened(dbus_connection_open_private(address, &problem), address, &problem, error);
+}
+
+DBusConnection *
+loop_open_socket(const char *path, GError **error)
+{
+    DBusError problem = DBUS_ERROR_INIT;
+    char *escaped = dbus_address_escape_value(path);
+    g_autofree char *address = g_strconcat("unix:path=", escaped, NULL);
+    dbus_free(escaped);
+    DBusConnection *connection = dbus_connection_open_private(address, &problem);
+    if (connection) {
+        dbus_connection_set_exit_on_disconnect(connection, FALSE);
+        return connection;
+    }
+    error_set(error, ERROR_UNREACHABLE, "cannot reach hubkeyd at %s: %s; see: systemctl status hubkeyd", path,
+              problem.message);
+    dbus_error_free(&problem);
+    return NULL;
 }
 
 DBusConnection *

@@ -16,11 +16,17 @@
 bool loop_attach(DBusConnection *connection, GMainContext *context);
 void loop_detach(DBusConnection *connection);
 
+/* The same for a server, which has watches and timeouts but nothing to dispatch. */
+bool loop_attach_server(DBusServer *server, GMainContext *context);
+void loop_detach_server(DBusServer *server);
+
 /* A private connection to the system bus (DBUS_SYSTEM_BUS_ADDRESS where set, read each time), registered there, or to
  * whoever listens at address, not registered as a bus would need it (dbus_bus_register). Neither ends the process when
  * the other side goes away. Not attached to any loop. Close with loop_close. */
 DBusConnection *loop_open_system_bus(GError **error);
 DBusConnection *loop_open_address(const char *address, GError **error);
+/* The same to hubkeyd's private socket. */
+DBusConnection *loop_open_socket(const char *path, GError **error);
 
 /* Detaches if attached, closes and drops the reference. NULL is fine. */
 void loop_close(DBusConnection *connection);

@@ -15,7 +15,6 @@ struct object {
     const struct object_interface *const *interfaces;
     const struct object_hooks *hooks;
     void *user;
-    char *xml;                    /* of the tables, without the closing tag */
     int references;               /* one of object_add's user, one a request */
     struct object_request *spare; /* answered requests, kept so that a call allocates nothing of ours */
     int n_spare;
@@ -33,6 +32,10 @@ void object_guard(DBusConnection *connection);
 /* ---- object.c ---- */
 
 const struct object_interface *object_find_interface(const struct object *object, const char *name);
+
+/* Sends message (borrowed). The bus reads whatever it is sent; who is at the other end of a connection without one may
+ * not, and what waits for it is memory of ours: that connection is closed at OBJECT_UNREAD_MAX. */
+void object_send(DBusConnection *connection, DBusMessage *message);
 
 /* Sends an error answer to message, unless its sender wants none. */
 void object_send_error(DBusConnection *connection, DBusMessage *message, const char *name, const char *format, ...)

@@ -154,7 +154,8 @@ void
 object_introspect_answer(struct object *object, DBusMessage *message, const char *path, bool is_own)
 {
     bool bare = is_own && object->fallback; /* only a place for others to hang below */
-    GString *xml = g_string_new(bare ? DBUS_INTROSPECT_1_0_XML_DOCTYPE_DECL_NODE "<node>\n" : object->xml);
+    g_autofree char *own = bare ? NULL : object_introspect_open(object->interfaces);
+    GString *xml = g_string_new(own ? own : DBUS_INTROSPECT_1_0_XML_DOCTYPE_DECL_NODE "<node>\n");
     if (bare)
         g_string_append(xml, standard_interfaces);
     if (is_own)

@@ -178,6 +178,6 @@ object_changed(struct object *object, const char *path, const char *interface, c
     }
     if (!good || !dbus_message_iter_close_container(&iter, &invalidated))
         g_error("out of memory: a D-Bus signal");
-    dbus_connection_send(object->connection, signal, NULL);
+    object_send(object->connection, signal);
     dbus_message_unref(signal);
 }

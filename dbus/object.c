@@ -26,10 +26,19 @@ struct object_request {
 /* ---- answers ---- */
 
 void
+object_send(DBusConnection *connection, DBusMessage *message)
+{
+    if (dbus_connection_get_outgoing_size(connection) > OBJECT_UNREAD_MAX && !dbus_bus_get_unique_name(connection))
+        dbus_connection_close(connection);
+    else if (!dbus_connection_send(connection, message, NULL))
+        g_error("out of memory: a D-Bus message");
+}
+
+void
 object_send_reply(DBusConnection *connection, DBusMessage *message, DBusMessage *reply)
 {
-    if (!dbus_message_get_no_reply(message) && !dbus_connection_send(connection, reply, NULL))
-        g_error("out of memory: a D-Bus reply");
+    if (!dbus_message_get_no_reply(message))
+        object_send(connection, reply);
     dbus_message_unref(reply);
 }
 
@@ -79,7 +88,6 @@ object_unref(struct object *object)
     }
     dbus_connection_unref(object->connection);
     g_free(object->path);
-    g_free(object->xml);
     g_free(object);
 }
 
@@ -258,7 +266,6 @@ object_add(DBusConnection *connection, const char *path, bool fallback,
         .interfaces = interfaces,
         .hooks = hooks,
         .user = user,
-        .xml = object_introspect_open(interfaces),
         .references = 1,
     };
     object_guard(connection);
@@ -409,7 +416,7 @@ object_signal(struct object *object, const char *path, const char *interface, co
         g_error("out of memory: a D-Bus signal");
     va_end(args);
     if (dbus_message_has_signature(signal, row->signature))
-        dbus_connection_send(object->connection, signal, NULL);
+        object_send(object->connection, signal);
     else
         g_critical("signal %s has signature \"%s\" where its row says \"%s\"", name, dbus_message_get_signature(signal),
                    row->signature);

@@ -15,6 +15,7 @@
 #include <glib.h>
 
 #define OBJECT_ARGUMENTS_MAX 8192 /* bytes of a call's arguments; more is InvalidArgument before all else */
+#define OBJECT_UNREAD_MAX (128 << 10) /* bytes sent that a peer has not read; with more, its connection is closed */
 #define OBJECT_ERROR_MAX 1024     /* bytes of an error's text; the rest is cut off */
 
 /* One method call that waits for its answer. Owned by whoever will answer it: object_reply, object_reply_message and

@@ -1,0 +1,465 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * dbus/server.c: who is at the other end, and the bounds of everything that a connection can make us hold. Clients live in
+ * the same loop, so nothing here waits for the server but by running it.
+ */
+#include <config.h>
+
+#include "common/error.h"
+#include "dbus/loop.h"
+#include "dbus/object.h"
+#include "dbus/server.h"
+#include "tests/lib/await.h"
+#include "tests/lib/folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <glib/gstdio.h>
+
+#define DEMO "org.hubkey.test.Demo1"
+#define SOME_UID 54321 /* nobody in passwd need have it: the kernel's word is enough */
+#define SOME_GID 54322
+
+struct fixture {
+    char *folder, *path;
+    struct server *server;
+    GHashTable *objects; /* connection -> struct object */
+    struct caller *last; /* the newest */
+    int opened, closed;
+    int calls;
+};
+
+/* ---- the service ---- */
+
+static void
+on_size(struct object_request *request, void *user)
+{
+    struct fixture *fixture = user;
+    const char *text = "";
+    fixture->calls++;
+    dbus_message_get_args(object_message(request), NULL, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
+    dbus_uint32_t n = (dbus_uint32_t)strlen(text);
+    object_reply(request, DBUS_TYPE_UINT32, &n, DBUS_TYPE_INVALID);
+}
+
+static void
+on_fill(struct object_request *request, void *user)
+{
+    static char text[16 << 10];
+    const char *start = text;
+    memset(text, 'x', sizeof text - 1);
+    object_reply(request, DBUS_TYPE_STRING, &start, DBUS_TYPE_INVALID);
+}
+
+static const struct object_interface demo = {
+    .name = DEMO,
+    .methods =
+        (const struct object_method[]){
+            { "Size", "s", "u", "text bytes", 0, on_size },
+            { "Fill", "", "s", "text", 0, on_fill },
+            { NULL },
+        },
+    .signals = (const struct object_signal[]){ { "Changed", "", "" }, { NULL } },
+};
+
+static void
+on_opened(DBusConnection *connection, struct caller *caller, void *user)
+{
+    static const struct object_interface *const interfaces[] = { &demo, NULL };
+    struct fixture *fixture = user;
+    g_autoptr(GError) error = NULL;
+    struct object *object = object_add(connection, "/demo", false, interfaces, NULL, fixture, &error);
+    g_assert_no_error(error);
+    g_hash_table_insert(fixture->objects, connection, object);
+    caller_unref(fixture->last);
+    fixture->last = caller_ref(caller);
+    fixture->opened++;
+}
+
+static void
+on_closed(DBusConnection *connection, struct caller *caller, void *user)
+{
+    struct fixture *fixture = user;
+    g_assert_true(g_hash_table_remove(fixture->objects, connection));
+    fixture->closed++;
+}
+
+static const struct server_hooks hooks = { .opened = on_opened, .closed = on_closed };
+
+static void
+set_up(struct fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GError) error = NULL;
+    fixture->folder = folder_new();
+    fixture->path = g_build_filename(fixture->folder, "socket", NULL);
+    g_assert_cmpint(g_chmod(fixture->folder, 0755), ==, 0);
+    fixture->objects = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)object_remove);
+    fixture->server = server_new(fixture->path, NULL, &hooks, fixture, &error);
+    g_assert_no_error(error);
+}
+
+static void
+tear_down(struct fixture *fixture, gconstpointer unused)
+{
+    server_free(fixture->server);
+    g_assert_cmpint(fixture->opened, ==, fixture->closed);
+    g_assert_cmpuint(g_hash_table_size(fixture->objects), ==, 0);
+    g_assert_false(g_file_test(fixture->path, G_FILE_TEST_EXISTS));
+    g_hash_table_destroy(fixture->objects);
+    caller_unref(fixture->last);
+    g_free(fixture->path);
+    folder_remove(fixture->folder);
+}
+
+/* ---- clients ---- */
+
+/* A connection of a user that says nothing; root only where that is somebody else. */
+static int
+connect_as(struct fixture *fixture, uid_t uid)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    g_strlcpy(address.sun_path, fixture->path, sizeof address.sun_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(seteuid(uid), ==, 0);
+    int done = connect(fd, (struct sockaddr *)&address, sizeof address);
+    g_assert_cmpint(done == 0 ? 0 : errno, ==, 0);
+    g_assert_cmpint(seteuid(getuid()), ==, 0);
+    return fd;
+}
+
+struct wanted {
+    const int *is;
+    int wanted;
+};
+
+static bool
+is_reached(void *user)
+{
+    const struct wanted *wanted = user;
+    return *wanted->is >= wanted->wanted;
+}
+
+static void
+await_count(const int *is, int wanted)
+{
+    struct wanted waiting = { is, wanted };
+    g_assert_true(await(is_reached, &waiting));
+}
+
+/* The server has closed it. What it may have said first is read away. */
+static bool
+is_shut(void *user)
+{
+    char bytes[4096];
+    ssize_t n;
+    while ((n = recv(*(int *)user, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+        continue;
+    return n == 0 || (n < 0 && errno != EAGAIN);
+}
+
+static DBusConnection *
+connect_client(struct fixture *fixture)
+{
+    g_autoptr(GError) error = NULL;
+    int before = fixture->opened;
+    DBusConnection *client = loop_open_socket(fixture->path, &error);
+    g_assert_no_error(error);
+    g_assert_true(loop_attach(client, NULL));
+    await_count(&fixture->opened, before + 1);
+    return client;
+}
+
+static DBusMessage *
+size_message(size_t n)
+{
+    g_autofree char *text = g_strnfill(n, 'a');
+    const char *start = text;
+    DBusMessage *message = dbus_message_new_method_call(NULL, "/demo", DEMO, "Size");
+    g_assert_true(dbus_message_append_args(message, DBUS_TYPE_STRING, &start, DBUS_TYPE_INVALID));
+    return message;
+}
+
+struct asking {
+    DBusConnection *client;
+    DBusPendingCall *call;
+};
+
+static bool
+is_over(void *user)
+{
+    const struct asking *asking = user;
+    return dbus_pending_call_get_completed(asking->call) || !dbus_connection_get_is_connected(asking->client);
+}
+
+/* What answers message (taken): NULL where the connection ends first. */
+static DBusMessage *
+ask(DBusConnection *client, DBusMessage *message)
+{
+    struct asking asking = { .client = client };
+    g_assert_true(dbus_connection_send_with_reply(client, message, &asking.call, 10000));
+    dbus_message_unref(message);
+    g_assert_nonnull(asking.call);
+    g_assert_true(await(is_over, &asking));
+    bool answered = dbus_pending_call_get_completed(asking.call);
+    DBusMessage *reply = answered ? dbus_pending_call_steal_reply(asking.call) : NULL;
+    dbus_pending_call_cancel(asking.call);
+    dbus_pending_call_unref(asking.call);
+    return reply;
+}
+
+static bool
+is_served(DBusConnection *client)
+{
+    g_autoptr(dbus_message_auto) reply = ask(client, size_message(3));
+    return reply && dbus_message_get_type(reply) == DBUS_MESSAGE_TYPE_METHOD_RETURN;
+}
+
+/* ---- the socket ---- */
+
+static void
+test_file(struct fixture *fixture, gconstpointer unused)
+{
+    struct stat info;
+    g_autoptr(GError) error = NULL;
+    g_assert_cmpint(stat(fixture->path, &info), ==, 0);
+    g_assert_true(S_ISSOCK(info.st_mode));
+    g_assert_cmpint(info.st_mode & 07777, ==, 0666);
+    /* One that a killed server left is replaced: this one is taken for such. */
+    struct server *next = server_new(fixture->path, NULL, &hooks, fixture, &error);
+    g_assert_no_error(error);
+    DBusConnection *client = connect_client(fixture);
+    g_assert_true(is_served(client));
+    loop_close(client);
+    await_count(&fixture->closed, 1);
+    server_free(next);
+    /* What is no socket is somebody's file. */
+    g_free(folder_file(fixture->folder, "file", "x", 1));
+    g_autofree char *file = g_build_filename(fixture->folder, "file", NULL);
+    g_assert_null(server_new(file, NULL, &hooks, fixture, &error));
+    g_assert_error(error, ERROR_DOMAIN, ERROR_INTERNAL);
+    g_assert_true(strstr(error->message, "in the way") && g_file_test(file, G_FILE_TEST_IS_REGULAR));
+}
+
+/* ---- who ---- */
+
+static void
+test_caller(struct fixture *fixture, gconstpointer unused)
+{
+    const gid_t groups[] = { 7, SOME_GID };
+    if (getuid() != 0) {
+        g_test_skip("needs root");
+        return;
+    }
+    g_assert_cmpint(setgroups(G_N_ELEMENTS(groups), groups), ==, 0);
+    int fd = connect_as(fixture, SOME_UID);
+    g_assert_cmpint(setgroups(0, NULL), ==, 0);
+    await_count(&fixture->opened, 1);
+    g_assert_cmpint(fixture->last->uid, ==, SOME_UID); /* and not root, whose process it is */
+    g_assert_true(caller_in_group(fixture->last, 7) && caller_in_group(fixture->last, SOME_GID));
+    g_assert_true(caller_in_group(fixture->last, getgid())); /* the primary one */
+    g_assert_false(caller_in_group(fixture->last, 8));
+    g_assert_true(g_str_has_prefix(fixture->last->name, "socket:"));
+    g_autofree char *name = g_strdup(fixture->last->name);
+    close(fd);
+    await_count(&fixture->closed, 1);
+    fd = connect_as(fixture, SOME_UID);
+    await_count(&fixture->opened, 2);
+    g_assert_cmpstr(name, !=, fixture->last->name); /* names are never used twice */
+    close(fd);
+}
+
+/* ---- bounds ---- */
+
+static void
+test_caps(struct fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+    int n = 0;
+    for (; n < SERVER_CONNECTIONS_PER_UID_MAX; n++) {
+        int fd = connect_as(fixture, getuid());
+        g_array_append_val(fds, fd);
+        await_count(&fixture->opened, n + 1);
+    }
+    int surplus = connect_as(fixture, getuid());
+    g_assert_true(await(is_shut, &surplus));
+    g_assert_cmpint(fixture->opened, ==, n);
+    close(surplus);
+    close(g_array_index(fds, int, 5));
+    await_count(&fixture->closed, 1);
+    DBusConnection *client = connect_client(fixture); /* there is room again */
+    g_assert_true(is_served(client));
+    loop_close(client);
+    for (int i = 0; i < n; i++)
+        if (i != 5)
+            close(g_array_index(fds, int, i));
+    await_count(&fixture->closed, n + 1);
+}
+
+static void
+test_total(struct fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+    struct rlimit files;
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &files), ==, 0);
+    files.rlim_cur = files.rlim_max;
+    if (getuid() != 0 || files.rlim_max < 3 * SERVER_CONNECTIONS_MAX || setrlimit(RLIMIT_NOFILE, &files) != 0) {
+        g_test_skip("needs root, and room for both ends of all connections");
+        return;
+    }
+    for (int n = 0; n < SERVER_CONNECTIONS_MAX; n++) {
+        int fd = connect_as(fixture, SOME_UID + (uid_t)(n / SERVER_CONNECTIONS_PER_UID_MAX));
+        g_array_append_val(fds, fd);
+        await_count(&fixture->opened, n + 1);
+    }
+    int surplus = connect_as(fixture, SOME_UID + 1000);
+    g_assert_true(await(is_shut, &surplus));
+    g_assert_cmpint(fixture->opened, ==, SERVER_CONNECTIONS_MAX);
+    close(surplus);
+    for (guint i = 0; i < fds->len; i++)
+        close(g_array_index(fds, int, i));
+    await_count(&fixture->closed, SERVER_CONNECTIONS_MAX);
+}
+
+/* Who does not authenticate within the limit is shut out; who has, and says nothing, may stay. */
+static void
+test_half_open(struct fixture *fixture, gconstpointer unused)
+{
+    DBusConnection *client = connect_client(fixture);
+    int silent = connect_as(fixture, getuid()), half = connect_as(fixture, getuid());
+    gint64 start = g_get_monotonic_time();
+    g_assert_cmpint(send(half, "\0AUTH EXTERNAL 30\r\n", 19, MSG_NOSIGNAL), ==, 19); /* and never BEGIN */
+    g_assert_true(await(is_shut, &silent));
+    g_assert_true(await(is_shut, &half));
+    gint64 ms = (g_get_monotonic_time() - start) / 1000;
+    g_assert_cmpint(ms, >=, SERVER_AUTH_LIMIT_MS - 100);
+    g_assert_cmpint(ms, <, SERVER_AUTH_LIMIT_MS * 3);
+    g_assert_true(is_served(client));
+    loop_close(client);
+    close(silent);
+    close(half);
+}
+
+static void
+test_message_size(struct fixture *fixture, gconstpointer unused)
+{
+    DBusConnection *client = connect_client(fixture);
+    g_autoptr(dbus_message_auto) fits = ask(client, size_message(OBJECT_ARGUMENTS_MAX - 1));
+    g_assert_cmpint(dbus_message_get_type(fits), ==, DBUS_MESSAGE_TYPE_METHOD_RETURN);
+    g_autoptr(dbus_message_auto) refused = ask(client, size_message(SERVER_MESSAGE_MAX - 1024));
+    g_assert_cmpstr(dbus_message_get_error_name(refused), ==, "org.hubkey.Error.InvalidArgument");
+    int calls = fixture->calls;
+    g_assert_null(ask(client, size_message(SERVER_MESSAGE_MAX)));
+    g_assert_cmpint(fixture->calls, ==, calls);
+    await_count(&fixture->closed, 1);
+    loop_close(client);
+}
+
+static void
+test_descriptors(struct fixture *fixture, gconstpointer unused)
+{
+    DBusConnection *client = connect_client(fixture);
+    g_assert_true(is_served(client));
+    DBusMessage *message = dbus_message_new_method_call(NULL, "/demo", DEMO, "Size");
+    for (int i = 0; i <= SERVER_MESSAGE_FDS_MAX; i++) {
+        int fd = STDERR_FILENO;
+        g_assert_true(dbus_message_append_args(message, DBUS_TYPE_UNIX_FD, &fd, DBUS_TYPE_INVALID));
+    }
+    g_assert_null(ask(client, message));
+    await_count(&fixture->closed, 1);
+    loop_close(client);
+}
+
+/* A client that asks and never reads the answers. */
+static void
+test_unread(struct fixture *fixture, gconstpointer unused)
+{
+    DBusConnection *client = connect_client(fixture);
+    g_assert_true(is_served(client));
+    loop_detach(client); /* from here on nothing is read */
+    for (int i = 0; i < 200 && fixture->closed == 0; i++) {
+        g_autoptr(dbus_message_auto) message = dbus_message_new_method_call(NULL, "/demo", DEMO, "Fill");
+        g_assert_true(dbus_connection_send(client, message, NULL));
+        dbus_connection_flush(client);
+        await_idle();
+    }
+    await_count(&fixture->closed, 1);
+    loop_close(client);
+}
+
+/* Nor does one that only listens, and does not even do that. */
+static void
+test_unread_signals(struct fixture *fixture, gconstpointer unused)
+{
+    DBusConnection *client = connect_client(fixture), *other = connect_client(fixture);
+    g_assert_true(is_served(client));
+    g_assert_true(is_served(other));
+    loop_detach(client);
+    for (int i = 0; i < 20000 && fixture->closed == 0; i++) {
+        GHashTableIter iter;
+        void *object;
+        for (g_hash_table_iter_init(&iter, fixture->objects); g_hash_table_iter_next(&iter, NULL, &object);)
+            object_signal(object, "/demo", DEMO, "Changed", DBUS_TYPE_INVALID);
+        await_idle();
+    }
+    await_count(&fixture->closed, 1);
+    g_assert_true(is_served(other)); /* who reads stays */
+    loop_close(client);
+    loop_close(other);
+}
+
+/* Whatever bytes come: the connection ends, the server does not. */
+static void
+test_nonsense(struct fixture *fixture, gconstpointer unused)
+{
+    static const struct {
+        const char *bytes;
+        int n;
+    } rows[] = {
+        { "GET / HTTP/1.1\r\n\r\n", 18 },
+        { "\0AUTH\r\nAUTH\r\nAUTH\r\nBEGIN\r\n", 26 },
+        { "\0AUTH ANONYMOUS\r\nBEGIN\r\nl\1\0\1\377\377\377\377\1\0\0\0\377\377\377\377", 40 },
+        { "\0AUTH ANONYMOUS\r\nBEGIN\r\nX\1\0\1\0\0\0\0\1\0\0\0\0\0\0\0", 40 },
+        { "\0AUTH DBUS_COOKIE_SHA1 30\r\nAUTH NONE\r\nCANCEL\r\nBEGIN\r\n", 54 },
+    };
+    DBusConnection *client = connect_client(fixture);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        int fd = connect_as(fixture, getuid());
+        g_assert_cmpint(send(fd, rows[i].bytes, (size_t)rows[i].n, MSG_NOSIGNAL), ==, rows[i].n);
+        g_assert_true(await(is_shut, &fd));
+        close(fd);
+        g_assert_true(is_served(client));
+    }
+    loop_close(client);
+}
+
+#define ADD(path, test) g_test_add(path, struct fixture, NULL, set_up, test, tear_down)
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    ADD("/server/file", test_file);
+    ADD("/server/caller", test_caller);
+    ADD("/server/caps", test_caps);
+    ADD("/server/total", test_total);
+    ADD("/server/half-open", test_half_open);
+    ADD("/server/message-size", test_message_size);
+    ADD("/server/descriptors", test_descriptors);
+    ADD("/server/unread", test_unread);
+    ADD("/server/unread-signals", test_unread_signals);
+    ADD("/server/nonsense", test_nonsense);
+    int failed = g_test_run();
+    dbus_shutdown();
+    return failed;
+}
