@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_SOCKET "/run/hubkey/socket"
 #define ANSWER_MS 30000 /* hubkeyd may wait for a slow TPM; it answers earlier when that fails */
 
 struct bus {
@@ -57,18 +56,7 @@ socket_in_use(const char *socket_path)
     if (socket_path)
         return socket_path;
     const char *given = secure_getenv("HUBKEY_SOCKET");
-    return given ? given : DEFAULT_SOCKET;
-}
-
-static DBusConnection *
-connect_socket(const char *socket_path)
-{
-    if (!socket_path[0])
-        return NULL;
-    char *escaped = dbus_address_escape_value(socket_path);
-    g_autofree char *address = g_strconcat("unix:path=", escaped, NULL);
-    dbus_free(escaped);
-    return loop_open_address(address, NULL);
+    return given ? given : NAMES_SOCKET;
 }
 
 static DBusConnection *
@@ -76,7 +64,7 @@ connect_hubkeyd(const char *socket_path, bool *is_bus, GError **error)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, be_a_guest);
-    DBusConnection *connection = connect_socket(socket_path);
+    DBusConnection *connection = socket_path[0] ? loop_open_socket(socket_path, NULL) : NULL;
     *is_bus = !connection;
     return connection ? connection : loop_open_system_bus(error);
 }

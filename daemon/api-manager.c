@@ -194,7 +194,7 @@ provision(struct object_request *request, void *user)
     g_autoptr(GError) error = NULL;
     int fd = -1;
     *provisioning = (struct provisioning){ .api = user, .request = request, .identity = identity_new(),
-                                           .record = { .event = "provision", .decision = "allowed", .rule = "root" } };
+                                           .record = { .event = "provision", .decision = "allowed" } };
     if (read_provision(provisioning, &fd, &error)) {
         key_pipe_read(fd, KEY_PIPE_LIMIT_MS, got_key, provisioning);
         return;

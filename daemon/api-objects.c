@@ -9,6 +9,7 @@
 #include "daemon/api.h"
 #include "daemon/health.h"
 #include "daemon/slot.h"
+#include "dbus/caller.h"
 #include "dbus/names.h"
 #include "common/error.h"
 
@@ -44,26 +45,67 @@ children(const char *path, void *user)
 
 static const struct object_hooks hooks = { .permit = api_permit, .exists = exists, .children = children };
 
-/* ---- objects and signals ---- */
+/* ---- objects ---- */
+
+static void
+free_face(gpointer data)
+{
+    struct api_face *face = data;
+    object_remove(face->slot_objects);
+    object_remove(face->manager);
+    caller_unref(face->caller);
+    g_free(face);
+}
 
 bool
-api_objects_add(struct api *api, DBusConnection *connection, GError **error)
+api_objects_add(struct api *api, DBusConnection *connection, struct caller *caller, GError **error)
 {
     static const struct object_interface *const manager[] = { &api_manager_interface, NULL };
     static const struct object_interface *const slot[] = { &api_slot_interface, NULL };
-    api->manager = object_add(connection, NAMES_ROOT, false, manager, &hooks, api, error);
-    if (!api->manager)
+    struct api_face *face = g_new0(struct api_face, 1);
+    face->caller = caller ? caller_ref(caller) : NULL;
+    face->manager = object_add(connection, NAMES_ROOT, false, manager, &hooks, api, error);
+    if (face->manager)
+        face->slot_objects = object_add(connection, NAMES_SLOTS, true, slot, &hooks, api, error);
+    if (!face->slot_objects) {
+        free_face(face);
         return false;
-    api->slot_objects = object_add(connection, NAMES_SLOTS, true, slot, &hooks, api, error);
-    return api->slot_objects != NULL;
+    }
+    if (!api->faces)
+        api->faces = g_hash_table_new_full(NULL, NULL, NULL, free_face);
+    g_hash_table_insert(api->faces, connection, face);
+    return true;
 }
 
 void
-api_objects_remove(struct api *api)
+api_objects_remove(struct api *api, DBusConnection *connection)
 {
-    g_clear_pointer(&api->slot_objects, object_remove);
-    g_clear_pointer(&api->manager, object_remove);
+    if (!api->faces)
+        return;
+    g_hash_table_remove(api->faces, connection);
+    if (g_hash_table_size(api->faces) == 0)
+        g_clear_pointer(&api->faces, g_hash_table_destroy);
 }
+
+/* ---- signals ---- */
+
+static const struct api_face *
+next_face(struct api *api, GHashTableIter *iter)
+{
+    void *face;
+    return api->faces && g_hash_table_iter_next(iter, NULL, &face) ? face : NULL;
+}
+
+static const struct api_face *
+first_face(struct api *api, GHashTableIter *iter)
+{
+    if (api->faces)
+        g_hash_table_iter_init(iter, api->faces);
+    return next_face(api, iter);
+}
+
+#define EACH_FACE(face, api, iter) \
+    for (const struct api_face *face = first_face(api, iter); face; face = next_face(api, iter))
 
 void
 api_objects_slot_changed(uint32_t slot, void *user)
@@ -71,22 +113,22 @@ api_objects_slot_changed(uint32_t slot, void *user)
     static const char *const names[] = { "State", "StateReason", "Generation", "HostName", "DeviceId", "TpmName",
                                          "HardwareDeviceId", NULL };
     struct api *api = user;
+    GHashTableIter iter;
     char path[NAMES_SLOT_PATH_MAX];
-    if (!api->slot_objects)
-        return;
     api_slot_path(slot, path);
-    object_changed(api->slot_objects, path, NAMES_SLOT, names);
+    EACH_FACE (face, api, &iter)
+        object_changed(face->slot_objects, path, NAMES_SLOT, names);
 }
 
 void
 api_objects_slot_appeared(uint32_t slot, bool there, void *user)
 {
     struct api *api = user;
+    GHashTableIter iter;
     dbus_uint32_t number = slot;
-    if (!api->manager)
-        return;
-    object_signal(api->manager, NAMES_ROOT, NAMES_MANAGER, there ? "SlotAdded" : "SlotRemoved", DBUS_TYPE_UINT32, &number,
-                  DBUS_TYPE_INVALID);
+    EACH_FACE (face, api, &iter)
+        object_signal(face->manager, NAMES_ROOT, NAMES_MANAGER, there ? "SlotAdded" : "SlotRemoved", DBUS_TYPE_UINT32,
+                      &number, DBUS_TYPE_INVALID);
     if (there)
         api_objects_slot_changed(slot, api);
 }
@@ -95,12 +137,13 @@ void
 api_objects_slot_invalidated(uint32_t slot, uint64_t generation, void *user)
 {
     struct api *api = user;
+    GHashTableIter iter;
     char path[NAMES_SLOT_PATH_MAX];
     dbus_uint64_t value = generation;
-    if (!api->slot_objects)
-        return;
     api_slot_path(slot, path);
-    object_signal(api->slot_objects, path, NAMES_SLOT, "TokensInvalidated", DBUS_TYPE_UINT64, &value, DBUS_TYPE_INVALID);
+    EACH_FACE (face, api, &iter)
+        object_signal(face->slot_objects, path, NAMES_SLOT, "TokensInvalidated", DBUS_TYPE_UINT64, &value,
+                      DBUS_TYPE_INVALID);
 }
 
 /* The generation stays: it is the same key. */
@@ -126,6 +169,7 @@ api_objects_health_changed(void *user)
 {
     static const char *const names[] = { "TpmState", NULL };
     struct api *api = user;
-    if (api->manager)
-        object_changed(api->manager, NAMES_ROOT, NAMES_MANAGER, names);
+    GHashTableIter iter;
+    EACH_FACE (face, api, &iter)
+        object_changed(face->manager, NAMES_ROOT, NAMES_MANAGER, names);
 }

@@ -12,12 +12,14 @@
 #include <glib.h>
 
 struct api;
+struct caller;
 
-/* Registers both objects; api must outlive them, and its fields be set before any call comes. */
-bool api_objects_add(struct api *api, DBusConnection *connection, GError **error);
-void api_objects_remove(struct api *api);
+/* Registers both objects on a connection; api must outlive them, and its fields be set before any call comes. caller is
+ * who is at the other end, NULL for the bus, where it is asked who sent each message. */
+bool api_objects_add(struct api *api, DBusConnection *connection, struct caller *caller, GError **error);
+void api_objects_remove(struct api *api, DBusConnection *connection);
 
-/* Hooks of the slot table. */
+/* Hooks of the slot table; what they tell goes to the bus and to everybody at the private socket. */
 void api_objects_slot_changed(uint32_t slot, void *api);
 void api_objects_slot_appeared(uint32_t slot, bool there, void *api);
 void api_objects_slot_invalidated(uint32_t slot, uint64_t generation, void *api);

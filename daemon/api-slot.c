@@ -295,7 +295,7 @@ clear(struct object_request *request, void *user)
     struct clearing *clearing = g_new0(struct clearing, 1);
     g_autoptr(GError) error = NULL;
     DBusMessageIter iter;
-    *clearing = (struct clearing){ api, request, { .event = "clear", .decision = "allowed", .rule = "root",
+    *clearing = (struct clearing){ api, request, { .event = "clear", .decision = "allowed",
                                                    .slot = AUDIT_NO_SLOT } };
     dbus_message_iter_init(object_message(request), &iter);
     if (!api_slot_of_path(object_path(request), &clearing->record.slot, &error) ||

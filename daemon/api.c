@@ -5,6 +5,7 @@
 
 #include "daemon/api.h"
 #include "daemon/access.h"
+#include "daemon/admin.h"
 #include "daemon/config.h"
 #include "daemon/health.h"
 #include "dbus/caller.h"
@@ -85,8 +86,10 @@ void
 api_describe_caller(struct object_request *request, struct audit_record *record)
 {
     const struct caller *caller = api_caller(request);
-    record->caller = object_sender(request);
+    record->caller = caller ? caller->name : object_sender(request);
     record->uid = caller ? caller->uid : (uid_t)-1;
+    if (caller && !record->rule && object_row(request)->access == API_ADMIN)
+        record->rule = caller->uid == 0 ? "root" : "polkit"; /* nobody else is let in, see daemon/admin.c */
 }
 
 void
@@ -112,7 +115,8 @@ event_of(const struct object_method *row)
         const char *method, *event;
     } events[] = {
         { "GetToken", "token" },        { "GetConnectionString", "connection-string" }, { "ReportRejected", "rejected" },
-        { "Provision", "provision" },   { "Clear", "clear" },
+        { "Provision", "provision" },   { "Adopt", "adopt" },   { "Rotate", "rotate" },
+        { "UndoRotate", "undo-rotate" }, { "Clear", "clear" },  { "Reload", "reload" }, { "Explain", "explain" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(events); i++)
         if (strcmp(events[i].method, row->name) == 0)
@@ -121,25 +125,57 @@ event_of(const struct object_method *row)
 }
 
 static void
-deny(struct api *api, struct object_request *request, uint32_t slot, const char *rule, const char *text)
+deny(struct api *api, struct object_request *request, uint32_t slot, const char *rule, const GError *error)
 {
-    g_autoptr(GError) error = NULL;
     struct audit_record record = { .event = event_of(object_row(request)), .slot = slot, .rule = rule };
-    error_set(&error, ERROR_NOT_AUTHORIZED, "%s", text);
     api_refuse(api, request, &record, error);
 }
 
-static void
-permit_admin(struct api *api, struct object_request *request, const struct caller *caller, uint32_t slot)
+/* The caller at the other end of the connection that the request came by; NULL where that is the bus. */
+static struct caller *
+peer_of(struct api *api, struct object_request *request)
 {
-    if (caller->uid == 0) {
-        object_enter(request);
-        return;
-    }
-    g_autofree char *who = access_user_text(caller->uid);
-    g_autofree char *text = g_strdup_printf("you are %s; %s is for root: run the command as root, with sudo for example",
-                                            who, object_row(request)->name);
-    deny(api, request, slot, "not-root", text);
+    return ((struct api_face *)g_hash_table_lookup(api->faces, object_connection(request)))->caller;
+}
+
+/* Whether somebody may administer, under way. */
+struct deciding {
+    struct api *api;
+    struct object_request *request;
+    uint32_t slot;
+    api_allowed_fn allowed;
+};
+
+static void
+decided(const GError *error, const char *rule, void *user)
+{
+    struct deciding *deciding = user;
+    if (error)
+        deny(deciding->api, deciding->request, deciding->slot, rule, error);
+    else
+        deciding->allowed(deciding->request, deciding->api);
+    g_free(deciding);
+}
+
+void
+api_permit_admin(struct api *api, struct object_request *request, uint32_t slot, api_allowed_fn allowed)
+{
+    const struct admin_question question = {
+        .caller = api_caller(request),
+        .method = object_row(request)->name,
+        .at_socket = peer_of(api, request) != NULL,
+        .socket_allowed = api->config->admin_on_socket,
+        .interactive = dbus_message_get_allow_interactive_authorization(object_message(request)),
+    };
+    struct deciding *deciding = g_new(struct deciding, 1);
+    *deciding = (struct deciding){ api, request, slot, allowed };
+    admin_ask(api->admin, &question, decided, deciding);
+}
+
+static void
+enter(struct object_request *request, void *unused)
+{
+    object_enter(request);
 }
 
 /* A slot that the caller has no right to answers NotAuthorized whether it exists or not, so this comes first. */
@@ -157,7 +193,8 @@ permit_token(struct api *api, struct object_request *request, const struct calle
     g_autofree char *text = slot == AUDIT_NO_SLOT ? g_strdup_printf("you are %s, who may not use this; and the path names "
                                                                     "no slot", who)
                                                   : access_explain_denial(rules, &subject, slot);
-    deny(api, request, slot, decision.rule, text);
+    g_autoptr(GError) error = g_error_new_literal(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED, text);
+    deny(api, request, slot, decision.rule, error);
 }
 
 /* A question to the bus, under way: who is the sender of this request? */
@@ -177,14 +214,13 @@ found_caller(struct caller *caller, const GError *error, void *user)
     int access = asking->access;
     g_free(asking);
     if (!caller) {
-        struct audit_record record = { .event = event_of(object_row(request)), .slot = slot, .rule = "unknown-caller" };
-        api_refuse(api, request, &record, error);
+        deny(api, request, slot, "unknown-caller", error);
         return;
     }
     object_set_data(request, caller_ref(caller), (GDestroyNotify)caller_unref);
     api_slot_of_path(object_path(request), &slot, NULL);
     if (access == API_ADMIN)
-        permit_admin(api, request, caller, slot);
+        api_permit_admin(api, request, slot, enter);
     else if (access == API_TOKEN)
         permit_token(api, request, caller, slot);
     else
@@ -195,7 +231,11 @@ void
 api_permit(struct object_request *request, int access, void *user)
 {
     struct api *api = user;
+    struct caller *peer = peer_of(api, request);
     struct asking *asking = g_new(struct asking, 1);
     *asking = (struct asking){ api, request, access };
-    caller_lookup(api->callers, object_sender(request), found_caller, asking);
+    if (peer)
+        found_caller(peer, NULL, asking);
+    else
+        caller_lookup(api->callers, object_sender(request), found_caller, asking);
 }

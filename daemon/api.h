@@ -12,6 +12,7 @@
 #include "daemon/stats.h"
 #include "dbus/object.h"
 
+struct admin;
 struct caller;
 struct clock_step;
 struct config;
@@ -25,7 +26,13 @@ struct worker;
 enum {
     API_ANYBODY, /* any local user */
     API_TOKEN,   /* whoever the rules of the slot allow */
-    API_ADMIN,   /* root */
+    API_ADMIN,   /* root, or whom polkit lets; daemon/admin.c knows the action of each method */
+};
+
+/* Both objects on one connection. */
+struct api_face {
+    struct caller *caller; /* who is at the other end; NULL: the bus */
+    struct object *manager, *slot_objects;
 };
 
 struct api {
@@ -37,12 +44,18 @@ struct api {
     struct clock_step *clock_step;
     const struct tpm *tpm; /* for its counters */
     struct caller_cache *callers;
-    struct object *manager, *slot_objects;
+    struct admin *admin;
+    GHashTable *faces; /* connection -> struct api_face: the bus, and those of the private socket; NULL: none */
     struct stats stats;
 };
 
 /* The permit hook of both objects: finds out who calls, then lets in or refuses. */
 void api_permit(struct object_request *request, int access, void *api);
+
+/* Decides whether the caller may administer, as for a row of API_ADMIN: calls allowed, now or later, or answers with the
+ * refusal and leaves a record of it. slot is for the record. */
+typedef void (*api_allowed_fn)(struct object_request *request, void *api);
+void api_permit_admin(struct api *api, struct object_request *request, uint32_t slot, api_allowed_fn allowed);
 
 const struct caller *api_caller(struct object_request *request); /* valid in and after the row; borrowed */
 
@@ -52,7 +65,7 @@ void api_slot_path(uint32_t slot, char path[]); /* NAMES_SLOT_PATH_MAX bytes */
 
 /* Answers with the error and leaves a record of it. */
 void api_refuse(struct api *api, struct object_request *request, struct audit_record *record, const GError *error);
-/* Fills in who calls. */
+/* Fills in who calls, and the rule that let an administrator in where the record names none. */
 void api_describe_caller(struct object_request *request, struct audit_record *record);
 
 /* An a{sv} argument. Reads one entry a call; false at the end. *value is positioned inside the variant. */

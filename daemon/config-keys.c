@@ -49,6 +49,16 @@ set_granularity(struct config_loading *loading, struct config_given *given, cons
 }
 
 static char *
+set_admin_on_socket(struct config_loading *loading, struct config_given *given, const char *value)
+{
+    bool yes = strcmp(value, "yes") == 0;
+    if (!yes && strcmp(value, "no") != 0)
+        return g_strdup_printf("\"%s\" is neither yes nor no", value);
+    loading->config->admin_on_socket = yes;
+    return NULL;
+}
+
+static char *
 set_allowed_hosts(struct config_loading *loading, struct config_given *given, const char *value)
 {
     g_autoptr(GError) error = NULL;
@@ -188,6 +198,7 @@ static const struct {
     { "OwnerAuthFile", CONFIG_IN_HUBKEYD, set_owner_auth_file },
     { "AllowedHosts", CONFIG_IN_HUBKEYD, set_allowed_hosts },
     { "TokenGranularity", CONFIG_IN_HUBKEYD, set_granularity },
+    { "AdminOnSocket", CONFIG_IN_HUBKEYD, set_admin_on_socket },
     { "AllowUsers", CONFIG_IN_SLOTS, set_users },
     { "AllowGroups", CONFIG_IN_SLOTS, set_groups },
     { "Scopes", CONFIG_IN_SLOTS, set_scopes },

@@ -27,6 +27,7 @@ struct config {
     char *owner_auth_file; /* NULL: the owner has no password */
     char **allowed_hosts;  /* see hosts.h */
     uint32_t token_granularity;
+    bool admin_on_socket; /* root may administer at the private socket */
     gid_t default_group; /* gid of group hubkey, (gid_t)-1 where there is none */
     struct access_rules defaults;
     GHashTable *slots; /* slot number -> struct access_rules, for the slots that have a group of their own */

@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include "daemon/admin.h"
 #include "daemon/api-objects.h"
 #include "daemon/api.h"
 #include "daemon/audit.h"
@@ -21,6 +22,7 @@
 #include "dbus/caller.h"
 #include "dbus/loop.h"
 #include "dbus/names.h"
+#include "dbus/server.h"
 #include "common/error.h"
 
 #include <errno.h>
@@ -58,6 +60,8 @@ struct hubkeyd {
     struct worker *worker;
     struct limits *limits;
     DBusConnection *bus;
+    const char *runtime_dir;
+    struct server *server;
     struct api api;
     guint name_timer; /* 0 once the name is asked for */
     int exit_code;
@@ -140,20 +144,67 @@ harden(void)
     setenv("TSS2_LOG", "all+none", 0); /* tpm.c logs what matters, once */
 }
 
+/* ---- the private socket ---- */
+
+static void
+caller_gone(const char *name, void *user)
+{
+    struct hubkeyd *hubkeyd = user;
+    admin_forget(hubkeyd->api.admin, name);
+    if (hubkeyd->api.sharing)
+        sharing_forget(hubkeyd->api.sharing, name);
+}
+
+static void
+peer_opened(DBusConnection *connection, struct caller *caller, void *user)
+{
+    struct hubkeyd *hubkeyd = user;
+    g_autoptr(GError) error = NULL;
+    if (!api_objects_add(&hubkeyd->api, connection, caller, &error))
+        g_warning("%s", error->message);
+}
+
+static void
+peer_closed(DBusConnection *connection, struct caller *caller, void *user)
+{
+    struct hubkeyd *hubkeyd = user;
+    caller_gone(caller->name, hubkeyd);
+    api_objects_remove(&hubkeyd->api, connection);
+}
+
+/* Containers mount the directory, so everybody may look into it whatever our umask. */
+static bool
+open_socket(struct hubkeyd *hubkeyd, GError **error)
+{
+    static const struct server_hooks hooks = { .opened = peer_opened, .closed = peer_closed };
+    g_autofree char *path = g_build_filename(hubkeyd->runtime_dir, "socket", NULL);
+    int made = mkdir(hubkeyd->runtime_dir, 0755);
+    if ((made == 0 && chmod(hubkeyd->runtime_dir, 0755) != 0) || (made != 0 && errno != EEXIST)) {
+        error_set(error, ERROR_INTERNAL, "cannot make %s: %s", hubkeyd->runtime_dir, g_strerror(errno));
+        return false;
+    }
+    hubkeyd->server = server_new(path, NULL, &hooks, hubkeyd, error);
+    return hubkeyd->server != NULL;
+}
+
 /* ---- the bus ---- */
 
+/* The name first: who owns it is the only hubkeyd, and so may replace whatever socket stands there. */
 static gboolean
 request_name(gpointer data)
 {
     struct hubkeyd *hubkeyd = data;
+    g_autoptr(GError) problem = NULL;
     DBusError error = DBUS_ERROR_INIT;
     hubkeyd->name_timer = 0;
     int answer = dbus_bus_request_name(hubkeyd->bus, NAMES_BUS, DBUS_NAME_FLAG_DO_NOT_QUEUE, &error);
-    if (answer == DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER) {
+    if (answer == DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER && open_socket(hubkeyd, &problem)) {
         g_message("ready: " NAMES_BUS " is on the bus");
         return G_SOURCE_REMOVE;
     }
-    if (dbus_error_is_set(&error))
+    if (problem)
+        g_critical("%s", problem->message);
+    else if (dbus_error_is_set(&error))
         g_critical("cannot own " NAMES_BUS ": %s; is the bus policy installed, and does hubkeyd run as user hubkey?",
                    error.message);
     else
@@ -188,14 +239,6 @@ watch_bus(DBusConnection *connection, DBusMessage *message, void *data)
     return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
 }
 
-static void
-caller_gone(const char *unique_name, void *user)
-{
-    struct hubkeyd *hubkeyd = user;
-    if (hubkeyd->api.sharing)
-        sharing_forget(hubkeyd->api.sharing, unique_name);
-}
-
 static bool
 join_bus(struct hubkeyd *hubkeyd, GError **error)
 {
@@ -206,16 +249,19 @@ join_bus(struct hubkeyd *hubkeyd, GError **error)
      * user could end us. What a call may carry is checked where its arguments are read. */
     if (!loop_attach(hubkeyd->bus, NULL) || !dbus_connection_add_filter(hubkeyd->bus, watch_bus, hubkeyd, NULL))
         g_error("out of memory: the bus connection");
+    hubkeyd->api.admin = admin_new(hubkeyd->bus);
     hubkeyd->api.callers = caller_cache_new(hubkeyd->bus, caller_gone, hubkeyd, error);
-    return hubkeyd->api.callers && api_objects_add(&hubkeyd->api, hubkeyd->bus, error);
+    return hubkeyd->api.callers && api_objects_add(&hubkeyd->api, hubkeyd->bus, NULL, error);
 }
 
 static void
 leave_bus(struct hubkeyd *hubkeyd)
 {
-    api_objects_remove(&hubkeyd->api);
+    server_free(hubkeyd->server);
     g_clear_pointer(&hubkeyd->api.callers, caller_cache_free);
+    g_clear_pointer(&hubkeyd->api.admin, admin_free);
     if (hubkeyd->bus) {
+        api_objects_remove(&hubkeyd->api, hubkeyd->bus);
         dbus_connection_remove_filter(hubkeyd->bus, watch_bus, hubkeyd);
         loop_close(hubkeyd->bus);
     }
@@ -240,6 +286,7 @@ read_tpm_info(void *tpm, struct tpm_info *info, GError **error)
 static bool
 begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
 {
+    hubkeyd->runtime_dir = options->runtime_dir;
     hubkeyd->store = store_open(options->state_dir, error);
     if (!hubkeyd->store)
         return false;

@@ -5,6 +5,7 @@
 
 #include "tests/lib/api-bus.h"
 #include "common/error.h"
+#include "daemon/admin.h"
 #include "daemon/api-objects.h"
 #include "daemon/clock-step.h"
 #include "daemon/config.h"
@@ -144,6 +145,7 @@ on_gone(const char *name, void *user)
 {
     struct api_bus *api = user;
     api->gone++;
+    admin_forget(api->api.admin, name);
     sharing_forget(api->api.sharing, name);
 }
 
@@ -212,7 +214,8 @@ api_bus_start(struct api_bus *api, const char *configuration)
     api->api.config = api->config;
     api->api.callers = caller_cache_new(api->service, on_gone, api, &error);
     g_assert_no_error(error);
-    g_assert_true(api_objects_add(&api->api, api->service, &error));
+    api->api.admin = admin_new(api->service);
+    g_assert_true(api_objects_add(&api->api, api->service, NULL, &error));
     api->api.worker = worker_new(NULL);
     api->api.slots = slots_new(&fake_storage_ops, api->storage, api->api.worker, &hooks, &api->api);
     api->api.sharing = sharing_new(api->api.slots, api->api.worker, api->limits, api->config->token_granularity);
@@ -234,7 +237,8 @@ api_bus_stop(struct api_bus *api)
     health_free(api->api.health);
     clock_step_free(api->api.clock_step);
     close(api->clock_fd);
-    api_objects_remove(&api->api);
+    admin_free(api->api.admin);
+    api_objects_remove(&api->api, api->service);
     caller_cache_free(api->api.callers);
     dbus_connection_remove_filter(api->client, on_signal, api);
     loop_close(api->client);

@@ -123,7 +123,8 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
         { "[hubkeyd]\nTcti=a:b\nTcti=a:b\n", 3, "Tcti stands twice in its group" },
         { "[slots]\nMaxTtl=60\n# a remark\n MaxTtl = 60\n", 4, "MaxTtl stands twice in its group" },
         { "[hubkeyd]\nTctl=a:b\n", 2,
-          "Tctl is not a key of [hubkeyd]; there are: Tcti OwnerAuthFile AllowedHosts TokenGranularity" },
+          "Tctl is not a key of [hubkeyd]; there are: Tcti OwnerAuthFile AllowedHosts TokenGranularity "
+          "AdminOnSocket" },
         { "[hubkeyd]\ntcti=a:b\n", 2, "tcti is not a key" },
         { "[slots]\nTcti=a:b\n", 2,
           "Tcti is not a key of [slots]; there are: AllowUsers AllowGroups Scopes DefaultTtl MaxTtl RequestsPerMinute" },
@@ -139,6 +140,8 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
         { "[hubkeyd]\nTokenGranularity=0\n", 2, "\"0\" is not a whole number from 1 to 3600" },
         { "[hubkeyd]\nTokenGranularity=3601\n", 2, "from 1 to 3600" },
         { "[hubkeyd]\nTokenGranularity=1s\n", 2, "\"1s\" is not a whole number" },
+        { "[hubkeyd]\nAdminOnSocket=true\n", 2, "AdminOnSocket: \"true\" is neither yes nor no" },
+        { "[hubkeyd]\nAdminOnSocket=\n", 2, "AdminOnSocket: \"\" is neither yes nor no" },
         { "[slots]\nDefaultTtl=0\n", 2, "DefaultTtl: \"0\" is not a whole number from 1 to 31622400" },
         { "[slots]\nDefaultTtl=31622401\n", 2, "DefaultTtl: " },
         { "[slots]\nMaxTtl=0\n", 2, "MaxTtl: " },

@@ -26,7 +26,7 @@ LIBRARIES = {
     r"tss2/": r"daemon/tpm[^/]*",
     r"curl/": r"client/http[^/]*\.c",
     r"sqlite3\.h": r"client/(queue[^/]*|commit\.c)",
-    r"dbus/dbus\.h": r"dbus/[^/]+|daemon/(api[^/]*|main\.c)|client/bus\.c|tools/(bus|slots|value)\.[ch]",
+    r"dbus/dbus\.h": r"dbus/[^/]+|daemon/(api[^/]*|admin\.h|polkit\.h|main\.c)|client/bus\.c|tools/(bus|slots|value)\.[ch]",
     r"jansson\.h": r"client/(batch|message|reply)\.c|tools/[^/]+",
     r"openssl/": r"daemon/[^/]+",
 }
@@ -39,8 +39,8 @@ LEVELS = (
     "daemon/audit daemon/clock-step daemon/hosts daemon/stats daemon/key-pipe client/http client/retry client/batch "
     "client/queue-schema",
     "dbus/object dbus/call daemon/tpm-info daemon/tpm-key daemon/tpm-nv client/queue",
-    "dbus/caller daemon/slot client/bus",
-    "daemon/sharing daemon/health daemon/intent client/token client/commit",
+    "dbus/caller dbus/server daemon/polkit daemon/slot client/bus",
+    "daemon/admin daemon/sharing daemon/health daemon/intent client/token client/commit",
     "daemon/slot-tpm client/pump",
     "daemon/api daemon/api-manager daemon/api-slot daemon/api-tpm daemon/api-objects client/client",
     "daemon/main",
