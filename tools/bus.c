@@ -9,28 +9,28 @@
 #include "dbus/loop.h"
 #include "dbus/names.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Making a storage root key can take a slow chip a minute. */
 #define TIMEOUT_MS 120000
+#define PERSON_TIMEOUT_MS 300000 /* and typing a password another while, which hubkeyd bounds itself */
 
 DBusConnection *
 bus_open(const struct context *context, GError **error)
 {
-    if (!context->socket || context->socket[0] == '\0')
-        return loop_open_system_bus(error);
-    char *escaped = dbus_address_escape_value(context->socket);
-    g_autofree char *address = g_strconcat("unix:path=", escaped, NULL);
-    dbus_free(escaped);
-    DBusError problem = DBUS_ERROR_INIT;
-    DBusConnection *connection = dbus_connection_open_private(address, &problem);
-    if (!connection) {
-        error_set(error, ERROR_UNREACHABLE, "cannot reach hubkeyd at %s: %s", context->socket, problem.message);
-        dbus_error_free(&problem);
-        return NULL;
-    }
-    dbus_connection_set_exit_on_disconnect(connection, FALSE);
-    return connection;
+    bool is_bus = !context->socket || context->socket[0] == '\0';
+    return is_bus ? loop_open_system_bus(error) : loop_open_socket(context->socket, error);
+}
+
+DBusConnection *
+bus_open_any(const struct context *context, GError **error)
+{
+    const char *given = context->socket ? NULL : secure_getenv("HUBKEY_SOCKET");
+    const char *path = given ? given : NAMES_SOCKET;
+    DBusConnection *connection = context->socket || path[0] == '\0' ? NULL : loop_open_socket(path, NULL);
+    return connection ? connection : bus_open(context, error);
 }
 
 DBusMessage *
@@ -53,7 +53,10 @@ bus_slot_message(uint32_t slot, const char *member)
 DBusMessage *
 bus_call(DBusConnection *connection, DBusMessage *message, const char *signature, GError **error)
 {
-    DBusMessage *reply = call_wait(connection, message, TIMEOUT_MS, error);
+    /* polkit may ask whoever sits there for a password; what needs none does not care. */
+    bool person = isatty(STDERR_FILENO);
+    dbus_message_set_allow_interactive_authorization(message, person);
+    DBusMessage *reply = call_wait(connection, message, person ? PERSON_TIMEOUT_MS : TIMEOUT_MS, error);
     if (reply && !dbus_message_has_signature(reply, signature)) {
         error_set(error, ERROR_INTERNAL,
                   "hubkeyd answered %s with \"%s\" where \"%s\" was expected; its version differs",

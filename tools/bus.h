@@ -12,8 +12,12 @@
 
 #include "tools/command.h"
 
-/* Opens the socket of --socket, or the system bus. Ends with loop_close. */
+/* Opens the socket of --socket, or the system bus: for what an administrator does, where polkit may have a say and the
+ * private socket's rules would refuse. Ends with loop_close. */
 DBusConnection *bus_open(const struct context *context, GError **error);
+/* The same for what anybody may: without --socket, hubkeyd's private socket ($HUBKEY_SOCKET, empty for none) where
+ * something listens, else the system bus. */
+DBusConnection *bus_open_any(const struct context *context, GError **error);
 
 DBusMessage *bus_message(const char *path, const char *interface, const char *member);
 DBusMessage *bus_slot_message(uint32_t slot, const char *member); /* of Slot1 */

@@ -188,7 +188,7 @@ find_slot(const struct context *context, struct target *target)
     if (result != 0)
         return client_failed(result, &error);
     if (info.host[0] != '\0') {
-        DBusConnection *connection = bus_open(context, &problem);
+        DBusConnection *connection = bus_open_any(context, &problem);
         bool good = connection && slots_walk(connection, compare_slot, &search, &problem);
         loop_close(connection);
         if (!good)
@@ -289,7 +289,7 @@ rebind_to_slot(const struct context *context, const struct target *target)
 {
     GError *error = NULL;
     g_autoptr(dbus_message_auto) properties = NULL;
-    DBusConnection *connection = bus_open(context, &error);
+    DBusConnection *connection = bus_open_any(context, &error);
     if (connection)
         properties = bus_slot_properties(connection, target->slot, &error);
     loop_close(connection);

@@ -74,7 +74,7 @@ run_show(const struct context *context, char **arguments, int n)
     g_autoptr(dbus_message_auto) properties = NULL;
     if (!command_slot(context, arguments[0], &slot))
         return EXIT_USAGE;
-    DBusConnection *connection = bus_open(context, &error);
+    DBusConnection *connection = bus_open_any(context, &error);
     if (connection)
         properties = bus_slot_properties(connection, slot, &error);
     loop_close(connection);

@@ -37,7 +37,7 @@ run_list(const struct context *context, char **arguments, int n)
 {
     static const char *const titles[] = { "SLOT", "STATE", "STORAGE", "HOST NAME", "DEVICE ID" };
     GError *error = NULL;
-    DBusConnection *connection = bus_open(context, &error);
+    DBusConnection *connection = bus_open_any(context, &error);
     struct table *table = table_new(G_N_ELEMENTS(titles), titles);
     bool good = connection && slots_walk(connection, context->json ? list_json : list_text, table, &error);
     bool is_empty = table_rows(table) == 0;
@@ -113,7 +113,7 @@ run_status(const struct context *context, char **arguments, int n)
     struct counts counts = { 0 };
     g_autoptr(dbus_message_auto) properties = NULL;
     g_autoptr(dbus_message_auto) statistics = NULL;
-    DBusConnection *connection = bus_open(context, &error);
+    DBusConnection *connection = bus_open_any(context, &error);
     bool good = connection && (properties = bus_properties(connection, NAMES_ROOT, NAMES_MANAGER, &error)) &&
                 (statistics = bus_call(connection, bus_message(NAMES_ROOT, NAMES_MANAGER, "GetStatistics"), "a{sv}",
                                        &error)) &&
