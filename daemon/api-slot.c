@@ -8,6 +8,7 @@
 #include "daemon/api.h"
 #include "daemon/clock-step.h"
 #include "daemon/config.h"
+#include "daemon/rate.h"
 #include "daemon/sas.h"
 #include "daemon/sharing.h"
 #include "daemon/slot.h"
@@ -145,6 +146,10 @@ submit(struct asking *asking, GError **error)
     const struct caller *caller = api_caller(asking->request);
     if (!check_clock(error) || !slots_check_ready(api->slots, asking->slot, error))
         return false;
+    if (!rate_take(api->rate, caller->uid, asking->slot, rules->requests_per_minute, error)) {
+        asking->rule = "RequestsPerMinute";
+        return false;
+    }
     uint64_t expires = sas_expiry(clock_wall_s(), asking->ttl, api->config->token_granularity, rules->max_ttl);
     return sharing_request(api->sharing, slots_get(api->slots, asking->slot), asking->scope, expires, caller->uid,
                            caller->name, got_token, asking, error);

@@ -17,6 +17,7 @@ struct caller;
 struct clock_step;
 struct config;
 struct health;
+struct rate;
 struct sharing;
 struct slots;
 struct tpm;
@@ -39,6 +40,7 @@ struct api {
     const struct config *config;
     struct slots *slots;
     struct sharing *sharing;
+    struct rate *rate;
     struct worker *worker;
     struct health *health;
     struct clock_step *clock_step;

@@ -13,6 +13,7 @@
 #include "daemon/config.h"
 #include "daemon/health.h"
 #include "daemon/limits.h"
+#include "daemon/rate.h"
 #include "daemon/sharing.h"
 #include "daemon/slot-tpm.h"
 #include "daemon/store.h"
@@ -294,6 +295,7 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
     hubkeyd->tpm = tpm_new(hubkeyd->config->tcti, hubkeyd->config->owner_auth_file);
     hubkeyd->storage = slot_tpm_new(hubkeyd->tpm, hubkeyd->store);
     hubkeyd->limits = limits_new();
+    hubkeyd->api.rate = rate_new();
     hubkeyd->api.config = hubkeyd->config;
     hubkeyd->api.tpm = hubkeyd->tpm;
     if (!join_bus(hubkeyd, error))
@@ -325,6 +327,7 @@ end(struct hubkeyd *hubkeyd)
     leave_bus(hubkeyd);
     slots_free(hubkeyd->api.slots);
     limits_free(hubkeyd->limits);
+    rate_free(hubkeyd->api.rate);
     slot_tpm_free(hubkeyd->storage);
     tpm_free(hubkeyd->tpm);
     store_close(hubkeyd->store);

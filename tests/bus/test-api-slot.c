@@ -592,6 +592,28 @@ test_clock_step(struct api_bus *api, gconstpointer unused)
     g_assert_true(api_bus_log_contains("the clock was set forward by 86400 s"));
 }
 
+/* Each user may ask so often, for tokens and connection strings together, shared ones too; root like the others. */
+static void
+test_rate(struct api_bus *api, gconstpointer unused)
+{
+    fake_storage_put(api->storage, 1, SLOT_READY, 7, API_BUS_HOST, "e", API_BUS_KEY);
+    api_bus_look(api);
+    api_bus_expect_error(get_token(api, SLOT0, "a//b", 60), "InvalidArgument", ""); /* no request for a token yet */
+    api_bus_expect_error(get_token(api, SLOT0, "", 90000), "InvalidArgument", "");
+    api_bus_expect_reply(get_token(api, SLOT0, "", 60), "st");
+    api_bus_expect_reply(get_token(api, SLOT0, "", 60), "st");
+    api_bus_expect_reply(get_connection_string(api, SLOT0, 60), "st");
+    api_bus_expect_error(get_token(api, SLOT0, "", 60), "Busy", "retry in 20000 ms");
+    api_bus_expect_error(get_connection_string(api, SLOT0, 60), "Busy", "3 tokens a minute");
+    g_assert_true(api_bus_has_record("HUBKEY_EVENT=token", "HUBKEY_DECISION=failed", "HUBKEY_ERROR=Busy",
+                                     "HUBKEY_RULE=RequestsPerMinute", NULL));
+    g_assert_cmpuint(fake_storage_count(api->storage, FAKE_STORAGE_SIGN), ==, 1); /* the three were one */
+    api_bus_expect_reply(get_token(api, NAMES_SLOTS "/1", "", 60), "st"); /* slot 1 has no such rule */
+    fake_clock_pass(20 * G_USEC_PER_SEC);
+    api_bus_expect_reply(get_token(api, SLOT0, "", 60), "st");
+    api_bus_expect_error(get_token(api, SLOT0, "", 60), "Busy", "retry in 20000 ms");
+}
+
 #define ADD(path, test) g_test_add(path, struct api_bus, NULL, set_up, test, tear_down)
 
 int
@@ -615,6 +637,7 @@ main(int argc, char **argv)
     ADD("/api/slot/token", test_token);
     ADD("/api/slot/connection-string", test_connection_string);
     g_test_add("/api/slot/limited-scopes", struct api_bus, limited, set_up, test_limited_scopes, tear_down);
+    g_test_add("/api/slot/rate", struct api_bus, "[slot 0]\nRequestsPerMinute=3\n", set_up, test_rate, tear_down);
     ADD("/api/slot/properties", test_properties);
     ADD("/api/slot/tampered-signals", test_tampered_signals);
     ADD("/api/slot/clear-signals", test_clear_signals);

@@ -11,6 +11,7 @@
 #include "daemon/config.h"
 #include "daemon/health.h"
 #include "daemon/limits.h"
+#include "daemon/rate.h"
 #include "daemon/sharing.h"
 #include "daemon/worker.h"
 #include "dbus/caller.h"
@@ -211,6 +212,7 @@ api_bus_start(struct api_bus *api, const char *configuration)
     api->storage = fake_storage_new();
     fake_storage_put(api->storage, 0, SLOT_READY, 3, API_BUS_HOST, "d", API_BUS_KEY);
     api->limits = limits_new();
+    api->api.rate = rate_new();
     api->api.config = api->config;
     api->api.callers = caller_cache_new(api->service, on_gone, api, &error);
     g_assert_no_error(error);
@@ -245,6 +247,7 @@ api_bus_stop(struct api_bus *api)
     loop_close(api->service);
     slots_free(api->api.slots);
     limits_free(api->limits);
+    rate_free(api->api.rate);
     fake_storage_free(api->storage);
     config_free(api->config);
     private_bus_stop(api->bus);

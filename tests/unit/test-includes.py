@@ -36,8 +36,8 @@ LIBRARIES = {
 LEVELS = (
     "common/*",
     "dbus/loop dbus/names daemon/tpm daemon/config daemon/access daemon/limits daemon/sas daemon/worker daemon/store "
-    "daemon/audit daemon/clock-step daemon/hosts daemon/stats daemon/key-pipe client/http client/retry client/batch "
-    "client/queue-schema",
+    "daemon/audit daemon/clock-step daemon/hosts daemon/rate daemon/stats daemon/key-pipe client/http client/retry "
+    "client/batch client/queue-schema",
     "dbus/object dbus/call daemon/tpm-info daemon/tpm-key daemon/tpm-nv client/queue",
     "dbus/caller dbus/server daemon/polkit daemon/slot client/bus",
     "daemon/admin daemon/sharing daemon/health daemon/intent client/token client/commit",
