@@ -17,6 +17,9 @@ config_complain(struct config_loading *loading, const struct config_place *place
     va_start(arguments, format);
     g_autofree char *text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
+    for (char *c = text; *c; c++)
+        if (g_ascii_iscntrl(*c))
+            *c = '?'; /* a value may have escaped line feeds; a complaint is one line */
     g_ptr_array_add(loading->complaints, g_strdup_printf("%s:%u: %s", place->file, place->line, text));
 }
 

@@ -189,10 +189,17 @@ store_read(struct store *store, const char *name, bool *absent, GError **error)
 char *
 store_get_text(GKeyFile *file, const char *group, const char *key, GError **error)
 {
-    char *value = g_key_file_get_string(file, group, key, NULL);
-    if (!value)
+    g_autofree char *value = g_key_file_get_string(file, group, key, NULL);
+    if (!value) {
         error_set(error, ERROR_DAMAGED, "a stored record has no %s", key);
-    return value;
+        return NULL;
+    }
+    for (const char *c = value; *c; c++)
+        if (g_ascii_iscntrl(*c)) { /* errors repeat some of these texts, on one line */
+            error_set(error, ERROR_DAMAGED, "a stored record has a bad %s", key);
+            return NULL;
+        }
+    return g_steal_pointer(&value);
 }
 
 bool

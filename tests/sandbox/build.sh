@@ -7,13 +7,14 @@
 # The folder of the clone and that of the build; ./run sets the first, build the second.
 : "${here:?}" "${build_dir=}"
 
-# build MODE : MODE is plain, sanitizers or bench; sets $build_dir.
+# build MODE : MODE is plain, sanitizers, bench or fuzz; sets $build_dir.
 build() {
     local mode=$1 flags=()
     case $mode in
     plain) build_dir=$here/build flags=(--enable-werror) ;;
     sanitizers) build_dir=$here/build-asan flags=(--enable-werror --enable-sanitizers) ;;
     bench) build_dir=$here/build-bench flags=('CFLAGS=-O2 -g') ;;
+    fuzz) build_dir=$here/build-fuzz flags=(CC=clang --enable-fuzzers 'CFLAGS=-O1 -g') ;;
     esac
     mkdir -p -- "$build_dir"
     # Two builds of one clone would step on each other: the second waits, and then finds everything done.
@@ -22,7 +23,7 @@ build() {
     flock "$lock"
     step "building in ${build_dir##*/}/"
     : >"$build_dir/run.log"
-    autoreconf_if_older && configure_if_older "${flags[@]}" && make_all || exit 1
+    autoreconf_if_older && configure_if_older "${flags[@]}" && make_all "$mode" || exit 1
     exec {lock}<&-
 }
 
@@ -46,6 +47,10 @@ configure_if_older() {
 
 # The stage is a copy as installed, from which each sandbox takes its own. It must wait for `all`: it runs `install`.
 make_all() {
+    if [ "$1" = fuzz ]; then
+        quietly "$build_dir/run.log" make_here fuzzers
+        return
+    fi
     quietly "$build_dir/run.log" make_here all && quietly "$build_dir/run.log" make_here stage.stamp
 }
 

@@ -23,7 +23,11 @@ packages_test=(
 # shellcheck disable=SC2034
 packages_check=(g++ mandoc)
 
-# install_packages SET… : SET is build, test or check.
+# libFuzzer is in the second. ./run check replays what it found with gcc, and needs neither.
+# shellcheck disable=SC2034
+packages_fuzz=(clang libclang-rt-14-dev)
+
+# install_packages SET… : SET is build, test, check or fuzz.
 install_packages() {
     local set wanted=() missing=()
     for set in "$@"; do

@@ -33,9 +33,11 @@ names_the_right_command() {
     answers 2 "Did you mean ./run sandbox?" sandbx
     answers 2 "Did you mean ./run check?" chekc
     answers 2 "Did you mean ./run build?" biuld
-    answers 2 "there is no command xyzzy. See" xyzzy
+    answers 2 "there is no command xyzzyplugh. See" xyzzyplugh
     answers 2 "unknown option --sanitisers" build --sanitisers
     answers 2 "takes no argument fast" build fast
+    answers 2 "there is no fuzzer recrod. Did you mean record?" fuzz 5 recrod
+    answers 2 "fuzz takes 1 to 86400 seconds, not 0" fuzz 0
     answers 2 "one of hubkeyd, swtpm, hub" sandbox-restart bus
 }
 
