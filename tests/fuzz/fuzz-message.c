@@ -20,8 +20,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEPTH_MAX 12   /* of nested values */
+#define DEPTH_MAX 12    /* of nested values */
 #define ELEMENTS_MAX 32 /* of an array */
+#define FDS_MAX 12      /* of a message: a bus disconnects who sends more than 16 */
 #define SECRET "raw-secret" /* what is in a descriptor is looked for where this is in it */
 #define SETTLED_EVERY 512 /* inputs after which nothing may be left over */
 
@@ -211,6 +212,8 @@ read_message(const uint8_t *data, size_t size)
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     struct reader reader = { lines, g_array_new(FALSE, FALSE, sizeof(int)), 0, data, size };
     DBusMessage *message = build(&reader);
+    if (message && reader.fds->len > FDS_MAX)
+        g_clear_pointer(&message, dbus_message_unref);
     for (guint i = 0; i < reader.fds->len; i++)
         close(g_array_index(reader.fds, int, i)); /* the message has copies */
     g_array_free(reader.fds, TRUE);
