@@ -51,8 +51,8 @@ refusal_at_socket(const struct admin_question *question)
     g_autofree char *who = access_user_text(question->caller->uid);
     if (!question->socket_allowed)
         return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED,
-                           "you are %s; %s is refused at the private socket: use the system bus, or let an administrator "
-                           "set AdminOnSocket=yes in [hubkeyd] of hubkeyd.conf", who, question->method);
+                           "you are %s; %s is refused at the private socket: use the system bus, or let an "
+                           "administrator set AdminOnSocket=yes in [hubkeyd] of hubkeyd.conf", who, question->method);
     return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED,
                        "you are %s; %s is for root at the private socket: run the command as root, with sudo for "
                        "example, or use the system bus, where polkit can allow it to you", who, question->method);
@@ -63,19 +63,20 @@ refusal_of_polkit(const struct asking *asking, enum polkit_answer answer)
 {
     g_autofree char *who = access_user_text(asking->uid);
     if (answer == POLKIT_BUSY)
-        return g_error_new(ERROR_DOMAIN, ERROR_BUSY, "too many questions of yours or of others wait for polkit; retry in "
-                           "%d ms", RETRY_MS);
+        return g_error_new(ERROR_DOMAIN, ERROR_BUSY, "too many questions of yours or of others wait for polkit; "
+                           "retry in %d ms", RETRY_MS);
     if (answer == POLKIT_ABSENT)
         return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED,
                            "you are %s; %s is for root, as polkit does not answer on this machine: run the command as "
                            "root, with sudo for example", who, asking->method);
     if (answer == POLKIT_GONE)
         return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED, "%s left, or hubkeyd ends, before polkit answered", who);
+    const char *but = answer == POLKIT_PASSWORD ? " without an administrator's password, which nothing here could ask "
+                                                  "for (on a terminal, start pkttyagent beside it)" : "";
     return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED,
-                       "you are %s; polkit does not let you do %s%s: run the command as root, with sudo for example, or "
-                       "let an administrator allow the action in a rule in /etc/polkit-1/rules.d", who, asking->action,
-                       answer == POLKIT_PASSWORD ? " without an administrator's password, which nothing here could ask "
-                       "for (on a terminal, start pkttyagent beside it)" : "");
+                       "you are %s; polkit does not let you do %s%s: run the command as root, with sudo for example, "
+                       "or let an administrator allow the action in a rule in /etc/polkit-1/rules.d", who,
+                       asking->action, but);
 }
 
 /* ---- decisions ---- */
@@ -110,9 +111,10 @@ admin_ask(struct admin *admin, const struct admin_question *question, admin_deci
         return;
     }
     struct asking *asking = g_new(struct asking, 1);
-    *asking = (struct asking){ .action = admin_action(question->method), .uid = question->caller->uid, .decided = decided,
-                               .user = user };
-    asking->method = question->method;
+    *asking = (struct asking){ .method = question->method, .action = admin_action(question->method) };
+    asking->decided = decided;
+    asking->uid = question->caller->uid;
+    asking->user = user;
     if (asking->action)
         polkit_ask(admin->polkit, question->caller->name, asking->uid, asking->action, question->interactive,
                    polkit_answered, asking);

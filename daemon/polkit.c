@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * org.freedesktop.PolicyKit1.Authority (polkit 0.105 and later). As we are not root, polkit lets us ask about others only
- * because the actions name our user in org.freedesktop.policykit.owner.
+ * org.freedesktop.PolicyKit1.Authority (polkit 0.105 and later). As we are not root, polkit lets us ask about others
+ * only because the actions name our user in org.freedesktop.policykit.owner.
  */
 #include <config.h>
 
@@ -165,7 +165,8 @@ polkit_ask(struct polkit *polkit, const char *caller, uid_t uid, const char *act
         return;
     }
     struct question *question = g_new(struct question, 1);
-    *question = (struct question){ .polkit = polkit, .caller = g_strdup(caller), .uid = uid, .answered = answered, .user = user };
+    *question = (struct question){ .polkit = polkit, .caller = g_strdup(caller), .uid = uid, .answered = answered };
+    question->user = user;
     question->link.data = question;
     g_snprintf(question->id, sizeof question->id, "hubkey-%u", ++polkit->counted);
     g_queue_push_tail_link(&polkit->questions, &question->link);

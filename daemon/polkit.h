@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Asking polkit whether a caller may do something. The caller is named by its unique name on the bus, never by a process
- * ID, and polkit asks the bus itself who that is. Nothing waits: answers come to a callback, within a limit.
+ * Asking polkit whether a caller may do something. The caller is named by its unique name on the bus, never by a
+ * process ID, and polkit asks the bus itself who that is. Nothing waits: answers come to a callback, within a limit.
  */
 #pragma once
 

@@ -85,8 +85,9 @@ complain(struct server *server, const struct caller *caller, unsigned of_user)
     if (server->complained_us && now - server->complained_us < COMPLAINT_EVERY_US)
         return;
     server->complained_us = now;
-    g_message("a connection of uid %u to the socket is refused: %u are open, %u of them of this user (at most %d and %d)",
-              caller->uid, server->peers->len, of_user, SERVER_CONNECTIONS_MAX, SERVER_CONNECTIONS_PER_UID_MAX);
+    g_message("a connection of uid %u to the socket is refused: of at most %d connections %u are open, of at most "
+              "%d of one user %u", caller->uid, SERVER_CONNECTIONS_MAX, server->peers->len, SERVER_CONNECTIONS_PER_UID_MAX,
+              of_user);
 }
 
 /* ---- one connection ---- */
@@ -222,7 +223,8 @@ server_new(const char *path, GMainContext *context, const struct server_hooks *h
     if (!listening)
         return NULL;
     struct server *server = g_new(struct server, 1);
-    *server = (struct server){ .server = listening, .context = context, .path = g_strdup(path), .hooks = hooks, .user = user };
+    *server = (struct server){ .server = listening, .context = context, .path = g_strdup(path), .hooks = hooks };
+    server->user = user;
     server->peers = g_ptr_array_new_with_free_func(free_peer);
     server->per_uid = g_hash_table_new(NULL, NULL);
     dbus_server_set_new_connection_function(listening, on_connection, server, NULL);

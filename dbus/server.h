@@ -1,9 +1,9 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The private socket: D-Bus without a bus, for containers and for speed. A caller is who the kernel says is at the other
- * end of the socket (SO_PEERCRED, SO_PEERGROUPS: of the moment it connected), whatever it claimed when it authenticated.
- * Clients in user namespaces claim users that mean nothing here, so ANONYMOUS is accepted for transport.
+ * The private socket: D-Bus without a bus, for containers and for speed. A caller is who the kernel says is at the
+ * other end of the socket (SO_PEERCRED, SO_PEERGROUPS: of the moment it connected), whatever it claimed when it
+ * authenticated. Clients in user namespaces claim users that mean nothing here, so ANONYMOUS is accepted for transport.
  *
  * Everybody on the machine can connect, so everything a connection can make us hold has a bound; what waits to be read
  * by it is bounded by OBJECT_UNREAD_MAX.
@@ -16,7 +16,7 @@
 #define SERVER_CONNECTIONS_PER_UID_MAX 128 /* of one user */
 #define SERVER_AUTH_LIMIT_MS 5000          /* to authenticate */
 #define SERVER_MESSAGE_MAX (64 << 10)      /* bytes of one message; a longer one ends its connection */
-#define SERVER_RECEIVED_MAX (128 << 10)    /* bytes received and not yet answered, of one connection; more wait unread */
+#define SERVER_RECEIVED_MAX (128 << 10)    /* bytes received and not yet answered, of one connection; more wait */
 #define SERVER_MESSAGE_FDS_MAX 4           /* descriptors with one message; more end its connection */
 #define SERVER_RECEIVED_FDS_MAX 8          /* and with all of a connection that are not yet answered */
 

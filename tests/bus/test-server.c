@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * dbus/server.c: who is at the other end, and the bounds of everything that a connection can make us hold. Clients live in
- * the same loop, so nothing here waits for the server but by running it.
+ * dbus/server.c: who is at the other end, and the bounds of everything that a connection can make us hold. Clients live
+ * in the same loop, so nothing here waits for the server but by running it.
  */
 #include <config.h>
 

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # Copyright (c) 2026 the hubkey authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""A user who may nothing does their worst on bus and socket. hubkeyd stays the same process, its memory stays bounded, and
-all the while another user is served."""
+"""A user who may nothing does their worst on bus and socket. hubkeyd stays the same process, its memory stays bounded,
+and all the while another user is served."""
 
 import os
 import random
@@ -92,7 +92,8 @@ def garbage(chance):
     if kind == 4:
         return rawbus.message(rawbus.CALL, 1, {rawbus.PATH: b'not/a//path', rawbus.MEMBER: 'X'})
     if kind == 5:
-        return rawbus.message(rawbus.CALL, 1, {rawbus.PATH: '/x', rawbus.MEMBER: 'X', rawbus.SIGNATURE: 'a' * 200 + 'y'})
+        deep = {rawbus.PATH: '/x', rawbus.MEMBER: 'X', rawbus.SIGNATURE: 'a' * 200 + 'y'}
+        return rawbus.message(rawbus.CALL, 1, deep)
     spoiled = bytearray(good)
     for _ in range(4):
         spoiled[chance.randrange(len(spoiled))] = chance.randrange(256)
@@ -217,10 +218,11 @@ def lie(connection):
             fields = {rawbus.REPLY_SERIAL: serial, rawbus.DESTINATION: 'org.hubkey', rawbus.ERROR_NAME: 'a.b'}
             connection.socket.sendall(rawbus.message(kind, 1 << 20 | serial, fields, body('b', 1)))
     for name in ('hubkey-in', ':1.0', ':1.1', 'org.hubkey'):
-        connection.post('/org/freedesktop/DBus', 'org.freedesktop.DBus', 'NameOwnerChanged', body('sss', name, name, ''),
-                        kind=rawbus.SIGNAL, fields=owner)
+        connection.post('/org/freedesktop/DBus', 'org.freedesktop.DBus', 'NameOwnerChanged',
+                        body('sss', name, name, ''), kind=rawbus.SIGNAL, fields=owner)
     connection.post(*SLOT, 'TokensInvalidated', body('t', 1), kind=rawbus.SIGNAL)
-    return [connection.call(*SLOT, 'Clear', body('e'), fields={rawbus.SENDER: sender}).text() for sender in (':1.0', ':1.1')]
+    return [connection.call(*SLOT, 'Clear', body('e'), fields={rawbus.SENDER: sender}).text()
+            for sender in (':1.0', ':1.1')]
 
 
 def lies(tap):

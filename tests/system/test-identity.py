@@ -75,7 +75,7 @@ def test_setuid(tap):
     for way in WAYS:
         answers = [send_and_become(*way, program) for _ in range(ROUNDS)]
         refused = [text for _, text in answers if b'NotAuthorized' in text and b'(hubkey-out)' in text]
-        tap.ok(len(refused) == ROUNDS, f'{way[0]}: root by the time of the answer, refused as who it was when it connected',
+        tap.ok(len(refused) == ROUNDS, f'{way[0]}: root when the answer comes, refused as who it was when it connected',
                f'{len(refused)} of {ROUNDS}: {[text for _, text in answers if text not in refused][:3]}')
         tap.note(f'{sum(was_root for was_root, _ in answers)} of {ROUNDS} were seen as root while they waited')
 
@@ -127,7 +127,8 @@ def test_recycled(tap):
         state = rawbus.Connection(path, None, is_bus).get_token()
         tap.ok(state.startswith('SharedAccessSignature '), f'{name}: the slot is still there', state)
     wait_until(lambda: 'HUBKEY_EVENT=clear' in log(), 'a record of the calls')
-    allowed = [line for line in log().splitlines() if 'HUBKEY_EVENT=clear' in line and 'HUBKEY_DECISION=denied' not in line]
+    allowed = [line for line in log().splitlines()
+               if 'HUBKEY_EVENT=clear' in line and 'HUBKEY_DECISION=denied' not in line]
     tap.ok(not allowed, 'none of the calls was taken for root\'s', allowed[:3])
 
 

@@ -39,7 +39,8 @@ def run(*command, **options):
 
 
 def provision(user, slot):
-    string = f'HostName={os.environ["HUBKEY_HUB_HOST"]};DeviceId=d{slot};SharedAccessKey={os.environ["HUBKEY_DEVICE_KEY"]}'
+    host, key = os.environ['HUBKEY_HUB_HOST'], os.environ['HUBKEY_DEVICE_KEY']
+    string = f'HostName={host};DeviceId=d{slot};SharedAccessKey={key}'
     return run(*as_user(user, 'hubkeyctl', 'provision', str(slot), '--connection-string-file', '-'), input=string)
 
 
@@ -62,7 +63,7 @@ def has_record(*fields):
 
 def why_not():
     """Why the real thing cannot run here, or None."""
-    for path in (POLKITD, BUS_POLICY):
+    for path in (POLKITD, BUS_POLICY, '/etc/polkit-1/rules.d'):
         if not os.path.exists(path):
             return f'{path} is missing'
     if run('unshare', '--mount', 'true').returncode != 0:
@@ -83,11 +84,12 @@ def start_polkitd():
     bus = rawbus.Connection(os.path.join(BOX, 'bus'))
     bus.call('/org/freedesktop/DBus', 'org.freedesktop.DBus', 'ReloadConfig', destination='org.freedesktop.DBus')
     log_file = open(os.path.join(BOX, 'polkitd.log'), 'w')
-    process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', '--', 'unshare', '--mount', '--propagation', 'private',
-                                'sh', '-c', 'mkdir -p /etc/polkit-1/rules.d && mount --bind "$1" /usr/share/polkit-1/actions '
-                                '&& mount --bind "$2" /etc/polkit-1/rules.d && exec "$3" --no-debug', 'sh', actions, rules,
-                                POLKITD], stdout=log_file, stderr=subprocess.STDOUT,
-                               env={**os.environ, 'LD_LIBRARY_PATH': ''})
+    process = subprocess.Popen(
+        ['setpriv', '--pdeathsig', 'KILL', '--', 'unshare', '--mount', '--propagation', 'private', 'sh', '-c',
+         'mount --bind "$1" /usr/share/polkit-1/actions && mount --bind "$2" /etc/polkit-1/rules.d && '
+         'exec "$3" --no-debug',
+         'sh', actions, rules, POLKITD],
+        stdout=log_file, stderr=subprocess.STDOUT, env={**os.environ, 'LD_LIBRARY_PATH': ''})
 
     def there():
         answer = bus.call('/org/freedesktop/DBus', 'org.freedesktop.DBus', 'NameHasOwner',
@@ -131,7 +133,8 @@ def test_terminal(tap):
     os.close(there)
     code = child.wait(30)
     text = os.read(here, 4096).decode(errors='replace')
-    tap.ok(code == 3 and 'pkttyagent' in text, 'on a terminal the answer names the agent that is missing', f'{code} {text}')
+    tap.ok(code == 3 and 'pkttyagent' in text, 'on a terminal the answer names the agent that is missing',
+           f'{code} {text}')
     os.close(here)
 
 

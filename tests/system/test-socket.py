@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # Copyright (c) 2026 the hubkey authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""The private socket as users and containers meet it: same objects, same rules, by what the kernel says of the caller."""
+"""The private socket as users and containers meet it: same objects, same rules, by what the kernel says of a caller."""
 
 import os
 import stat
@@ -105,7 +105,8 @@ def test_admin(tap):
 def test_signals(tap):
     listener = rawbus.Connection(SOCKET, 'hubkey-out', is_bus=False)
     listener.call('/org/hubkey', 'org.freedesktop.DBus.Peer', 'Ping')
-    string = f'HostName={os.environ["HUBKEY_HUB_HOST"]};DeviceId=signals;SharedAccessKey={os.environ["HUBKEY_DEVICE_KEY"]}'
+    host, key = os.environ['HUBKEY_HUB_HOST'], os.environ['HUBKEY_DEVICE_KEY']
+    string = f'HostName={host};DeviceId=signals;SharedAccessKey={key}'
     done = run('hubkeyctl', 'provision', '8', '--connection-string-file', '-', input=string, env=os.environ)
     seen = set()
     while done.returncode == 0 and not {'SlotAdded', 'PropertiesChanged'} <= seen:
