@@ -110,7 +110,8 @@ first_face(struct api *api, GHashTableIter *iter)
 void
 api_objects_slot_changed(uint32_t slot, void *user)
 {
-    static const char *const names[] = { "State", "StateReason", "Generation", "HostName", "DeviceId", "TpmName",
+    static const char *const names[] = { "State", "StateReason", "Generation", "CanUndo", "HostName", "DeviceId",
+                                         "ModuleId", "GatewayHostName", "Audience", "KeyName", "Storage", "TpmName",
                                          "HardwareDeviceId", NULL };
     struct api *api = user;
     GHashTableIter iter;

@@ -5,6 +5,7 @@
 
 #include "daemon/api-slot.h"
 #include "daemon/access.h"
+#include "daemon/api-change.h"
 #include "daemon/api.h"
 #include "daemon/clock-step.h"
 #include "daemon/config.h"
@@ -258,58 +259,6 @@ report_rejected(struct object_request *request, void *user)
     object_reply(request, DBUS_TYPE_INVALID);
 }
 
-/* ---- clearing ---- */
-
-struct clearing {
-    struct api *api;
-    struct object_request *request;
-    struct audit_record record;
-};
-
-static void
-cleared(const GError *error, void *user)
-{
-    struct clearing *clearing = user;
-    if (error) {
-        api_refuse(clearing->api, clearing->request, &clearing->record, error);
-    } else {
-        api_describe_caller(clearing->request, &clearing->record);
-        audit_write(&clearing->record);
-        object_reply(clearing->request, DBUS_TYPE_INVALID);
-    }
-    g_free(clearing);
-}
-
-static bool
-check_clear(struct api *api, uint32_t number, GError **error)
-{
-    const struct slot *slot = slots_get(api->slots, number);
-    if (!slot || slot->state == SLOT_FOUND)
-        error_set(error, ERROR_NOT_PROVISIONED, "slot %u holds no key of hubkeyd's; there is nothing to clear", number);
-    else if (slot->state == SLOT_FOREIGN)
-        error_set(error, ERROR_FOREIGN, "slot %u: %s; hubkeyd leaves it alone", number, slot->reason);
-    else
-        return true;
-    return false;
-}
-
-static void
-clear(struct object_request *request, void *user)
-{
-    struct api *api = user;
-    struct clearing *clearing = g_new0(struct clearing, 1);
-    g_autoptr(GError) error = NULL;
-    DBusMessageIter iter;
-    *clearing = (struct clearing){ api, request, { .event = "clear", .decision = "allowed",
-                                                   .slot = AUDIT_NO_SLOT } };
-    dbus_message_iter_init(object_message(request), &iter);
-    if (!api_slot_of_path(object_path(request), &clearing->record.slot, &error) ||
-        !api_check_no_options(&iter, &error) || !check_clear(api, clearing->record.slot, &error))
-        cleared(error, clearing);
-    else
-        slots_clear(api->slots, clearing->record.slot, cleared, clearing);
-}
-
 /* ---- properties ---- */
 
 static const struct slot *
@@ -364,8 +313,8 @@ get_generation(const char *path, DBusMessageIter *iter, void *user)
 static void
 get_can_undo(const char *path, DBusMessageIter *iter, void *user)
 {
-    dbus_bool_t no = FALSE; /* nothing can be rotated in this version, so nothing undone */
-    put(iter, DBUS_TYPE_BOOLEAN, &no);
+    dbus_bool_t can_undo = slot_at(path, user)->can_undo;
+    put(iter, DBUS_TYPE_BOOLEAN, &can_undo);
 }
 
 static const struct identity *
@@ -415,13 +364,14 @@ get_key_name(const char *path, DBusMessageIter *iter, void *user)
 static void
 get_storage(const char *path, DBusMessageIter *iter, void *user)
 {
-    put_text(iter, "tpm");
+    put_text(iter, slot_at(path, user)->file ? "file" : "tpm");
 }
 
 static void
 get_tpm_name(const char *path, DBusMessageIter *iter, void *user)
 {
-    put_text(iter, slot_at(path, user)->tpm_name);
+    const struct slot *slot = slot_at(path, user);
+    put_text(iter, slot->file ? "" : slot->tpm_name);
 }
 
 static void
@@ -454,7 +404,9 @@ static const struct object_method methods[] = {
     { "GetToken", "su", "st", "scope ttl token expires", API_TOKEN, get_token },
     { "GetConnectionString", "u", "st", "ttl connection_string expires", API_TOKEN, get_connection_string },
     { "ReportRejected", "ts", "", "generation tracking_id", API_TOKEN, report_rejected },
-    { "Clear", "a{sv}", "", "options", API_ADMIN, clear },
+    { "Rotate", "ha{sv}", "a{sv}", "key options result", API_ADMIN, api_change_rotate },
+    { "UndoRotate", "a{sv}", "", "options", API_ADMIN, api_change_undo },
+    { "Clear", "a{sv}", "", "options", API_ADMIN, api_change_clear },
     { 0 },
 };
 

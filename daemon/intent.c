@@ -6,17 +6,33 @@
 #include "daemon/intent.h"
 #include "common/error.h"
 
+#include <string.h>
 #define GROUP "intent"
+#define MADE_GROUP "made"
+#define OLD_GROUP "old"
 #define SRK_FILE "srk.intent"
 
-static const char *const operation_names[] = { [INTENT_PROVISION] = "provision", [INTENT_CLEAR] = "clear" };
+static const struct {
+    const char *word; /* in the file */
+    const char *name;
+} operations[] = {
+    [INTENT_PROVISION] = { "provision", "provisioning" },
+    [INTENT_CLEAR] = { "clear", "clearing" },
+    [INTENT_ROTATE] = { "rotate", "rotating" },
+    [INTENT_UNDO] = { "undo", "undoing a rotation" },
+};
+
+const char *
+intent_name(enum intent_operation operation)
+{
+    return operations[operation].name;
+}
 
 void
 intent_clear(struct intent *intent)
 {
-    identity_free(intent->identity);
-    g_free(intent->key_name);
-    g_clear_pointer(&intent->blob, g_bytes_unref);
+    store_key_clear(&intent->made);
+    store_key_clear(&intent->old);
     *intent = (struct intent){ 0 };
 }
 
@@ -32,16 +48,11 @@ intent_write(struct store *store, uint32_t slot, const struct intent *intent, GE
     g_autoptr(GKeyFile) file = g_key_file_new();
     char name[32];
     file_name(name, slot);
-    g_key_file_set_string(file, GROUP, "Operation", operation_names[intent->operation]);
+    g_key_file_set_string(file, GROUP, "Operation", operations[intent->operation].word);
+    g_key_file_set_string(file, GROUP, "Storage", intent->file ? "file" : "tpm");
     g_key_file_set_uint64(file, GROUP, "Generation", intent->generation);
-    g_key_file_set_string(file, GROUP, "TpmName", intent->key_name);
-    store_put_identity(file, GROUP, intent->identity);
-    if (intent->blob) {
-        gsize size;
-        const guchar *bytes = g_bytes_get_data(intent->blob, &size);
-        g_autofree char *text = g_base64_encode(bytes, size);
-        g_key_file_set_string(file, GROUP, "Blob", text);
-    }
+    store_put_key(file, MADE_GROUP, &intent->made);
+    store_put_key(file, OLD_GROUP, &intent->old);
     return store_write(store, name, file, error);
 }
 
@@ -49,24 +60,21 @@ static bool
 parse(GKeyFile *file, struct intent *intent, GError **error)
 {
     g_autofree char *operation = store_get_text(file, GROUP, "Operation", error);
-    if (!operation)
+    g_autofree char *storage = operation ? store_get_text(file, GROUP, "Storage", error) : NULL;
+    if (!storage)
         return false;
-    for (int i = INTENT_PROVISION; i <= INTENT_CLEAR; i++)
-        if (g_strcmp0(operation, operation_names[i]) == 0)
+    for (int i = INTENT_PROVISION; i <= INTENT_UNDO; i++)
+        if (strcmp(operation, operations[i].word) == 0)
             intent->operation = (enum intent_operation)i;
-    if (!intent->operation) {
-        error_set(error, ERROR_DAMAGED, "an intent names an operation that this version does not know: %s", operation);
+    intent->file = strcmp(storage, "file") == 0;
+    if (!store_get_number(file, GROUP, "Generation", &intent->generation, error) ||
+        !store_get_key(file, MADE_GROUP, &intent->made, error) || !store_get_key(file, OLD_GROUP, &intent->old, error))
         return false;
-    }
-    g_autofree char *blob = g_key_file_get_string(file, GROUP, "Blob", NULL);
-    if (blob) {
-        gsize size;
-        guchar *bytes = g_base64_decode(blob, &size);
-        intent->blob = g_bytes_new_take(bytes, size);
-    }
-    return store_get_number(file, GROUP, "Generation", &intent->generation, error) &&
-           (intent->key_name = store_get_text(file, GROUP, "TpmName", error)) &&
-           (intent->identity = store_get_identity(file, GROUP, error));
+    bool needs_made = intent->operation != INTENT_CLEAR, needs_old = intent->operation != INTENT_PROVISION;
+    if (intent->operation && (!needs_made || intent->made.name) && (!needs_old || intent->old.name))
+        return true;
+    error_set(error, ERROR_DAMAGED, "an intent says nothing that this version can finish: %s", operation);
+    return false;
 }
 
 bool

@@ -8,16 +8,17 @@
 
 #include "daemon/store.h"
 
-enum intent_operation { INTENT_PROVISION = 1, INTENT_CLEAR };
+enum intent_operation { INTENT_PROVISION = 1, INTENT_CLEAR, INTENT_ROTATE, INTENT_UNDO };
 
 struct intent {
     enum intent_operation operation;
-    uint64_t generation; /* of the record that will be written at the end */
-    struct identity *identity;
-    char *key_name; /* hex of the TPM Name of the key made, or to be removed */
-    GBytes *blob;   /* provision: public and private area of the key, wrapped under the SRK */
+    bool file;
+    uint64_t generation;   /* of the record that will be written at the end */
+    struct store_key made; /* provision, rotate, undo: the key that shall stand there */
+    struct store_key old;  /* clear, rotate, undo: the one that stood there before */
 };
 
+const char *intent_name(enum intent_operation operation); /* "provisioning", "clearing", "rotating", "undoing a rotation" */
 void intent_clear(struct intent *intent);
 
 bool intent_write(struct store *store, uint32_t slot, const struct intent *intent, GError **error);

@@ -15,7 +15,7 @@
 #include "daemon/limits.h"
 #include "daemon/rate.h"
 #include "daemon/sharing.h"
-#include "daemon/slot-tpm.h"
+#include "daemon/slot-storage.h"
 #include "daemon/store.h"
 #include "daemon/tpm-info.h"
 #include "daemon/tpm.h"
@@ -57,7 +57,7 @@ struct hubkeyd {
     struct config *config;
     struct store *store;
     struct tpm *tpm;
-    struct slot_tpm *storage;
+    struct slot_storage *storage;
     struct worker *worker;
     struct limits *limits;
     DBusConnection *bus;
@@ -293,7 +293,7 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
         return false;
     store_sweep(hubkeyd->store);
     hubkeyd->tpm = tpm_new(hubkeyd->config->tcti, hubkeyd->config->owner_auth_file);
-    hubkeyd->storage = slot_tpm_new(hubkeyd->tpm, hubkeyd->store);
+    hubkeyd->storage = slot_storage_new(hubkeyd->tpm, hubkeyd->store);
     hubkeyd->limits = limits_new();
     hubkeyd->api.rate = rate_new();
     hubkeyd->api.config = hubkeyd->config;
@@ -302,7 +302,7 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
         return false;
     hubkeyd->name_timer = g_timeout_add(NAME_LIMIT_MS, request_name, hubkeyd);
     hubkeyd->worker = hubkeyd->api.worker = worker_new(NULL);
-    hubkeyd->api.slots = slots_new(&slot_tpm_ops, hubkeyd->storage, hubkeyd->worker, &slots_hooks, &hubkeyd->api);
+    hubkeyd->api.slots = slots_new(&slot_storage_ops, hubkeyd->storage, hubkeyd->worker, &slots_hooks, &hubkeyd->api);
     hubkeyd->api.health = health_new(hubkeyd->worker, hubkeyd->api.slots, hubkeyd->limits, read_tpm_info, hubkeyd->tpm,
                                      api_objects_health_changed, &hubkeyd->api);
     hubkeyd->api.clock_step = clock_step_new(api_objects_clock_stepped, &hubkeyd->api);
@@ -328,7 +328,7 @@ end(struct hubkeyd *hubkeyd)
     slots_free(hubkeyd->api.slots);
     limits_free(hubkeyd->limits);
     rate_free(hubkeyd->api.rate);
-    slot_tpm_free(hubkeyd->storage);
+    slot_storage_free(hubkeyd->storage);
     tpm_free(hubkeyd->tpm);
     store_close(hubkeyd->store);
 }

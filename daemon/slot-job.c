@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * What is done with the slot table off the main thread: looking at the TPM, provisioning, clearing.
+ * What is done with the slot table off the main thread: looking at the TPM, and changing a slot.
  */
 #include <config.h>
 
@@ -19,14 +19,18 @@ struct slot_job {
     struct worker_job job;
     struct slots *slots;
     uint32_t number;
-    struct identity *identity; /* provision */
+    uint64_t generation;       /* rotate, undo: of the slot as the caller saw it */
+    struct identity *identity; /* provision, rotate */
     struct secret *key;
+    bool file; /* provision */
+    struct slot_expected expected; /* adopt */
     slots_done_fn done;
     void *user;
     struct slot_medium medium; /* attach */
-    bool all;                  /* findings are of all slots from 0 on; else of number alone */
+    bool was_cleared;
+    uint32_t *numbers; /* whose findings these are, or will be */
     struct slot_finding *findings;
-    unsigned n_findings;
+    unsigned n_numbers, n_all, n_findings; /* n_all: where the TPM turns out to be another one */
     GError *error, *unseen; /* of the job itself, and of the look afterwards */
 };
 
@@ -36,8 +40,11 @@ free_job(struct slot_job *job)
     for (unsigned i = 0; i < job->n_findings; i++)
         slot_finding_clear(&job->findings[i]);
     g_free(job->findings);
+    g_free(job->numbers);
     g_free(job->medium.srk_name);
     identity_free(job->identity);
+    identity_free(job->expected.identity);
+    g_free(job->expected.tpm_name);
     secret_free(job->key);
     g_clear_error(&job->error);
     g_clear_error(&job->unseen);
@@ -91,21 +98,44 @@ take_findings(struct slot_job *job)
 {
     struct slots *slots = job->slots;
     for (unsigned i = 0; i < job->n_findings; i++)
-        slots_apply(slots, job->all ? i : job->number, &job->findings[i]);
+        slots_apply(slots, job->numbers[i], &job->findings[i]);
 }
 
 static struct slot_job *
-new_job(struct slots *slots, unsigned n_findings)
+new_job(struct slots *slots, unsigned n_numbers)
 {
     struct slot_job *job = g_new0(struct slot_job, 1);
     job->slots = slots;
-    job->findings = g_new0(struct slot_finding, n_findings);
+    job->n_numbers = n_numbers;
+    job->numbers = g_new0(uint32_t, n_numbers);
+    job->findings = g_new0(struct slot_finding, n_numbers);
     job->job.expire = expired;
     job->job.drop = drop;
     return job;
 }
 
 /* ---- attach ---- */
+
+/* Which slots a look at the TPM is about: those that can stand in it, and what is not as it should be. The others' keys
+ * prove themselves when they are loaded; but all are looked at when the TPM turns out to be another one, or itself again. */
+static struct slot_job *
+new_look(struct slots *slots)
+{
+    struct slot_job *job = new_job(slots, SLOT_TPM_COUNT + slots->table->len);
+    unsigned n = 0;
+    for (; n < SLOT_TPM_COUNT; n++)
+        job->numbers[n] = n;
+    for (const struct slot *slot = slots_next(slots, n); slot; slot = slots_next(slots, slot->number + 1))
+        if (slot->state != SLOT_READY)
+            job->numbers[n++] = slot->number;
+    job->n_numbers = n;
+    for (const struct slot *slot = slots_next(slots, SLOT_TPM_COUNT); slot; slot = slots_next(slots, slot->number + 1))
+        if (slot->state == SLOT_READY)
+            job->numbers[n++] = slot->number;
+    job->n_all = n;
+    job->was_cleared = slots->cleared;
+    return job;
+}
 
 static void
 run_attach(struct worker_job *base)
@@ -114,8 +144,10 @@ run_attach(struct worker_job *base)
     struct slots *slots = job->slots;
     if (!slots->ops->attach(slots->storage, &job->medium, &job->error))
         return;
-    for (uint32_t number = 0; number < slots->ops->count; number++, job->n_findings++)
-        if (!slots->ops->survey(slots->storage, number, &job->findings[number], &job->error))
+    unsigned n = job->medium.cleared == job->was_cleared ? job->n_numbers : job->n_all;
+    for (; job->n_findings < n; job->n_findings++)
+        if (!slots->ops->survey(slots->storage, job->numbers[job->n_findings], &job->findings[job->n_findings],
+                                &job->error))
             return;
 }
 
@@ -147,10 +179,33 @@ state_after(const struct slot_job *job)
 static bool
 anything_pending(const struct slots *slots)
 {
-    for (uint32_t number = 0; number < slots->ops->count; number++)
-        if (slots->table[number].state == SLOT_PENDING)
+    for (const struct slot *slot = slots_next(slots, 0); slot; slot = slots_next(slots, slot->number + 1))
+        if (slot->state == SLOT_PENDING)
             return true;
     return false;
+}
+
+static void
+adopted(const GError *error, void *user)
+{
+    if (error)
+        g_warning("adopting by configuration: %s", error->message);
+}
+
+/* Adoption by configuration: only what is found, and only for the very identity that is wanted there. */
+static void
+adopt_wanted(struct slots *slots)
+{
+    for (const struct slot *slot = slots_next(slots, 0); slot && slots->hooks->wanted;
+         slot = slots_next(slots, slot->number + 1)) {
+        const struct identity *wanted =
+            slot->state == SLOT_FOUND ? slots->hooks->wanted(slot->number, slots->user) : NULL;
+        if (!wanted || !identity_equal(wanted, slot->identity))
+            continue;
+        g_message("slot %u: adopted for %s/%s, as the configuration says", slot->number, wanted->host, wanted->device);
+        const struct slot_expected expected = { identity_copy(slot->identity), g_strdup(slot->tpm_name) };
+        slots_adopt(slots, slot->number, expected, adopted, NULL);
+    }
 }
 
 static void
@@ -160,8 +215,10 @@ done_attach(struct worker_job *base)
     struct slots *slots = job->slots;
     slots->attaching = false;
     if (!job->error) {
+        slots->cleared = job->medium.cleared;
         slots_set_srk(slots, g_steal_pointer(&job->medium.srk_name));
         take_findings(job);
+        adopt_wanted(slots);
     }
     slots_set_tpm_state(slots, state_after(job), job->error ? job->error->message : NULL);
     if (!slots->surveyed) {
@@ -189,9 +246,8 @@ slots_attach(struct slots *slots)
 {
     if (slots->attaching || slots->retry)
         return;
-    struct slot_job *job = new_job(slots, slots->ops->count);
+    struct slot_job *job = new_look(slots);
     slots->attaching = true;
-    job->all = true;
     job->job.run = run_attach;
     job->job.done = done_attach;
     job->job.expire = expired_attach;
@@ -221,9 +277,35 @@ run_provision(struct worker_job *base)
 {
     struct slot_job *job = (struct slot_job *)base;
     struct slots *slots = job->slots;
-    bool changed = slots->ops->provision(slots->storage, job->number, job->identity, job->key, &job->error);
+    bool changed = slots->ops->provision(slots->storage, job->number, job->file, job->identity, job->key, &job->error);
     g_clear_pointer(&job->key, secret_free);
     survey_after(job, changed);
+}
+
+static void
+run_rotate(struct worker_job *base)
+{
+    struct slot_job *job = (struct slot_job *)base;
+    struct slots *slots = job->slots;
+    bool changed = slots->ops->rotate(slots->storage, job->number, job->generation, job->identity, job->key, &job->error);
+    g_clear_pointer(&job->key, secret_free);
+    survey_after(job, changed);
+}
+
+static void
+run_undo(struct worker_job *base)
+{
+    struct slot_job *job = (struct slot_job *)base;
+    struct slots *slots = job->slots;
+    survey_after(job, slots->ops->undo(slots->storage, job->number, job->generation, &job->error));
+}
+
+static void
+run_adopt(struct worker_job *base)
+{
+    struct slot_job *job = (struct slot_job *)base;
+    struct slots *slots = job->slots;
+    survey_after(job, slots->ops->adopt(slots->storage, job->number, &job->expected, &job->error));
 }
 
 static void
@@ -247,7 +329,7 @@ done_change(struct worker_job *base)
     struct slot_job *job = (struct slot_job *)base;
     struct slots *slots = job->slots;
     if (job->job.run == run_recheck)
-        slots->rechecking[job->number] = false;
+        g_hash_table_remove(slots->rechecking, GUINT_TO_POINTER(job->number));
     take_findings(job);
     if (job->error)
         note_error(slots, job->error);
@@ -263,59 +345,97 @@ static void
 submit_change(struct slots *slots, struct slot_job *job, uint32_t number, void (*run)(struct worker_job *),
               int64_t limit_us)
 {
-    job->number = number;
+    job->number = job->numbers[0] = number;
     job->job.run = run;
     job->job.done = done_change;
     job->job.limit_us = limit_us;
     worker_submit(slots->worker, SLOT_ROOT_UID, &job->job);
 }
 
-void
-slots_provision(struct slots *slots, uint32_t number, struct identity *identity, struct secret *key, slots_done_fn done,
-                void *user)
+static struct slot_job *
+new_change(struct slots *slots, slots_done_fn done, void *user)
 {
     struct slot_job *job = new_job(slots, 1);
-    job->identity = identity;
-    job->key = key;
     job->done = done;
     job->user = user;
+    return job;
+}
+
+void
+slots_provision(struct slots *slots, uint32_t number, bool file, struct identity *identity, struct secret *key,
+                slots_done_fn done, void *user)
+{
+    struct slot_job *job = new_change(slots, done, user);
+    job->file = file;
+    job->identity = identity;
+    job->key = key;
     submit_change(slots, job, number, run_provision, CHANGE_LIMIT_US);
+}
+
+void
+slots_rotate(struct slots *slots, uint32_t number, uint64_t generation, struct identity *identity, struct secret *key,
+             slots_done_fn done, void *user)
+{
+    struct slot_job *job = new_change(slots, done, user);
+    job->generation = generation;
+    job->identity = identity;
+    job->key = key;
+    submit_change(slots, job, number, run_rotate, CHANGE_LIMIT_US);
+}
+
+void
+slots_undo(struct slots *slots, uint32_t number, uint64_t generation, slots_done_fn done, void *user)
+{
+    struct slot_job *job = new_change(slots, done, user);
+    job->generation = generation;
+    submit_change(slots, job, number, run_undo, CHANGE_LIMIT_US);
+}
+
+void
+slots_adopt(struct slots *slots, uint32_t number, struct slot_expected expected, slots_done_fn done, void *user)
+{
+    struct slot_job *job = new_change(slots, done, user);
+    job->expected = expected;
+    submit_change(slots, job, number, run_adopt, CHANGE_LIMIT_US);
 }
 
 void
 slots_clear(struct slots *slots, uint32_t number, slots_done_fn done, void *user)
 {
-    struct slot_job *job = new_job(slots, 1);
-    job->done = done;
-    job->user = user;
-    submit_change(slots, job, number, run_clear, CHANGE_LIMIT_US);
+    submit_change(slots, new_change(slots, done, user), number, run_clear, CHANGE_LIMIT_US);
+}
+
+void
+slots_look(struct slots *slots)
+{
+    slots_attach(slots);
 }
 
 /* Callers can ask for this as often as they like, so one look that is under way serves all of them. */
 void
 slots_recheck(struct slots *slots, uint32_t number)
 {
-    if (slots->rechecking[number])
-        return;
-    slots->rechecking[number] = true;
-    submit_change(slots, new_job(slots, 1), number, run_recheck, LOOK_LIMIT_US);
+    if (g_hash_table_add(slots->rechecking, GUINT_TO_POINTER(number)))
+        submit_change(slots, new_job(slots, 1), number, run_recheck, LOOK_LIMIT_US);
 }
 
 /* A look costs several TPM commands, and the next signature more than one. */
 void
 slots_doubt(struct slots *slots, uint32_t number)
 {
-    int64_t now = clock_boot_us(), *last = &slots->doubted_us[number];
-    if (*last && now - *last < SLOT_DOUBT_GAP_S * G_USEC_PER_SEC)
+    int64_t now = clock_boot_us();
+    struct slot *slot = slots_find(slots, number);
+    if (!slot || (slot->doubted_us && now - slot->doubted_us < SLOT_DOUBT_GAP_S * G_USEC_PER_SEC))
         return;
-    *last = now;
+    slot->doubted_us = now;
     slots_recheck(slots, number);
 }
 
 void
 slots_note_failure(struct slots *slots, uint32_t number, const GError *error)
 {
-    if (g_error_matches(error, ERROR_DOMAIN, ERROR_TAMPERED) || g_error_matches(error, ERROR_DOMAIN, ERROR_FOREIGN))
+    if (g_error_matches(error, ERROR_DOMAIN, ERROR_TAMPERED) || g_error_matches(error, ERROR_DOMAIN, ERROR_FOREIGN) ||
+        g_error_matches(error, ERROR_DOMAIN, ERROR_DAMAGED))
         slots_recheck(slots, number);
     else
         note_error(slots, error);

@@ -13,41 +13,39 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-char *
-slot_key_name_text(const struct tpm_name *name)
+bool
+slot_key_parse_name(const char *hex, struct tpm_name *name, GError **error)
+{
+    if (text_unhex(hex, name->bytes, sizeof name->bytes))
+        return true;
+    error_set(error, ERROR_DAMAGED, "a stored key Name is malformed");
+    return false;
+}
+
+static char *
+name_text(const struct tpm_name *name)
 {
     return text_hex(name->bytes, sizeof name->bytes);
 }
 
-/* ---- the storage root key ---- */
+/* ---- the SRK ---- */
 
-/* The SRK; not present also where another program's object stands in its place. */
 bool
-slot_key_find_srk(struct tpm *tpm, struct tpm_name *name, bool *present, GError **error)
+slot_key_find_srk(struct tpm *tpm, char **srk_name, GError **error)
 {
     g_autoptr(GError) why = NULL;
-    if (tpm_srk_find(tpm, name, present, &why))
+    struct tpm_name name;
+    bool present;
+    *srk_name = NULL;
+    if (tpm_srk_find(tpm, &name, &present, &why)) {
+        if (present)
+            *srk_name = name_text(&name);
         return true;
-    *present = false;
+    }
     if (g_error_matches(why, ERROR_DOMAIN, ERROR_FOREIGN))
         return true;
     g_propagate_error(error, g_steal_pointer(&why));
     return false;
-}
-
-/* Once no slot is in use the SRK's pin goes too, so that a cleared TPM can be provisioned afresh. */
-bool
-slot_key_forget_srk_if_unused(struct store *store, GError **error)
-{
-    for (uint32_t slot = 0; slot < SLOT_TPM_COUNT; slot++) {
-        struct store_record record;
-        bool readable = store_load_record(store, slot, &record, NULL), used = readable && record.in_use;
-        if (readable)
-            store_record_clear(&record);
-        if (used || !readable)
-            return true;
-    }
-    return store_remove(store, "srk", error);
 }
 
 bool
@@ -71,64 +69,119 @@ make_srk(struct tpm *tpm, struct store *store, struct tpm_name *name, GError **e
     return made && intent_remove_srk(store, error);
 }
 
-/* The SRK that stands there, pinned; makes one in a TPM that never had any of ours. */
 bool
-slot_key_get_srk(struct tpm *tpm, struct store *store, struct tpm_name *name, GError **error)
+slot_key_get_srk(struct tpm *tpm, struct store *store, char **srk_name, GError **error)
 {
-    bool present;
     g_autoptr(GError) why = NULL;
+    struct tpm_name name;
+    bool present;
     g_autofree char *pinned = store_load_srk(store, &why);
     if (why) {
         g_propagate_error(error, g_steal_pointer(&why));
         return false;
     }
-    if (!tpm_srk_find(tpm, name, &present, error))
+    if (!tpm_srk_find(tpm, &name, &present, error))
         return false;
-    g_autofree char *found = present ? slot_key_name_text(name) : NULL;
+    g_autofree char *found = present ? name_text(&name) : NULL;
     if (pinned && g_strcmp0(found, pinned) != 0) {
         error_set(error, ERROR_TPM_FAILED, "the SRK that the other slots are under is gone: the TPM was cleared; clear "
                   "those slots first (hubkeyctl list)");
         return false;
     }
-    if (pinned)
-        return true;
-    if (!present && !make_srk(tpm, store, name, error))
+    if (!present) {
+        if (!make_srk(tpm, store, &name, error))
+            return false;
+        found = name_text(&name);
+    }
+    if (!pinned && !store_save_srk(store, found, error))
         return false;
-    g_autofree char *text = slot_key_name_text(name);
-    return store_save_srk(store, text, error);
+    *srk_name = g_steal_pointer(&found);
+    return true;
+}
+
+struct usage {
+    struct store *store;
+    bool used;
+};
+
+static void
+look_for_use(uint32_t slot, void *user)
+{
+    struct usage *usage = user;
+    struct store_record record;
+    if (usage->used)
+        return;
+    /* A record that cannot be read may be one of a slot in use. */
+    usage->used = !store_load_record(usage->store, slot, &record, NULL);
+    if (!usage->used) {
+        usage->used = record.in_use;
+        store_record_clear(&record);
+    }
+}
+
+bool
+slot_key_forget_srk_if_unused(struct store *store, GError **error)
+{
+    struct usage usage = { .store = store };
+    store_each_slot(store, look_for_use, &usage);
+    return usage.used || store_remove(store, "srk", error);
 }
 
 /* ---- keys ---- */
 
-/* Keys of more than a block are hashed first, as HMAC itself would (RFC 2104 section 2). */
 struct secret *
-slot_key_fit(const struct secret *key)
+slot_key_fit(const struct secret *raw)
 {
     struct secret *fitted = secret_new(TPM_KEY_BYTES_MAX);
     unsigned int len = 0;
-    if (key->len <= TPM_KEY_BYTES_MAX) {
-        memcpy(fitted->data, key->data, key->len);
-        fitted->len = key->len;
+    if (raw->len <= TPM_KEY_BYTES_MAX) {
+        memcpy(fitted->data, raw->data, raw->len);
+        fitted->len = raw->len;
     } else {
-        if (!EVP_Digest(key->data, key->len, fitted->data, &len, EVP_sha256(), NULL))
+        if (!EVP_Digest(raw->data, raw->len, fitted->data, &len, EVP_sha256(), NULL))
             g_error("SHA-256 failed");
         fitted->len = len;
     }
     return fitted;
 }
 
-/* One HMAC, compared with the same made in software while the key is still at hand: what arrived is what was sent. */
 bool
-slot_key_prove(struct tpm *tpm, uint32_t loaded, const struct secret *key, GError **error)
+slot_key_create(struct tpm *tpm, const char *srk_name, const struct secret *key, const uint8_t *policy,
+                struct store_key *made, GError **error)
+{
+    struct tpm_name srk, name;
+    if (!slot_key_parse_name(srk_name, &srk, error) ||
+        !tpm_key_create(tpm, &srk, key, policy, &made->blob, &name, error))
+        return false;
+    made->name = name_text(&name);
+    return true;
+}
+
+/* What arrived in the TPM is what was sent. */
+static bool
+prove(struct tpm *tpm, uint32_t loaded, const struct secret *key, GError **error)
 {
     static const char text[] = "hubkey provisioning proof";
     uint8_t mac[TPM_MAC_BYTES], expected[EVP_MAX_MD_SIZE];
     if (!tpm_key_hmac(tpm, loaded, text, sizeof text, mac, error))
         return false;
+    if (!key)
+        return true;
     if (!HMAC(EVP_sha256(), key->data, (int)key->len, (const uint8_t *)text, sizeof text, expected, NULL))
         g_error("HMAC failed");
     if (memcmp(mac, expected, sizeof mac) == 0)
         return true;
     error_set(error, ERROR_TPM_FAILED, "the TPM signs wrongly with the key it was given; nothing was changed");
+    return false;
+}
+
+bool
+slot_key_load(struct tpm *tpm, const struct store_key *made, const struct secret *key, uint32_t *loaded, GError **error)
+{
+    if (!tpm_key_load(tpm, made->blob, loaded, error))
+        return false;
+    if (prove(tpm, *loaded, key, error))
+        return true;
+    tpm_key_flush(tpm, loaded);
     return false;
 }

@@ -1,23 +1,21 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * What making a key takes: the storage root key it goes under and the SRK's pin, and the proof that the TPM signs right
- * with what it was given. Worker thread.
+ * Making a key: the storage root key it goes under, its wrapped blob, and the proof that the TPM signs right with it.
+ * Worker thread.
  */
 #pragma once
 
-#include "daemon/slot.h"
 #include "daemon/store.h"
 #include "daemon/tpm-key.h"
 
-/* Hex of a TPM Name; g_free. */
-char *slot_key_name_text(const struct tpm_name *name);
+/* The SRK in the TPM as hex of its Name; NULL without error where there is none, or another program's object stands in
+ * its place. */
+bool slot_key_find_srk(struct tpm *tpm, char **srk_name, GError **error);
 
-/* The SRK; not present also where another program's object stands in its place. */
-bool slot_key_find_srk(struct tpm *tpm, struct tpm_name *name, bool *present, GError **error);
-
-/* The SRK that stands there, pinned; makes one in a TPM that never had any of ours. */
-bool slot_key_get_srk(struct tpm *tpm, struct store *store, struct tpm_name *name, GError **error);
+/* The same SRK for every key: the pinned one; in a TPM that never had a key of ours the one that stands there, or one
+ * that is made now. *srk_name is hex. */
+bool slot_key_get_srk(struct tpm *tpm, struct store *store, char **srk_name, GError **error);
 
 /* Flushes what a crash left of making an SRK. */
 bool slot_key_settle_srk(struct tpm *tpm, struct store *store, GError **error);
@@ -25,8 +23,16 @@ bool slot_key_settle_srk(struct tpm *tpm, struct store *store, GError **error);
 /* Once no slot is in use the SRK's pin goes too, so that a cleared TPM can be provisioned afresh. */
 bool slot_key_forget_srk_if_unused(struct store *store, GError **error);
 
-/* Keys of more than a block are hashed first, as HMAC itself would (RFC 2104 section 2). The caller frees. */
-struct secret *slot_key_fit(const struct secret *key);
+/* Keys of more than a block are hashed first, as HMAC itself would (RFC 2104 section 2). */
+struct secret *slot_key_fit(const struct secret *raw);
 
-/* One HMAC, compared with the same made in software while the key is still at hand: what arrived is what was sent. */
-bool slot_key_prove(struct tpm *tpm, uint32_t loaded, const struct secret *key, GError **error);
+/* Makes a key: made->name and made->blob. identity stays as it is. policy as in tpm_key_create. */
+bool slot_key_create(struct tpm *tpm, const char *srk_name, const struct secret *key, const uint8_t *policy,
+                     struct store_key *made, GError **error);
+
+/* Loads made->blob and lets it sign: compared with the same signature made in software where key is not NULL. */
+bool slot_key_load(struct tpm *tpm, const struct store_key *made, const struct secret *key, uint32_t *loaded,
+                   GError **error);
+
+/* A TPM Name from its hex; Damaged where it is none. */
+bool slot_key_parse_name(const char *hex, struct tpm_name *name, GError **error);

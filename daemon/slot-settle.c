@@ -7,15 +7,29 @@
 #include "daemon/slot-key.h"
 #include "daemon/slot-view.h"
 #include "common/error.h"
-#include "common/text.h"
 
 #include <string.h>
 
 static bool
-remove_nv(struct tpm *tpm, uint32_t slot, const struct identity *identity, bool even_unwritten, GError **error)
+evict(struct tpm *tpm, uint32_t slot, const struct store_key *key, GError **error)
+{
+    struct tpm_name name;
+    return slot_key_parse_name(key->name, &name, error) && tpm_key_evict(tpm, SLOT_VIEW_KEY_HANDLE(slot), &name, error);
+}
+
+static bool
+flush_leftovers(struct tpm *tpm, const struct store_key *key, GError **error)
+{
+    struct tpm_name name;
+    return slot_key_parse_name(key->name, &name, error) && tpm_key_flush_leftovers(tpm, &name, error);
+}
+
+/* Removes the index if it says what key's would, or was about to: defined by us, of that size, nothing in it yet. */
+static bool
+remove_nv(struct tpm *tpm, uint32_t slot, const struct store_key *key, bool even_unwritten, GError **error)
 {
     struct tpm_nv nv;
-    g_autofree char *text = slot_view_nv_text(identity);
+    g_autofree char *text = slot_view_nv_text(key);
     if (!tpm_nv_look(tpm, SLOT_VIEW_NV_INDEX(slot), &nv, error))
         return false;
     bool ours = nv.present && (g_strcmp0(nv.text, text) == 0 ||
@@ -25,43 +39,147 @@ remove_nv(struct tpm *tpm, uint32_t slot, const struct identity *identity, bool 
 }
 
 static bool
-remove_ours(struct tpm *tpm, uint32_t slot, const char *key_name, const struct identity *identity,
-            bool even_unwritten, GError **error)
+is_committed(struct store *store, uint32_t slot, const struct intent *intent, bool *committed, GError **error)
 {
-    struct tpm_name name;
-    if (!text_unhex(key_name, name.bytes, sizeof name.bytes)) {
-        error_set(error, ERROR_DAMAGED, "slot %u: a stored key Name is malformed", slot);
+    struct store_record record;
+    if (!store_load_record(store, slot, &record, error))
         return false;
-    }
-    return tpm_key_flush_leftovers(tpm, &name, error) &&
-           tpm_key_evict(tpm, SLOT_VIEW_KEY_HANDLE(slot), &name, error) &&
-           remove_nv(tpm, slot, identity, even_unwritten, error);
+    *committed = record.generation == intent->generation;
+    store_record_clear(&record);
+    return true;
 }
+
+/* ---- provisioning ---- */
+
+bool
+slot_settle_provision(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent,
+                      const char *srk_name, uint32_t loaded, GError **error)
+{
+    g_autofree char *text = slot_view_nv_text(&intent->made);
+    const struct store_record record = { .in_use = true, .generation = intent->generation, .srk_name = (char *)srk_name,
+                                         .key = intent->made };
+    return tpm_key_persist(tpm, loaded, SLOT_VIEW_KEY_HANDLE(slot), error) &&
+           tpm_nv_write(tpm, SLOT_VIEW_NV_INDEX(slot), text, error) &&
+           store_save_record(store, slot, &record, error) && intent_remove(store, slot, error);
+}
+
+/* The caller of a Provision that was cut short never had an answer: the old state is as good as the new one, and
+ * undoing needs nothing that may be missing by now. */
+static bool
+undo_provision(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent, GError **error)
+{
+    return flush_leftovers(tpm, &intent->made, error) && evict(tpm, slot, &intent->made, error) &&
+           remove_nv(tpm, slot, &intent->made, true, error) && slot_key_forget_srk_if_unused(store, error) &&
+           intent_remove(store, slot, error);
+}
+
+/* ---- clearing ---- */
 
 bool
 slot_settle_clear(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent, GError **error)
 {
     const struct store_record empty = { .generation = intent->generation };
-    return remove_ours(tpm, slot, intent->key_name, intent->identity, false, error) &&
-           store_save_record(store, slot, &empty, error) && slot_key_forget_srk_if_unused(store, error) &&
-           intent_remove(store, slot, error);
+    return flush_leftovers(tpm, &intent->old, error) && evict(tpm, slot, &intent->old, error) &&
+           remove_nv(tpm, slot, &intent->old, false, error) && store_save_record(store, slot, &empty, error) &&
+           slot_key_forget_srk_if_unused(store, error) && intent_remove(store, slot, error);
 }
 
-/* The caller of a Provision that was cut short never had an answer: the old state is as good as the new one, and
- * undoing needs nothing that may be missing by now. Where the record was written already, it was done. */
+/* ---- rotating ---- */
+
+/* EvictControl cannot replace: the old key goes first. A stranger's key is left where it is; the pin will show it. */
 static bool
-settle_provision(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent, GError **error)
+exchange_keys(struct tpm *tpm, uint32_t slot, const struct intent *intent, uint32_t loaded, GError **error)
+{
+    struct slot_view view;
+    if (!evict(tpm, slot, &intent->old, error) || !slot_view_open(tpm, slot, &view, error))
+        return false;
+    bool free = view.key == TPM_KEY_NONE;
+    slot_view_close(tpm, &view);
+    if (!free)
+        return true;
+    uint32_t own = TPM_KEY_NONE;
+    bool ok = (loaded != TPM_KEY_NONE || slot_key_load(tpm, &intent->made, NULL, &own, error)) &&
+              tpm_key_persist(tpm, loaded != TPM_KEY_NONE ? loaded : own, SLOT_VIEW_KEY_HANDLE(slot), error);
+    tpm_key_flush(tpm, &own);
+    return ok;
+}
+
+static bool
+exchange_nv(struct tpm *tpm, uint32_t slot, const struct intent *intent, GError **error)
+{
+    struct tpm_nv nv;
+    g_autofree char *wanted = slot_view_nv_text(&intent->made), *old = slot_view_nv_text(&intent->old);
+    if (strcmp(wanted, old) == 0)
+        return true;
+    if (!remove_nv(tpm, slot, &intent->old, false, error) || !remove_nv(tpm, slot, &intent->made, true, error) ||
+        !tpm_nv_look(tpm, SLOT_VIEW_NV_INDEX(slot), &nv, error))
+        return false;
+    bool free = !nv.present;
+    tpm_nv_clear(&nv);
+    return !free || tpm_nv_write(tpm, SLOT_VIEW_NV_INDEX(slot), wanted, error);
+}
+
+/* After an undone rotation there is nothing to undo any more. */
+static bool
+save_rotated(struct store *store, uint32_t slot, const struct intent *intent, GError **error)
 {
     struct store_record record;
+    static const struct store_key nothing = { 0 };
     if (!store_load_record(store, slot, &record, error))
         return false;
-    bool committed = record.in_use && record.generation == intent->generation;
+    const struct store_record rotated = {
+        .in_use = true,
+        .generation = intent->generation,
+        .srk_name = record.srk_name,
+        .key = intent->made,
+        .previous = intent->operation == INTENT_ROTATE && intent->old.blob ? intent->old : nothing,
+    };
+    bool ok = store_save_record(store, slot, &rotated, error);
     store_record_clear(&record);
-    if (!committed && !remove_ours(tpm, slot, intent->key_name, intent->identity, true, error))
+    return ok;
+}
+
+bool
+slot_settle_rotate(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent, uint32_t loaded,
+                   GError **error)
+{
+    return exchange_keys(tpm, slot, intent, loaded, error) && exchange_nv(tpm, slot, intent, error) &&
+           save_rotated(store, slot, intent, error) && intent_remove(store, slot, error);
+}
+
+/* Where key and identity are still the old ones, nothing was changed and the new key is forgotten. */
+static bool
+settle_rotate(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent, GError **error)
+{
+    struct slot_view view;
+    if (!flush_leftovers(tpm, &intent->made, error) || !slot_view_open(tpm, slot, &view, error))
         return false;
-    if (!committed && !slot_key_forget_srk_if_unused(store, error))
+    g_autofree char *fault = slot_view_compare(&view, &intent->old);
+    slot_view_close(tpm, &view);
+    return fault ? slot_settle_rotate(tpm, store, slot, intent, TPM_KEY_NONE, error) : intent_remove(store, slot, error);
+}
+
+/* ---- whatever is open ---- */
+
+static bool
+settle(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent, GError **error)
+{
+    bool committed;
+    if (!is_committed(store, slot, intent, &committed, error))
         return false;
-    return intent_remove(store, slot, error);
+    if (committed)
+        return slot_key_forget_srk_if_unused(store, error) && intent_remove(store, slot, error);
+    if (intent->file) /* its record is the only thing that is changed, and was not */
+        return flush_leftovers(tpm, &intent->made, error) && slot_key_forget_srk_if_unused(store, error) &&
+               intent_remove(store, slot, error);
+    switch (intent->operation) {
+    case INTENT_CLEAR:
+        return slot_settle_clear(tpm, store, slot, intent, error);
+    case INTENT_PROVISION:
+        return undo_provision(tpm, store, slot, intent, error);
+    default:
+        return settle_rotate(tpm, store, slot, intent, error);
+    }
 }
 
 bool
@@ -71,8 +189,25 @@ slot_settle_open(struct tpm *tpm, struct store *store, uint32_t slot, GError **e
     bool absent;
     if (!intent_read(store, slot, &intent, &absent, error) || absent)
         return absent;
-    bool ok = intent.operation == INTENT_CLEAR ? slot_settle_clear(tpm, store, slot, &intent, error)
-                                               : settle_provision(tpm, store, slot, &intent, error);
+    bool ok = settle(tpm, store, slot, &intent, error);
     intent_clear(&intent);
     return ok;
+}
+
+bool
+slot_settle_result(struct tpm *tpm, struct store *store, uint32_t slot, uint64_t generation, bool ok, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    struct store_record record;
+    if (ok)
+        return true;
+    if (!slot_settle_open(tpm, store, slot, &why))
+        g_warning("slot %u: undoing: %s; tried again when the TPM answers", slot, why->message);
+    if (!store_load_record(store, slot, &record, NULL))
+        return false;
+    bool committed = record.generation == generation;
+    store_record_clear(&record);
+    if (committed)
+        g_clear_error(error);
+    return committed;
 }

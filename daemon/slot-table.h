@@ -13,15 +13,17 @@ struct slots {
     struct worker *worker;
     const struct slots_hooks *hooks;
     void *user;
-    struct slot *table; /* ops->count of them */
-    bool *rechecking;   /* ops->count: a look at the slot is under way */
-    int64_t *doubted_us; /* ops->count: when slots_doubt last asked for one */
+    GPtrArray *table; /* struct slot, those that are not empty, sorted by number */
+    GHashTable *rechecking; /* numbers of slots that a look is under way at */
     enum slot_tpm_state tpm_state;
     char *srk_name;
+    bool cleared; /* what the last look said: the SRK that our keys are under is gone */
     bool surveyed;
     bool attaching;         /* an attach job is under way */
     GSource *retry;         /* tries again to attach while the TPM is unwell */
 };
+
+struct slot *slots_find(const struct slots *slots, uint32_t number); /* NULL where it is empty */
 
 /* Takes over what storage found, and tells whoever must know. */
 void slots_apply(struct slots *slots, uint32_t number, struct slot_finding *finding);

@@ -17,19 +17,18 @@
 struct slot_view {
     uint32_t key; /* TPM_KEY_NONE: nothing stands at the handle */
     bool key_usable;
-    struct tpm_name key_name; /* where usable */
+    char *key_name; /* hex; NULL unless usable */
     struct tpm_nv nv;
 };
 
 bool slot_view_open(struct tpm *tpm, uint32_t slot, struct slot_view *view, GError **error);
 void slot_view_close(struct tpm *tpm, struct slot_view *view);
 
-/* What the NV index of a slot says; g_free. */
-char *slot_view_nv_text(const struct identity *identity);
+/* What the NV index of a key says. g_free. */
+char *slot_view_nv_text(const struct store_key *key);
 
 /* What of the pin does not hold; NULL where all of it does. A sentence without its end. g_free. */
-char *slot_view_compare(const struct store_record *pin, const struct slot_view *view);
+char *slot_view_compare(const struct slot_view *view, const struct store_key *pin);
 
-/* A slot without a pin: empty, found or foreign. */
-bool slot_view_find(struct tpm *tpm, uint32_t slot, const struct slot_view *view, struct slot_finding *finding,
-                    GError **error);
+/* A slot without a pin: empty, found or foreign. srk_name is hex, NULL where there is no SRK. */
+void slot_view_find(const struct slot_view *view, uint32_t slot, const char *srk_name, struct slot_finding *finding);

@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "daemon/slot-table.h"
+#include "daemon/worker.h"
 #include "common/error.h"
 #include "common/text.h"
 
@@ -38,25 +39,59 @@ slot_finding_clear(struct slot_finding *finding)
     *finding = (struct slot_finding){ 0 };
 }
 
+/* ---- the table: sorted by number, slots that are not empty ---- */
+
+/* Where the slot stands, or would. */
+static guint
+place_of(const struct slots *slots, uint32_t number)
+{
+    guint low = 0, high = slots->table->len;
+    while (low < high) {
+        guint middle = low + (high - low) / 2;
+        if (((const struct slot *)slots->table->pdata[middle])->number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct slot *
+slots_find(const struct slots *slots, uint32_t number)
+{
+    guint place = place_of(slots, number);
+    struct slot *slot = place < slots->table->len ? slots->table->pdata[place] : NULL;
+    return slot && slot->number == number ? slot : NULL;
+}
+
 static void
-empty_slot(struct slot *slot)
+forget_contents(struct slot *slot)
 {
     g_free(slot->reason);
     identity_free(slot->identity);
     g_free(slot->resource);
     g_free(slot->tpm_name);
-    *slot = (struct slot){ .number = slot->number, .generation = slot->generation };
+}
+
+static void
+free_slot(gpointer slot)
+{
+    forget_contents(slot);
+    g_free(slot);
 }
 
 static void
 fill_slot(struct slot *slot, struct slot_finding *finding)
 {
-    empty_slot(slot);
+    forget_contents(slot);
     slot->state = finding->state;
     slot->generation = finding->generation;
+    slot->file = finding->file;
+    slot->can_undo = finding->can_undo;
     slot->reason = g_steal_pointer(&finding->reason);
     slot->identity = g_steal_pointer(&finding->identity);
     slot->tpm_name = g_steal_pointer(&finding->tpm_name);
+    slot->resource = NULL;
     if (slot->state == SLOT_READY) {
         g_autofree char *plain = identity_resource(slot->identity);
         slot->resource = text_percent(plain);
@@ -69,6 +104,7 @@ same(const struct slot *slot, const struct slot_finding *finding)
     bool identities = !slot->identity == !finding->identity &&
                       (!slot->identity || identity_equal(slot->identity, finding->identity));
     return slot->state == finding->state && slot->generation == finding->generation && identities &&
+           slot->file == finding->file && slot->can_undo == finding->can_undo &&
            g_strcmp0(slot->reason, finding->reason) == 0 && g_strcmp0(slot->tpm_name, finding->tpm_name) == 0;
 }
 
@@ -83,19 +119,35 @@ log_state(const struct slot *slot)
           slot->reason ? slot->reason : "");
 }
 
+static struct slot *
+add_slot(struct slots *slots, uint32_t number, struct slot_finding *finding)
+{
+    struct slot *slot = g_new0(struct slot, 1);
+    slot->number = number;
+    fill_slot(slot, finding);
+    g_ptr_array_insert(slots->table, (gint)place_of(slots, number), slot);
+    return slot;
+}
+
 void
 slots_apply(struct slots *slots, uint32_t number, struct slot_finding *finding)
 {
-    struct slot *slot = &slots->table[number];
-    if (same(slot, finding))
+    struct slot *slot = slots_find(slots, number);
+    bool was_there = slot, was_ready = slot && slot->state == SLOT_READY, there = finding->state != SLOT_EMPTY;
+    if (slot ? same(slot, finding) : !there)
         return;
-    bool was_there = slot->state != SLOT_EMPTY, was_ready = slot->state == SLOT_READY;
-    bool new_generation = slot->generation != finding->generation;
-    fill_slot(slot, finding);
+    uint64_t generation = finding->generation;
+    bool invalid = was_there ? slot->generation != generation || (was_ready && finding->state != SLOT_READY)
+                             : finding->state == SLOT_READY;
+    if (was_there)
+        fill_slot(slot, finding);
+    else
+        slot = add_slot(slots, number, finding);
     log_state(slot);
-    bool there = slot->state != SLOT_EMPTY;
-    if (new_generation || (was_ready && slot->state != SLOT_READY))
-        slots->hooks->invalidated(number, slot->generation, slots->user);
+    if (!there)
+        g_ptr_array_remove_index(slots->table, place_of(slots, number));
+    if (invalid)
+        slots->hooks->invalidated(number, generation, slots->user);
     if (was_there != there)
         slots->hooks->appeared(number, there, slots->user);
     else
@@ -124,6 +176,13 @@ slots_set_srk(struct slots *slots, char *srk_name)
         slots->hooks->changed(slot->number, slots->user);
 }
 
+static void
+take_loaded(uint32_t number, struct slot_finding *finding, void *user)
+{
+    if (finding->state != SLOT_EMPTY)
+        add_slot(user, number, finding);
+}
+
 struct slots *
 slots_new(const struct slot_ops *ops, void *storage, struct worker *worker, const struct slots_hooks *hooks, void *user)
 {
@@ -133,15 +192,10 @@ slots_new(const struct slot_ops *ops, void *storage, struct worker *worker, cons
     slots->worker = worker;
     slots->hooks = hooks;
     slots->user = user;
-    slots->table = g_new0(struct slot, ops->count);
-    slots->rechecking = g_new0(bool, ops->count);
-    slots->doubted_us = g_new0(int64_t, ops->count);
-    for (uint32_t number = 0; number < ops->count; number++) {
-        struct slot_finding finding = { 0 };
-        slots->table[number].number = number;
-        ops->load(storage, number, &finding);
-        fill_slot(&slots->table[number], &finding);
-    }
+    slots->table = g_ptr_array_new_with_free_func(free_slot);
+    slots->rechecking = g_hash_table_new(NULL, NULL);
+    ops->load_all(storage, take_loaded, slots);
+    worker_on_idle(worker, ops->idle, storage);
     slots_attach(slots);
     return slots;
 }
@@ -151,15 +205,12 @@ slots_free(struct slots *slots)
 {
     if (!slots)
         return;
-    for (uint32_t number = 0; number < slots->ops->count; number++)
-        empty_slot(&slots->table[number]);
     if (slots->retry) {
         g_source_destroy(slots->retry);
         g_source_unref(slots->retry);
     }
-    g_free(slots->table);
-    g_free(slots->rechecking);
-    g_free(slots->doubted_us);
+    g_ptr_array_unref(slots->table);
+    g_hash_table_destroy(slots->rechecking);
     g_free(slots->srk_name);
     g_free(slots);
 }
@@ -167,16 +218,20 @@ slots_free(struct slots *slots)
 const struct slot *
 slots_get(const struct slots *slots, uint32_t number)
 {
-    return number < slots->ops->count && slots->table[number].state != SLOT_EMPTY ? &slots->table[number] : NULL;
+    return slots_find(slots, number);
 }
 
 const struct slot *
 slots_next(const struct slots *slots, uint32_t number)
 {
-    for (; number < slots->ops->count; number++)
-        if (slots->table[number].state != SLOT_EMPTY)
-            return &slots->table[number];
-    return NULL;
+    guint place = place_of(slots, number);
+    return place < slots->table->len ? slots->table->pdata[place] : NULL;
+}
+
+unsigned
+slots_in_use(const struct slots *slots)
+{
+    return slots->table->len;
 }
 
 enum slot_tpm_state

@@ -16,7 +16,8 @@
 #include "common/identity.h"
 #include "common/secret.h"
 
-#define SLOT_TPM_COUNT 10 /* slots 0 to 9 are kept in the TPM itself */
+#define SLOT_TPM_COUNT 10     /* slots 0 to 9 can be kept in the TPM itself */
+#define SLOT_IN_USE_MAX 16384 /* slots that are not empty */
 #define SLOT_MAC_BYTES 32
 #define SLOT_ROOT_UID 0
 
@@ -41,6 +42,8 @@ struct slot_finding {
     uint64_t generation;
     struct identity *identity; /* NULL where unknown */
     char *tpm_name;            /* hex, NULL where unknown */
+    bool file;                 /* storage "file" rather than "tpm" */
+    bool can_undo;
 };
 
 void slot_finding_clear(struct slot_finding *finding);
@@ -51,20 +54,36 @@ struct slot_medium {
     char *srk_name; /* hex; NULL where there is no SRK */
 };
 
-/* All of these run on the worker thread, one at a time. */
+/* What an administrator saw in a found slot: it is adopted only if that is what stands there. */
+struct slot_expected {
+    struct identity *identity;
+    char *tpm_name; /* hex */
+};
+
+typedef void (*slot_loaded_fn)(uint32_t slot, struct slot_finding *finding, void *user);
+
+/* Storage. All of these run on the worker thread, one at a time, but for load_all. */
 struct slot_ops {
-    unsigned count; /* slots of this storage: 0 to count - 1 */
-    /* Reads records from disk; no TPM. Also before the worker starts. */
+    /* Tells what disk knows of every slot that has a record; no TPM. Main thread, before the worker has a job. */
+    void (*load_all)(void *storage, slot_loaded_fn loaded, void *user);
+    /* The same of one. */
     void (*load)(void *storage, uint32_t slot, struct slot_finding *finding);
     /* Makes the TPM ready, finishes or undoes what a crash cut short. */
     bool (*attach)(void *storage, struct slot_medium *medium, GError **error);
-    /* Compares the slot with the TPM. */
+    /* Compares the slot with the TPM, or with its own record. */
     bool (*survey)(void *storage, uint32_t slot, struct slot_finding *finding, GError **error);
     bool (*sign)(void *storage, uint32_t slot, uint64_t generation, const void *data, size_t len,
                  uint8_t mac[SLOT_MAC_BYTES], GError **error);
-    /* All or nothing. */
-    bool (*provision)(void *storage, uint32_t slot, const struct identity *identity, const struct secret *key,
+    /* Nothing is waiting to be signed: nothing is to be held in the TPM. */
+    void (*idle)(void *storage);
+    /* Changes, each all or nothing. */
+    bool (*provision)(void *storage, uint32_t slot, bool file, const struct identity *identity, const struct secret *key,
                       GError **error);
+    /* These two only where the slot is still of that generation. */
+    bool (*rotate)(void *storage, uint32_t slot, uint64_t generation, const struct identity *identity,
+                   const struct secret *key, GError **error);
+    bool (*undo)(void *storage, uint32_t slot, uint64_t generation, GError **error);
+    bool (*adopt)(void *storage, uint32_t slot, const struct slot_expected *expected, GError **error);
     bool (*clear)(void *storage, uint32_t slot, GError **error);
 };
 
@@ -77,6 +96,9 @@ struct slot {
     struct identity *identity;
     char *resource; /* percent-encoded, ready for sr; NULL unless ready */
     char *tpm_name;
+    bool file;
+    bool can_undo;
+    int64_t doubted_us; /* when slots_doubt last asked for one */
 };
 
 enum slot_tpm_state { SLOT_TPM_STARTING, SLOT_TPM_READY, SLOT_TPM_ABSENT, SLOT_TPM_FAILED, SLOT_TPM_CLEARED };
@@ -89,6 +111,8 @@ struct slots_hooks {
     void (*invalidated)(uint32_t slot, uint64_t generation, void *user); /* tokens of earlier generations are void */
     void (*tpm_changed)(void *user);
     void (*surveyed)(void *user); /* the first look at the TPM is over, well or not */
+    /* Whom a found slot is to be adopted for without hands; NULL where nobody said so. May be NULL itself. */
+    const struct identity *(*wanted)(uint32_t slot, void *user);
 };
 
 struct slots;
@@ -101,7 +125,11 @@ void slots_free(struct slots *slots); /* after the worker has stopped */
 const struct slot *slots_get(const struct slots *slots, uint32_t number);
 /* The first slot from number on that is not empty; NULL where there is none. */
 const struct slot *slots_next(const struct slots *slots, uint32_t number);
+unsigned slots_in_use(const struct slots *slots); /* how many are not empty */
 enum slot_tpm_state slots_tpm_state(const struct slots *slots);
+
+/* Looks at the TPM anew; what it finds is told by the hooks. */
+void slots_look(struct slots *slots);
 
 /* Lower-case hex SHA-256 of the slot number (little-endian) and the SRK's Name (hex, NULL where there is none): what
  * Windows uses where no device ID was given. "" without an SRK. g_free. */
@@ -121,9 +149,14 @@ void slots_note_failure(struct slots *slots, uint32_t number, const GError *erro
 /* error NULL: done. Called once, on the main thread, at the latest when the TPM has not answered for two minutes. */
 typedef void (*slots_done_fn)(const GError *error, void *user);
 
-/* identity has been checked; identity and key become the table's. */
-void slots_provision(struct slots *slots, uint32_t number, struct identity *identity, struct secret *key,
+/* identity has been checked; identity, key and what expected points to become the table's. generation is the slot's as
+ * the caller saw it: a slot that was changed since is left alone. */
+void slots_provision(struct slots *slots, uint32_t number, bool file, struct identity *identity, struct secret *key,
                      slots_done_fn done, void *user);
+void slots_rotate(struct slots *slots, uint32_t number, uint64_t generation, struct identity *identity,
+                  struct secret *key, slots_done_fn done, void *user);
+void slots_undo(struct slots *slots, uint32_t number, uint64_t generation, slots_done_fn done, void *user);
+void slots_adopt(struct slots *slots, uint32_t number, struct slot_expected expected, slots_done_fn done, void *user);
 void slots_clear(struct slots *slots, uint32_t number, slots_done_fn done, void *user);
 void slots_recheck(struct slots *slots, uint32_t number);
 

@@ -5,6 +5,7 @@
 
 #include "daemon/store.h"
 #include "common/error.h"
+#include "common/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,6 +18,7 @@
 #define CHECKSUM_LINE "# sha256 "
 #define TEMPORARY_SUFFIX ".new"
 #define RECORD_GROUP "slot"
+#define PREVIOUS_GROUP "previous"
 
 struct store {
     int fd; /* the directory */
@@ -105,18 +107,26 @@ store_remove(struct store *store, const char *name, GError **error)
     return fsync(store->fd) == 0 || io_error(store, "sync", name, error);
 }
 
+/* A listing of its own: the directory is also open for others. */
+static DIR *
+open_listing(struct store *store)
+{
+    int fd = openat(store->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!directory && fd >= 0)
+        close(fd);
+    return directory;
+}
+
 void
 store_sweep(struct store *store)
 {
-    int fd = dup(store->fd);
-    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!directory)
-        return;
-    rewinddir(directory);
-    for (struct dirent *entry; (entry = readdir(directory));)
+    DIR *directory = open_listing(store);
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
         if (g_str_has_suffix(entry->d_name, TEMPORARY_SUFFIX))
             unlinkat(store->fd, entry->d_name, 0);
-    closedir(directory);
+    if (directory)
+        closedir(directory);
 }
 
 /* A file that cannot be read tells as little as a damaged one. */
@@ -225,18 +235,29 @@ put(GKeyFile *file, const char *group, const char *key, const char *value)
 }
 
 void
-store_put_identity(GKeyFile *file, const char *group, const struct identity *identity)
+store_put_key(GKeyFile *file, const char *group, const struct store_key *key)
 {
+    const struct identity *identity = key->identity;
+    if (!key->name)
+        return;
     put(file, group, "HostName", identity->host);
     put(file, group, "DeviceId", identity->device);
     put(file, group, "ModuleId", identity->module);
     put(file, group, "GatewayHostName", identity->gateway);
     put(file, group, "Audience", identity->audience);
     put(file, group, "KeyName", identity->key_name);
+    put(file, group, "NvText", key->nv_text);
+    put(file, group, "TpmName", key->name);
+    if (key->blob) {
+        gsize size;
+        const guchar *bytes = g_bytes_get_data(key->blob, &size);
+        g_autofree char *text = g_base64_encode(bytes, size);
+        put(file, group, "Blob", text);
+    }
 }
 
-struct identity *
-store_get_identity(GKeyFile *file, const char *group, GError **error)
+static struct identity *
+get_identity(GKeyFile *file, const char *group, GError **error)
 {
     g_autoptr(identity_auto) identity = identity_new();
     *identity = (struct identity){
@@ -254,11 +275,62 @@ store_get_identity(GKeyFile *file, const char *group, GError **error)
     return NULL;
 }
 
+static bool
+get_blob(GKeyFile *file, const char *group, GBytes **blob, GError **error)
+{
+    g_autofree char *text = g_key_file_get_string(file, group, "Blob", NULL);
+    size_t len = text ? strlen(text) : 0, size;
+    if (!text)
+        return true;
+    g_autofree uint8_t *bytes = g_malloc(len / 4 * 3 + 3);
+    if (!text_base64_decode(text, len, bytes, &size, NULL)) {
+        error_set(error, ERROR_DAMAGED, "a stored record has a bad Blob");
+        return false;
+    }
+    *blob = g_bytes_new_take(g_steal_pointer(&bytes), size);
+    return true;
+}
+
+bool
+store_get_key(GKeyFile *file, const char *group, struct store_key *key, GError **error)
+{
+    *key = (struct store_key){ 0 };
+    if (!g_key_file_has_key(file, group, "TpmName", NULL))
+        return true;
+    key->name = g_key_file_get_string(file, group, "TpmName", NULL);
+    key->nv_text = g_key_file_get_string(file, group, "NvText", NULL);
+    if ((key->identity = get_identity(file, group, error)) && get_blob(file, group, &key->blob, error))
+        return true;
+    store_key_clear(key);
+    return false;
+}
+
+void
+store_key_clear(struct store_key *key)
+{
+    identity_free(key->identity);
+    g_free(key->name);
+    g_free(key->nv_text);
+    g_clear_pointer(&key->blob, g_bytes_unref);
+    *key = (struct store_key){ 0 };
+}
+
+struct store_key
+store_key_copy(const struct store_key *key)
+{
+    return (struct store_key){
+        .identity = key->identity ? identity_copy(key->identity) : NULL,
+        .name = g_strdup(key->name),
+        .blob = key->blob ? g_bytes_ref(key->blob) : NULL,
+        .nv_text = g_strdup(key->nv_text),
+    };
+}
+
 void
 store_record_clear(struct store_record *record)
 {
-    identity_free(record->identity);
-    g_free(record->key_name);
+    store_key_clear(&record->key);
+    store_key_clear(&record->previous);
     g_free(record->srk_name);
     *record = (struct store_record){ 0 };
 }
@@ -272,14 +344,20 @@ record_name(char name[16], uint32_t slot)
 static bool
 parse_record(GKeyFile *file, struct store_record *record, GError **error)
 {
-    if (!store_get_number(file, RECORD_GROUP, "Generation", &record->generation, error))
+    if (!store_get_number(file, RECORD_GROUP, "Generation", &record->generation, error) ||
+        !store_get_key(file, RECORD_GROUP, &record->key, error) ||
+        !store_get_key(file, PREVIOUS_GROUP, &record->previous, error))
         return false;
-    record->in_use = g_key_file_has_key(file, RECORD_GROUP, "TpmName", NULL);
+    record->in_use = record->key.name || g_key_file_has_key(file, RECORD_GROUP, "Storage", NULL);
     if (!record->in_use)
         return true;
-    return (record->identity = store_get_identity(file, RECORD_GROUP, error)) &&
-           (record->key_name = store_get_text(file, RECORD_GROUP, "TpmName", error)) &&
-           (record->srk_name = store_get_text(file, RECORD_GROUP, "SrkName", error));
+    if (!record->key.name) {
+        error_set(error, ERROR_DAMAGED, "a stored record has no TpmName");
+        return false;
+    }
+    g_autofree char *storage = store_get_text(file, RECORD_GROUP, "Storage", error);
+    record->file = g_strcmp0(storage, "file") == 0;
+    return storage && (record->srk_name = store_get_text(file, RECORD_GROUP, "SrkName", error));
 }
 
 bool
@@ -306,11 +384,47 @@ store_save_record(struct store *store, uint32_t slot, const struct store_record 
     record_name(name, slot);
     g_key_file_set_uint64(file, RECORD_GROUP, "Generation", record->generation);
     if (record->in_use) {
-        store_put_identity(file, RECORD_GROUP, record->identity);
-        g_key_file_set_string(file, RECORD_GROUP, "TpmName", record->key_name);
+        g_key_file_set_string(file, RECORD_GROUP, "Storage", record->file ? "file" : "tpm");
         g_key_file_set_string(file, RECORD_GROUP, "SrkName", record->srk_name);
+        store_put_key(file, RECORD_GROUP, &record->key);
+        store_put_key(file, PREVIOUS_GROUP, &record->previous);
     }
     return store_write(store, name, file, error);
+}
+
+/* "slot-N" with suffix behind it. */
+static bool
+number_of(const char *name, const char *suffix, uint32_t *slot)
+{
+    size_t prefix = strlen("slot-");
+    if (!g_str_has_prefix(name, "slot-") || !g_str_has_suffix(name, suffix))
+        return false;
+    g_autofree char *digits = g_strndup(name + prefix, strlen(name) - prefix - strlen(suffix));
+    return text_parse_u32(digits, UINT16_MAX, slot);
+}
+
+static void
+each_file(struct store *store, const char *suffix, void (*each)(uint32_t slot, void *user), void *user)
+{
+    DIR *directory = open_listing(store);
+    uint32_t slot;
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
+        if (number_of(entry->d_name, suffix, &slot))
+            each(slot, user);
+    if (directory)
+        closedir(directory);
+}
+
+void
+store_each_slot(struct store *store, void (*each)(uint32_t slot, void *user), void *user)
+{
+    each_file(store, "", each, user);
+}
+
+void
+store_each_intent(struct store *store, void (*each)(uint32_t slot, void *user), void *user)
+{
+    each_file(store, ".intent", each, user);
 }
 
 char *

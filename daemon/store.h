@@ -30,29 +30,43 @@ bool store_remove(struct store *store, const char *name, GError **error); /* not
 /* Removes temporary files that a crash left. */
 void store_sweep(struct store *store);
 
-/* What slot.c keeps of every slot that was ever used: its pin. An empty slot keeps its generation, which is never
- * reused. */
-struct store_record {
-    bool in_use;
-    uint64_t generation;
-    struct identity *identity; /* NULL unless in_use */
-    char *key_name;            /* hex of the key's TPM Name */
-    char *srk_name;            /* hex of the SRK's */
+/* One key and whom it speaks for. */
+struct store_key {
+    struct identity *identity;
+    char *name;    /* hex of its TPM Name; NULL: there is no key here */
+    GBytes *blob;  /* public and private area, wrapped under the SRK; NULL for a key that was adopted */
+    char *nv_text; /* what its NV index says where that is not "host/device"; NULL otherwise */
 };
 
+/* What is kept of every slot that was ever used: its pin. An empty slot keeps its generation, which is never reused. */
+struct store_record {
+    bool in_use;
+    bool file; /* loaded from its blob at each use, rather than persistent in the TPM */
+    uint64_t generation;
+    char *srk_name;            /* hex of the SRK's Name; NULL unless in_use */
+    struct store_key key;      /* unless in_use: nothing */
+    struct store_key previous; /* what UndoRotate brings back; name NULL where there is nothing */
+};
+
+void store_key_clear(struct store_key *key);
+struct store_key store_key_copy(const struct store_key *key);
 void store_record_clear(struct store_record *record);
 
 /* A slot that was never used gives an empty record of generation 0. */
 bool store_load_record(struct store *store, uint32_t slot, struct store_record *record, GError **error);
 bool store_save_record(struct store *store, uint32_t slot, const struct store_record *record, GError **error);
 
+/* Calls each with the number of every slot that has a record, or an open intent, in no order. */
+void store_each_slot(struct store *store, void (*each)(uint32_t slot, void *user), void *user);
+void store_each_intent(struct store *store, void (*each)(uint32_t slot, void *user), void *user);
+
 /* The Name of the SRK that the first key was made under; NULL without error where there is none yet. */
 char *store_load_srk(struct store *store, GError **error);
 bool store_save_srk(struct store *store, const char *name, GError **error);
 
-/* Identity in and out of a group of a key file; shared with intent.c. */
-void store_put_identity(GKeyFile *file, const char *group, const struct identity *identity);
-struct identity *store_get_identity(GKeyFile *file, const char *group, GError **error);
+/* A key in and out of a group of a key file; shared with intent.c. A group that is not there is no key, without error. */
+void store_put_key(GKeyFile *file, const char *group, const struct store_key *key);
+bool store_get_key(GKeyFile *file, const char *group, struct store_key *key, GError **error);
 
 /* A named text or number; Damaged where it is missing or malformed. */
 char *store_get_text(GKeyFile *file, const char *group, const char *key, GError **error);

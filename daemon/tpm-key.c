@@ -269,15 +269,15 @@ unpack_blob(GBytes *blob, TPM2B_PUBLIC *public, TPM2B_PRIVATE *private, GError *
 
 /* TPM2_Create; sensitive crosses encrypted by session. The session ends with the command. */
 static bool
-create(struct tpm *tpm, ESYS_TR srk, ESYS_TR *session, const TPM2B_SENSITIVE_CREATE *sensitive, TPM2B_PRIVATE **private,
-       TPM2B_PUBLIC **public, GError **error)
+create(struct tpm *tpm, ESYS_TR srk, ESYS_TR *session, const TPM2B_SENSITIVE_CREATE *sensitive,
+       const TPM2B_PUBLIC *template, TPM2B_PRIVATE **private, TPM2B_PUBLIC **public, GError **error)
 {
     static const TPM2B_DATA outside = { 0 };
     static const TPML_PCR_SELECTION pcrs = { 0 };
     struct tpm_retry retry = { 0 };
     TSS2_RC rc;
     do
-        rc = Esys_Create(tpm->esys, srk, *session, ESYS_TR_NONE, ESYS_TR_NONE, sensitive, &key_template, &outside, &pcrs,
+        rc = Esys_Create(tpm->esys, srk, *session, ESYS_TR_NONE, ESYS_TR_NONE, sensitive, template, &outside, &pcrs,
                          private, public, NULL, NULL, NULL);
     while (tpm_again(tpm, &retry, rc));
     if (rc == TSS2_RC_SUCCESS)
@@ -317,9 +317,10 @@ name_of(const TPM2B_PUBLIC *public, struct tpm_name *name)
 }
 
 bool
-tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct secret *key, GBytes **blob,
-               struct tpm_name *name, GError **error)
+tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct secret *key, const uint8_t *policy,
+               GBytes **blob, struct tpm_name *name, GError **error)
 {
+    TPM2B_PUBLIC template = key_template;
     g_autoptr(esys_private) private = NULL;
     g_autoptr(esys_public) public = NULL;
     struct tpm_name found;
@@ -336,10 +337,14 @@ tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct se
     }
     g_autoptr(secret_auto) room = secret_new(sizeof(TPM2B_SENSITIVE_CREATE));
     TPM2B_SENSITIVE_CREATE *sensitive = (TPM2B_SENSITIVE_CREATE *)(void *)room->data;
+    if (policy) {
+        template.publicArea.authPolicy.size = TPM_POLICY_BYTES;
+        memcpy(template.publicArea.authPolicy.buffer, policy, TPM_POLICY_BYTES);
+    }
     sensitive->sensitive.data.size = (UINT16)key->len;
     memcpy(sensitive->sensitive.data.buffer, key->data, key->len);
     bool ok = tpm_session_start(tpm, srk, TPMA_SESSION_DECRYPT, &session, error) &&
-              create(tpm, srk, &session, sensitive, &private, &public, error);
+              create(tpm, srk, &session, sensitive, &template, &private, &public, error);
     erase_from_context(tpm, srk);
     tpm_flush(tpm, &session);
     tpm_forget(tpm, &srk);
@@ -348,6 +353,17 @@ tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct se
     *blob = pack_blob(public, private);
     name_of(public, name);
     return true;
+}
+
+bool
+tpm_key_has_policy(GBytes *blob, const uint8_t policy[TPM_POLICY_BYTES])
+{
+    TPM2B_PUBLIC public = { 0 };
+    TPM2B_PRIVATE private = { 0 };
+    if (!unpack_blob(blob, &public, &private, NULL))
+        return false;
+    const TPM2B_DIGEST *found = &public.publicArea.authPolicy;
+    return found->size == TPM_POLICY_BYTES && memcmp(found->buffer, policy, TPM_POLICY_BYTES) == 0;
 }
 
 bool

@@ -9,6 +9,7 @@
 #include "daemon/tpm.h"
 
 #define TPM_KEY_NONE 0xfff
+#define TPM_POLICY_BYTES 32
 #define TPM_KEY_BYTES_MAX 64 /* of an HMAC-SHA256 key: the block size; longer ones are hashed first (RFC 2104) */
 
 /* The SRK at 0x81000001: its Name, or *present false. Foreign where something else than a restricted decryption key
@@ -22,9 +23,14 @@ bool tpm_srk_make(struct tpm *tpm, struct tpm_name *name, GError **error);
 bool tpm_srk_flush_leftovers(struct tpm *tpm, GError **error);
 
 /* TPM2_Create of an HMAC-SHA256 key under the SRK whose Name is srk. The key crosses encrypted in a session salted to
- * exactly that SRK. *blob is public and private area, for tpm_key_load. */
-bool tpm_key_create(struct tpm *tpm, const struct tpm_name *srk, const struct secret *key, GBytes **blob,
-                    struct tpm_name *name, GError **error);
+ * exactly that SRK. policy, where not NULL, is TPM_POLICY_BYTES that become its authPolicy. *blob is public and private
+ * area, for tpm_key_load. */
+bool tpm_key_create(struct tpm *tpm, const struct tpm_name *srk, const struct secret *key, const uint8_t *policy,
+                    GBytes **blob, struct tpm_name *name, GError **error);
+
+/* Whether the public area in a blob has exactly this authPolicy. The TPM itself refuses to load a private area with any
+ * other public area than the one it was made with. */
+bool tpm_key_has_policy(GBytes *blob, const uint8_t policy[TPM_POLICY_BYTES]);
 bool tpm_key_load(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error);
 void tpm_key_flush(struct tpm *tpm, uint32_t *key); /* what tpm_key_load gave */
 

@@ -152,6 +152,8 @@ static const struct {
     { TPM2_RC_LOCKOUT, ERROR_TPM_FAILED, "it is locked out after wrong passwords; wait, or reset with tpm2_dictionarylockout" },
     { TPM2_RC_BAD_AUTH, ERROR_TPM_FAILED, "the owner has a password that is not ours; give it by OwnerAuthFile= in hubkeyd.conf" },
     { TPM2_RC_AUTH_FAIL, ERROR_TPM_FAILED, "the owner has a password that is not ours; give it by OwnerAuthFile= in hubkeyd.conf" },
+    { TPM2_RC_INTEGRITY, ERROR_DAMAGED, "the stored key was wrapped by another TPM, or was altered" },
+    { TPM2_RC_BINDING, ERROR_DAMAGED, "the stored key's two halves do not belong together" },
     { TPM2_RC_HIERARCHY, ERROR_TPM_FAILED, "its owner hierarchy is switched off" },
 };
 

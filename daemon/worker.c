@@ -39,6 +39,9 @@ struct worker {
     GQueue finished;
     int64_t running_since; /* 0: idle */
     bool stopping, stopped;
+    void (*idle)(void *data);
+    void *idle_data;
+    bool tidied; /* idle was called after the last job */
 };
 
 static void
@@ -74,6 +77,21 @@ finish(struct worker *worker, struct worker_job *job)
         g_error("eventfd: %s", g_strerror(errno));
 }
 
+/* Runs job, or idle where there is none, without the lock. */
+static void
+run_unlocked(struct worker *worker, struct worker_job *job)
+{
+    worker->running_since = clock_monotonic_us();
+    g_mutex_unlock(&worker->lock);
+    if (job)
+        job->run(job);
+    else
+        worker->idle(worker->idle_data);
+    g_mutex_lock(&worker->lock);
+    worker->running_since = 0;
+    worker->tidied = !job;
+}
+
 static gpointer
 work(gpointer data)
 {
@@ -81,18 +99,18 @@ work(gpointer data)
     g_mutex_lock(&worker->lock);
     while (!worker->stopping) {
         struct worker_job *job = take_turn(worker);
-        if (!job) {
+        if (job) {
+            job->state = RUNNING;
+            run_unlocked(worker, job);
+            finish(worker, job);
+        } else if (worker->idle && !worker->tidied) {
+            run_unlocked(worker, NULL);
+        } else {
             g_cond_wait(&worker->changed, &worker->lock);
-            continue;
         }
-        job->state = RUNNING;
-        worker->running_since = clock_monotonic_us();
-        g_mutex_unlock(&worker->lock);
-        job->run(job);
-        g_mutex_lock(&worker->lock);
-        worker->running_since = 0;
-        finish(worker, job);
     }
+    if (worker->idle && !worker->tidied)
+        run_unlocked(worker, NULL);
     worker->stopped = true;
     g_cond_broadcast(&worker->changed);
     g_mutex_unlock(&worker->lock);
@@ -185,6 +203,16 @@ worker_new(GMainContext *context)
     worker->thread = g_thread_new("tpm", work, worker);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return worker;
+}
+
+void
+worker_on_idle(struct worker *worker, void (*idle)(void *data), void *data)
+{
+    g_mutex_lock(&worker->lock);
+    worker->idle = idle;
+    worker->idle_data = data;
+    worker->tidied = true;
+    g_mutex_unlock(&worker->lock);
 }
 
 static struct turns *

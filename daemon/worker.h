@@ -32,6 +32,9 @@ struct worker;
 
 struct worker *worker_new(GMainContext *context);
 
+/* idle is called on the worker thread whenever no job waits after one has run, and at the end. */
+void worker_on_idle(struct worker *worker, void (*idle)(void *data), void *data);
+
 /* uid is whose turn the job takes. */
 void worker_submit(struct worker *worker, uid_t uid, struct worker_job *job);
 

@@ -544,7 +544,8 @@ test_tampered_signals(struct api_bus *api, gconstpointer unused)
     g_assert_cmpstr(api->signals->pdata[0], ==, "TokensInvalidated " SLOT0 " 3");
     g_assert_cmpstr(api->signals->pdata[1], ==,
                     "PropertiesChanged " SLOT0 " " NAMES_SLOT
-                    " State StateReason Generation HostName DeviceId TpmName HardwareDeviceId");
+                    " State StateReason Generation CanUndo HostName DeviceId ModuleId GatewayHostName Audience KeyName"
+                    " Storage TpmName HardwareDeviceId");
     api_bus_expect_error(get_token(api, SLOT0, "", 0), "Tampered", "slot 0 is tampered");
     g_assert_true(api_bus_has_record("HUBKEY_EVENT=rejected", "HUBKEY_DECISION=allowed", "HUBKEY_SLOT=0", NULL));
     g_assert_true(

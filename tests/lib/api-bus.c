@@ -28,6 +28,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <glib-unix.h>
@@ -273,6 +274,27 @@ api_bus_message(struct api_bus *api, const char *path, const char *interface, co
     DBusMessage *message = dbus_message_new_method_call(api->name, path, interface, member);
     g_assert_nonnull(message);
     return message;
+}
+
+void
+api_bus_append_entries(DBusMessageIter *iter, const struct api_bus_entry *entries)
+{
+    DBusMessageIter dict;
+    dbus_bool_t yes = TRUE;
+    g_assert_true(dbus_message_iter_open_container(iter, DBUS_TYPE_ARRAY, "{sv}", &dict));
+    for (; entries && entries->name; entries++)
+        api_append_entry(&dict, entries->name, entries->type,
+                         entries->type == 's' ? (const void *)&entries->text : &yes);
+    g_assert_true(dbus_message_iter_close_container(iter, &dict));
+}
+
+int
+api_bus_memfd(const void *bytes, size_t len)
+{
+    int fd = memfd_create("key", MFD_CLOEXEC);
+    g_assert_cmpint(write(fd, bytes, len), ==, (ssize_t)len);
+    g_assert_cmpint(lseek(fd, 0, SEEK_SET), ==, 0);
+    return fd;
 }
 
 static bool

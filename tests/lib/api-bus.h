@@ -67,3 +67,14 @@ void api_bus_expect_reply(DBusMessage *reply, const char *signature);
  * root; g_free. */
 char *api_bus_call_as(struct api_bus *api, const char *user, const char *path, const char *interface,
                       const char *member, int first_type, ...);
+
+/* One entry of settings or options; type 's' and text, or another type with the value 1. Ends with a name of NULL. */
+struct api_bus_entry {
+    const char *name;
+    int type;
+    const char *text;
+};
+
+/* Appends an a{sv}; entries NULL: an empty one. */
+void api_bus_append_entries(DBusMessageIter *iter, const struct api_bus_entry *entries);
+int api_bus_memfd(const void *bytes, size_t len); /* a key to hand over; close */

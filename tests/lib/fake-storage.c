@@ -11,14 +11,17 @@
 struct content {
     enum slot_state state;
     uint64_t generation;
-    char *host, *device;
+    bool file;
+    struct identity *identity;
     GBytes *key;
+    struct identity *previous_identity; /* before a rotation */
+    GBytes *previous_key;
 };
 
 struct fake_storage {
     GMutex lock;
     GCond changed;
-    struct content slots[SLOT_TPM_COUNT];
+    struct content slots[FAKE_STORAGE_SLOTS];
     bool cleared;
     char *srk_name;
     int errors[FAKE_STORAGE_OPS];
@@ -31,9 +34,10 @@ struct fake_storage {
 static void
 empty(struct content *content)
 {
-    g_free(content->host);
-    g_free(content->device);
+    identity_free(content->identity);
+    identity_free(content->previous_identity);
     g_clear_pointer(&content->key, g_bytes_unref);
+    g_clear_pointer(&content->previous_key, g_bytes_unref);
     *content = (struct content){ .generation = content->generation };
 }
 
@@ -51,7 +55,7 @@ fake_storage_new(void)
 void
 fake_storage_free(struct fake_storage *storage)
 {
-    for (uint32_t slot = 0; slot < SLOT_TPM_COUNT; slot++)
+    for (uint32_t slot = 0; slot < FAKE_STORAGE_SLOTS; slot++)
         empty(&storage->slots[slot]);
     g_free(storage->srk_name);
     g_mutex_clear(&storage->lock);
@@ -61,20 +65,27 @@ fake_storage_free(struct fake_storage *storage)
 
 /* ---- what the test does ---- */
 
+/* identity and key become the content's. */
 static void
-fill(struct content *content, enum slot_state state, uint64_t generation, const char *host, const char *device,
-     GBytes *key)
+fill(struct content *content, enum slot_state state, uint64_t generation, struct identity *identity, GBytes *key)
 {
     empty(content);
-    *content = (struct content){ state, generation, g_strdup(host), g_strdup(device), key };
+    *content = (struct content){ .state = state, .generation = generation, .identity = identity, .key = key };
 }
 
 void
 fake_storage_put(struct fake_storage *storage, uint32_t slot, enum slot_state state, uint64_t generation,
                  const char *host, const char *device, const char *key)
 {
+    struct identity *identity = NULL;
+    if (host) {
+        identity = identity_new();
+        identity->host = g_strdup(host);
+        identity->device = g_strdup(device);
+    }
     g_mutex_lock(&storage->lock);
-    fill(&storage->slots[slot], state, generation, host, device, key ? g_bytes_new(key, strlen(key)) : NULL);
+    fill(&storage->slots[slot], state, generation, identity, key ? g_bytes_new(key, strlen(key)) : NULL);
+    storage->slots[slot].file = slot >= SLOT_TPM_COUNT;
     g_mutex_unlock(&storage->lock);
 }
 
@@ -175,11 +186,9 @@ describe(const struct content *content, struct slot_finding *finding)
     if (content->state != SLOT_READY)
         finding->reason = g_strdup("the storage was told so");
     finding->tpm_name = g_strnfill(68, 'e');
-    if (!content->host)
-        return;
-    finding->identity = identity_new();
-    finding->identity->host = g_strdup(content->host);
-    finding->identity->device = g_strdup(content->device);
+    finding->file = content->file;
+    finding->can_undo = content->previous_key != NULL;
+    finding->identity = content->identity ? identity_copy(content->identity) : NULL;
 }
 
 static void
@@ -189,6 +198,17 @@ load(void *user, uint32_t slot, struct slot_finding *finding)
     g_mutex_lock(&storage->lock);
     describe(&storage->slots[slot], finding);
     g_mutex_unlock(&storage->lock);
+}
+
+static void
+load_all(void *storage, slot_loaded_fn loaded, void *user)
+{
+    for (uint32_t slot = FAKE_STORAGE_SLOTS; slot-- > 0;) {
+        struct slot_finding finding;
+        load(storage, slot, &finding);
+        loaded(slot, &finding, user);
+        slot_finding_clear(&finding);
+    }
 }
 
 static bool
@@ -241,8 +261,16 @@ sign(void *user, uint32_t slot, uint64_t generation, const void *data, size_t le
     return ok;
 }
 
+static void
+idle(void *user)
+{
+    struct fake_storage *storage = user;
+    (void)enter(storage, FAKE_STORAGE_IDLE, NULL);
+    g_mutex_unlock(&storage->lock);
+}
+
 static bool
-provision(void *user, uint32_t slot, const struct identity *identity, const struct secret *key, GError **error)
+provision(void *user, uint32_t slot, bool file, const struct identity *identity, const struct secret *key, GError **error)
 {
     struct fake_storage *storage = user;
     struct content *content = &storage->slots[slot];
@@ -252,8 +280,65 @@ provision(void *user, uint32_t slot, const struct identity *identity, const stru
         error_set(error, foreign ? ERROR_FOREIGN : ERROR_SLOT_IN_USE, "slot %u is not empty", slot);
         ok = false;
     } else if (ok) {
-        fill(content, SLOT_READY, content->generation + 1, identity->host, identity->device,
-             g_bytes_new(key->data, key->len));
+        fill(content, SLOT_READY, content->generation + 1, identity_copy(identity), g_bytes_new(key->data, key->len));
+        content->file = file;
+    }
+    g_mutex_unlock(&storage->lock);
+    return ok;
+}
+
+static bool
+rotate(void *user, uint32_t slot, uint64_t generation, const struct identity *identity, const struct secret *key,
+       GError **error)
+{
+    struct fake_storage *storage = user;
+    struct content *content = &storage->slots[slot];
+    bool ok = enter(storage, FAKE_STORAGE_ROTATE, error);
+    if (ok && content->generation != generation) {
+        error_set(error, ERROR_BUSY, "slot %u was changed", slot);
+        ok = false;
+    } else if (ok) {
+        identity_free(content->previous_identity);
+        g_clear_pointer(&content->previous_key, g_bytes_unref);
+        content->previous_identity = g_steal_pointer(&content->identity);
+        content->previous_key = g_steal_pointer(&content->key);
+        content->identity = identity_copy(identity);
+        content->key = g_bytes_new(key->data, key->len);
+        content->generation++;
+    }
+    g_mutex_unlock(&storage->lock);
+    return ok;
+}
+
+static bool
+undo(void *user, uint32_t slot, uint64_t generation, GError **error)
+{
+    struct fake_storage *storage = user;
+    struct content *content = &storage->slots[slot];
+    bool ok = enter(storage, FAKE_STORAGE_UNDO, error);
+    if (ok && !content->previous_key) {
+        error_set(error, ERROR_UNSUPPORTED, "slot %u has no earlier key", slot);
+        ok = false;
+    } else if (ok) {
+        fill(content, SLOT_READY, generation + 1, g_steal_pointer(&content->previous_identity),
+             g_steal_pointer(&content->previous_key));
+    }
+    g_mutex_unlock(&storage->lock);
+    return ok;
+}
+
+static bool
+adopt(void *user, uint32_t slot, const struct slot_expected *expected, GError **error)
+{
+    struct fake_storage *storage = user;
+    struct content *content = &storage->slots[slot];
+    bool ok = enter(storage, FAKE_STORAGE_ADOPT, error);
+    if (ok && (content->state != SLOT_FOUND || !identity_equal(content->identity, expected->identity))) {
+        error_set(error, ERROR_TAMPERED, "slot %u holds something else", slot);
+        ok = false;
+    } else if (ok) {
+        content->state = SLOT_READY;
+        content->generation++;
     }
     g_mutex_unlock(&storage->lock);
     return ok;
@@ -273,11 +358,15 @@ clear(void *user, uint32_t slot, GError **error)
 }
 
 const struct slot_ops fake_storage_ops = {
-    .count = SLOT_TPM_COUNT,
+    .load_all = load_all,
     .load = load,
     .attach = attach,
     .survey = survey,
     .sign = sign,
+    .idle = idle,
     .provision = provision,
+    .rotate = rotate,
+    .undo = undo,
+    .adopt = adopt,
     .clear = clear,
 };

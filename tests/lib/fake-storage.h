@@ -13,15 +13,21 @@ enum fake_storage_op {
     FAKE_STORAGE_SURVEY,
     FAKE_STORAGE_SIGN,
     FAKE_STORAGE_PROVISION,
+    FAKE_STORAGE_ROTATE,
+    FAKE_STORAGE_UNDO,
+    FAKE_STORAGE_ADOPT,
     FAKE_STORAGE_CLEAR,
+    FAKE_STORAGE_IDLE,
     FAKE_STORAGE_OPS
 };
 
 #define FAKE_STORAGE_SRK "000b00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
+#define FAKE_STORAGE_SLOTS 64
+
 struct fake_storage;
 
-extern const struct slot_ops fake_storage_ops; /* SLOT_TPM_COUNT slots */
+extern const struct slot_ops fake_storage_ops; /* slots 0 to FAKE_STORAGE_SLOTS - 1 */
 
 struct fake_storage *fake_storage_new(void); /* empty, an SRK is there */
 void fake_storage_free(struct fake_storage *storage);

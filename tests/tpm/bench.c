@@ -40,13 +40,13 @@ open_ours(struct bench *bench)
     g_assert_no_error(error);
     store_sweep(bench->store);
     bench->tpm = tpm_new(bench->tcti, bench->owner_file);
-    bench->storage = slot_tpm_new(bench->tpm, bench->store);
+    bench->storage = slot_storage_new(bench->tpm, bench->store);
 }
 
 static void
 close_ours(struct bench *bench)
 {
-    slot_tpm_free(bench->storage);
+    slot_storage_free(bench->storage);
     tpm_free(bench->tpm);
     store_close(bench->store);
     g_clear_pointer(&bench->medium.srk_name, g_free);
@@ -148,7 +148,7 @@ bench_attach(struct bench *bench)
     g_autoptr(GError) error = NULL;
     g_clear_pointer(&bench->medium.srk_name, g_free);
     bench->medium.cleared = false;
-    slot_tpm_ops.attach(bench->storage, &bench->medium, &error);
+    slot_storage_ops.attach(bench->storage, &bench->medium, &error);
     g_assert_no_error(error);
 }
 
@@ -159,20 +159,20 @@ bench_provision(struct bench *bench, uint32_t slot, const void *key, size_t len,
     g_autoptr(secret_auto) secret = secret_new(len);
     memcpy(secret->data, key, len);
     secret->len = len;
-    return slot_tpm_ops.provision(bench->storage, slot, &identity, secret, error);
+    return slot_storage_ops.provision(bench->storage, slot, slot >= SLOT_TPM_COUNT, &identity, secret, error);
 }
 
 bool
 bench_clear(struct bench *bench, uint32_t slot, GError **error)
 {
-    return slot_tpm_ops.clear(bench->storage, slot, error);
+    return slot_storage_ops.clear(bench->storage, slot, error);
 }
 
 static uint64_t
 generation(struct bench *bench, uint32_t slot)
 {
     struct slot_finding finding;
-    slot_tpm_ops.load(bench->storage, slot, &finding);
+    slot_storage_ops.load(bench->storage, slot, &finding);
     uint64_t number = finding.generation;
     slot_finding_clear(&finding);
     return number;
@@ -182,7 +182,7 @@ bool
 bench_sign(struct bench *bench, uint32_t slot, const void *text, size_t len, uint8_t mac[SLOT_MAC_BYTES],
            GError **error)
 {
-    return slot_tpm_ops.sign(bench->storage, slot, generation(bench, slot), text, len, mac, error);
+    return slot_storage_ops.sign(bench->storage, slot, generation(bench, slot), text, len, mac, error);
 }
 
 /* ---- what must hold ---- */
@@ -192,7 +192,7 @@ bench_expect(struct bench *bench, uint32_t slot, enum slot_state state, const ch
 {
     g_autoptr(GError) error = NULL;
     struct slot_finding finding;
-    slot_tpm_ops.survey(bench->storage, slot, &finding, &error);
+    slot_storage_ops.survey(bench->storage, slot, &finding, &error);
     g_assert_no_error(error);
     if (finding.state != state || !words != !finding.reason || (words && !strstr(finding.reason, words)))
         g_error("slot %u is \"%s\" (%s), not \"%s\" (%s)", slot, slot_state_name(finding.state),

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "daemon/slot-tpm.h"
+#include "daemon/slot-storage.h"
 #include "daemon/store.h"
 #include "daemon/tpm.h"
 #include "tests/lib/stranger.h"
@@ -28,7 +28,7 @@ struct bench {
     char *owner_file; /* the file that OwnerAuthFile= names, NULL where it names none */
     struct store *store;
     struct tpm *tpm;
-    struct slot_tpm *storage;
+    struct slot_storage *storage;
     struct slot_medium medium; /* as the last attach found it */
 };
 

@@ -59,7 +59,7 @@ generation(struct bench *bench, uint32_t slot)
 {
     g_autoptr(GError) error = NULL;
     struct slot_finding finding;
-    slot_tpm_ops.survey(bench->storage, slot, &finding, &error);
+    slot_storage_ops.survey(bench->storage, slot, &finding, &error);
     g_assert_no_error(error);
     uint64_t number = finding.generation;
     slot_finding_clear(&finding);
@@ -122,7 +122,7 @@ test_generations(void)
     uint8_t mac[SLOT_MAC_BYTES];
     g_autoptr(GError) error = NULL;
     provision(bench, 0, 32);
-    g_assert_false(slot_tpm_ops.sign(bench->storage, 0, 1, "x", 1, mac, &error));
+    g_assert_false(slot_storage_ops.sign(bench->storage, 0, 1, "x", 1, mac, &error));
     bench_expect_error(&error, ERROR_NOT_PROVISIONED, "ask again");
     bench_stop(bench);
 }

@@ -84,7 +84,7 @@ expect_found(struct bench *bench, uint32_t slot, const char *host, const char *d
 {
     g_autoptr(GError) error = NULL;
     struct slot_finding finding;
-    slot_tpm_ops.survey(bench->storage, slot, &finding, &error);
+    slot_storage_ops.survey(bench->storage, slot, &finding, &error);
     g_assert_no_error(error);
     g_assert_cmpstr(slot_state_name(finding.state), ==, "found");
     g_assert_cmpstr(finding.identity->host, ==, host);
@@ -331,7 +331,7 @@ test_record_damaged(void)
     g_assert_true(bench_clear(bench, 0, &error));
     g_autoptr(GBytes) still = stranger_look(bench->stranger, BENCH_KEY(0));
     g_assert_true(g_bytes_equal(object, still));
-    bench_expect(bench, 0, SLOT_FOUND, "tpm2_evictcontrol");
+    bench_expect(bench, 0, SLOT_FOUND, "hubkeyctl adopt 0");
     bench_expect_tidy(bench);
     bench_stop(bench);
 }

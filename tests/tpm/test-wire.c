@@ -305,7 +305,7 @@ is_ready(struct bench *bench)
 {
     g_autoptr(GError) error = NULL;
     struct slot_finding finding;
-    slot_tpm_ops.survey(bench->storage, 0, &finding, &error);
+    slot_storage_ops.survey(bench->storage, 0, &finding, &error);
     g_assert_no_error(error);
     bool ready = finding.state == SLOT_READY;
     slot_finding_clear(&finding);

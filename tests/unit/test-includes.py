@@ -41,8 +41,12 @@ LEVELS = (
     "dbus/object dbus/call daemon/tpm-info daemon/tpm-key daemon/tpm-nv client/queue",
     "dbus/caller dbus/server daemon/polkit daemon/slot client/bus",
     "daemon/admin daemon/sharing daemon/health daemon/intent client/token client/commit",
-    "daemon/slot-tpm client/pump",
-    "daemon/api daemon/api-manager daemon/api-slot daemon/api-tpm daemon/api-objects client/client",
+    "daemon/slot-key daemon/slot-view",
+    "daemon/slot-settle client/pump",
+    "daemon/slot-tpm daemon/slot-file",
+    "daemon/slot-storage",
+    "daemon/api daemon/api-settings daemon/api-change daemon/api-manager daemon/api-slot daemon/api-tpm "
+    "daemon/api-objects client/client",
     "daemon/main",
 )
 

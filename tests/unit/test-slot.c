@@ -270,7 +270,7 @@ begin_provision(struct fixture *fixture, uint32_t slot, struct outcome *outcome)
     identity->device = g_strdup("d");
     memcpy(key->data, "key", 3);
     key->len = 3;
-    slots_provision(fixture->slots, slot, identity, key, on_done, outcome);
+    slots_provision(fixture->slots, slot, slot >= SLOT_TPM_COUNT, identity, key, on_done, outcome);
 }
 
 static int

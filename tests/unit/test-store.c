@@ -47,10 +47,28 @@ make_identity(void)
     return identity;
 }
 
+/* With everything that a record can hold. */
+static struct store_key
+make_key(char letter)
+{
+    static const uint8_t blob[] = { 0, 1, 2, 255, 10, 13 };
+    return (struct store_key){ make_identity(), g_strnfill(68, letter), g_bytes_new(blob, sizeof blob),
+                               g_strdup("Myhub.azure-devices.net/") };
+}
+
 static struct store_record
 make_record(uint64_t generation)
 {
-    return (struct store_record){ true, generation, make_identity(), g_strnfill(68, 'a'), g_strnfill(68, 'b') };
+    return (struct store_record){ true, true, generation, g_strnfill(68, 'b'), make_key('a'), make_key('c') };
+}
+
+static void
+expect_same_key(const struct store_key *a, const struct store_key *b)
+{
+    g_assert_true(identity_equal(a->identity, b->identity));
+    g_assert_cmpstr(a->name, ==, b->name);
+    g_assert_cmpstr(a->nv_text, ==, b->nv_text);
+    g_assert_true(g_bytes_equal(a->blob, b->blob));
 }
 
 static void
@@ -95,7 +113,7 @@ expect_damaged(struct fixture *fixture, uint32_t slot)
     g_assert_false(store_load_record(fixture->store, slot, &record, &error));
     g_assert_error(error, ERROR_DOMAIN, ERROR_DAMAGED);
     g_assert_false(record.in_use);
-    g_assert_null(record.identity);
+    g_assert_null(record.key.identity);
 }
 
 /* ---- damage ---- */
@@ -157,9 +175,9 @@ test_wrong_content(struct fixture *fixture, gconstpointer unused)
 {
     static const char *const lines[][2] = {
         { "Generation", "" }, { "Generation", "-1" }, { "Generation", "18446744073709551616" }, { "Generation", "1x" },
-        { "HostName", "bad host" }, { "DeviceId", ".." }, { "ModuleId", "" }, { "Audience", "x" },
+        { "HostName", "bad host" }, { "DeviceId", ".." }, { "ModuleId", "" }, { "Audience", "x" }, { "Blob", "=" },
     };
-    static const char *const needed[] = { "Generation", "HostName", "DeviceId", "SrkName" };
+    static const char *const needed[] = { "Generation", "HostName", "DeviceId", "TpmName", "Storage", "SrkName" };
     for (size_t i = 0; i < G_N_ELEMENTS(lines) + G_N_ELEMENTS(needed); i++) {
         bool absent;
         save(fixture, 1, 5);
@@ -261,9 +279,10 @@ test_records(struct fixture *fixture, gconstpointer unused)
         struct store_record written = make_record(generations[i]);
         save(fixture, 65535, generations[i]);
         g_assert_true(store_load_record(fixture->store, 65535, &read, NULL));
-        g_assert_true(read.in_use && identity_equal(read.identity, written.identity));
+        g_assert_true(read.in_use && read.file);
+        expect_same_key(&read.key, &written.key);
+        expect_same_key(&read.previous, &written.previous);
         g_assert_cmpuint(read.generation, ==, generations[i]);
-        g_assert_cmpstr(read.key_name, ==, written.key_name);
         g_assert_cmpstr(read.srk_name, ==, written.srk_name);
         store_record_clear(&read);
         store_record_clear(&written);
@@ -309,6 +328,31 @@ test_replacing(struct fixture *fixture, gconstpointer unused)
 }
 
 static void
+note_slot(uint32_t slot, void *user)
+{
+    ((bool *)user)[slot] = true;
+}
+
+/* Which slots have a record, and which an intent: by the files' names, and only names that are a slot's. */
+static void
+test_listing(struct fixture *fixture, gconstpointer unused)
+{
+    static const char *const others[] = { "slot-", "slot-04", "slot-65536", "slot-1x", "slot--1", "slot-5.new", "slot-6.intent",
+                                          "srk", "slot-7.intent.new" };
+    g_autofree bool *records = g_new0(bool, UINT16_MAX + 1), *intents = g_new0(bool, UINT16_MAX + 1);
+    save(fixture, 3, 1);
+    save(fixture, 65535, 1);
+    for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
+        overwrite(fixture, others[i], "x", 1);
+    store_each_slot(fixture->store, note_slot, records);
+    store_each_intent(fixture->store, note_slot, intents);
+    for (uint32_t slot = 0; slot <= UINT16_MAX; slot++) {
+        g_assert_true(records[slot] == (slot == 3 || slot == 65535));
+        g_assert_true(intents[slot] == (slot == 6));
+    }
+}
+
+static void
 test_srk(struct fixture *fixture, gconstpointer unused)
 {
     g_autoptr(GError) error = NULL;
@@ -334,26 +378,30 @@ expect_intent_damaged(struct fixture *fixture, uint32_t slot)
     g_assert_false(intent_read(fixture->store, slot, &intent, &absent, &error));
     g_assert_error(error, ERROR_DOMAIN, ERROR_DAMAGED);
     g_assert_false(absent);
-    g_assert_null(intent.identity);
+    g_assert_null(intent.made.identity);
+    g_assert_null(intent.old.identity);
 }
 
 static void
 test_bad_intents(struct fixture *fixture, gconstpointer unused)
 {
-    struct intent intent = { INTENT_CLEAR, 4, make_identity(), g_strnfill(68, 'd'), NULL };
-    static const char *const bad[][2] = {
-        { "Operation", "rotate" }, { "Operation", "" },   { "Generation", "x" },
-        { "HostName", "" },        { "DeviceId", "a/b" },
+    struct intent intent = { INTENT_ROTATE, false, 4, make_key('d'), make_key('e') };
+    static const char *const bad[][3] = {
+        { "intent", "Operation", "rotor" }, { "intent", "Operation", "" }, { "intent", "Generation", "x" },
+        { "made", "HostName", "" },         { "old", "DeviceId", "a/b" },  { "made", "Blob", "?" },
     };
-    static const char *const needed[] = { "Operation", "Generation", "TpmName", "DeviceId" };
+    static const char *const needed[][2] = {
+        { "intent", "Operation" }, { "intent", "Generation" }, { "intent", "Storage" }, { "made", "TpmName" },
+        { "made", "DeviceId" },    { "old", "TpmName" },
+    };
     for (size_t i = 0; i < G_N_ELEMENTS(bad) + G_N_ELEMENTS(needed); i++) {
         bool absent;
         g_assert_true(intent_write(fixture->store, 2, &intent, NULL));
         g_autoptr(GKeyFile) file = store_read(fixture->store, "slot-2.intent", &absent, NULL);
         if (i < G_N_ELEMENTS(bad))
-            g_key_file_set_string(file, "intent", bad[i][0], bad[i][1]);
+            g_key_file_set_string(file, bad[i][0], bad[i][1], bad[i][2]);
         else
-            g_key_file_remove_key(file, "intent", needed[i - G_N_ELEMENTS(bad)], NULL);
+            g_key_file_remove_key(file, needed[i - G_N_ELEMENTS(bad)][0], needed[i - G_N_ELEMENTS(bad)][1], NULL);
         g_assert_true(store_write(fixture->store, "slot-2.intent", file, NULL));
         expect_intent_damaged(fixture, 2);
     }
@@ -365,21 +413,23 @@ test_bad_intents(struct fixture *fixture, gconstpointer unused)
 static void
 test_intents(struct fixture *fixture, gconstpointer unused)
 {
-    static const uint8_t blob[] = { 0, 1, 2, 255, 10, 13 };
-    struct intent read,
-        written = { INTENT_PROVISION, 3, make_identity(), g_strnfill(68, 'd'), g_bytes_new(blob, sizeof blob) };
+    static const enum intent_operation operations[] = { INTENT_PROVISION, INTENT_CLEAR, INTENT_ROTATE, INTENT_UNDO };
+    struct intent read, written = { .generation = 3, .file = true, .made = make_key('d'), .old = make_key('e') };
     bool absent = false;
     g_assert_true(intent_read(fixture->store, 2, &read, &absent, NULL));
     g_assert_true(absent);
-    g_assert_true(intent_write(fixture->store, 2, &written, NULL));
-    g_assert_true(intent_read(fixture->store, 2, &read, &absent, NULL));
-    g_assert_false(absent);
-    g_assert_cmpint(read.operation, ==, INTENT_PROVISION);
-    g_assert_cmpuint(read.generation, ==, 3);
-    g_assert_cmpstr(read.key_name, ==, written.key_name);
-    g_assert_true(identity_equal(read.identity, written.identity));
-    g_assert_true(g_bytes_equal(read.blob, written.blob));
-    intent_clear(&read);
+    for (size_t i = 0; i < G_N_ELEMENTS(operations); i++) {
+        written.operation = operations[i];
+        g_assert_true(intent_write(fixture->store, 2, &written, NULL));
+        g_assert_true(intent_read(fixture->store, 2, &read, &absent, NULL));
+        g_assert_false(absent);
+        g_assert_cmpint(read.operation, ==, operations[i]);
+        g_assert_true(read.file);
+        g_assert_cmpuint(read.generation, ==, 3);
+        expect_same_key(&read.made, &written.made);
+        expect_same_key(&read.old, &written.old);
+        intent_clear(&read);
+    }
     intent_clear(&written);
     g_assert_true(intent_read(fixture->store, 1, &read, &absent, NULL) && absent); /* of that slot alone */
     g_assert_true(intent_remove(fixture->store, 2, NULL));
@@ -417,6 +467,7 @@ main(int argc, char **argv)
     ADD("/store/modes", test_modes);
     ADD("/store/records", test_records);
     ADD("/store/replacing", test_replacing);
+    ADD("/store/listing", test_listing);
     ADD("/store/srk", test_srk);
     ADD("/intent/bad", test_bad_intents);
     ADD("/intent/slots", test_intents);

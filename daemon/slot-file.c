@@ -1,0 +1,264 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <config.h>
+
+#include "daemon/slot-file.h"
+#include "daemon/slot-key.h"
+#include "daemon/slot-settle.h"
+#include "common/error.h"
+
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#define POLICY_TAG "hubkey file slot, version 1"
+
+struct slot_file {
+    struct tpm *tpm;
+    struct store *store;
+    uint32_t key; /* loaded, or TPM_KEY_NONE */
+    uint32_t slot;
+    uint32_t epoch;
+    uint64_t generation;
+    GHashTable *refused;  /* slots whose key the TPM did not load, although their record looks whole */
+    bool srk_known;
+    char *srk_name;
+};
+
+struct slot_file *
+slot_file_new(struct tpm *tpm, struct store *store)
+{
+    struct slot_file *storage = g_new0(struct slot_file, 1);
+    storage->tpm = tpm;
+    storage->store = store;
+    storage->key = TPM_KEY_NONE;
+    storage->refused = g_hash_table_new(NULL, NULL);
+    return storage;
+}
+
+void
+slot_file_free(struct slot_file *storage)
+{
+    g_hash_table_destroy(storage->refused);
+    g_free(storage->srk_name);
+    g_free(storage);
+}
+
+void
+slot_file_know_srk(struct slot_file *storage, const char *srk_name)
+{
+    g_free(storage->srk_name);
+    storage->srk_name = g_strdup(srk_name);
+    storage->srk_known = true;
+}
+
+/* ---- the policy ---- */
+
+/* Each part with its length in front, so that no two identities read the same. An absent part is not an empty one. */
+static void
+add_part(EVP_MD_CTX *digest, const char *text)
+{
+    size_t len = text ? strlen(text) : UINT32_MAX;
+    const uint8_t prefix[4] = { (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len };
+    EVP_DigestUpdate(digest, prefix, sizeof prefix);
+    if (text)
+        EVP_DigestUpdate(digest, text, len);
+}
+
+static void
+compute_policy(uint32_t slot, const struct identity *identity, uint8_t policy[TPM_POLICY_BYTES])
+{
+    char number[16];
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    if (!digest || !EVP_DigestInit_ex(digest, EVP_sha256(), NULL))
+        g_error("SHA-256 failed");
+    g_snprintf(number, sizeof number, "%u", slot);
+    add_part(digest, POLICY_TAG);
+    add_part(digest, number);
+    add_part(digest, identity->host);
+    add_part(digest, identity->device);
+    add_part(digest, identity->module);
+    add_part(digest, identity->audience);
+    add_part(digest, identity->key_name);
+    if (!EVP_DigestFinal_ex(digest, policy, NULL))
+        g_error("SHA-256 failed");
+    EVP_MD_CTX_free(digest);
+}
+
+static bool
+belongs(uint32_t slot, const struct store_key *key)
+{
+    uint8_t policy[TPM_POLICY_BYTES];
+    compute_policy(slot, key->identity, policy);
+    return key->blob && tpm_key_has_policy(key->blob, policy);
+}
+
+/* What is wrong with the record as far as it can be told without loading the key; NULL where nothing is. */
+static const char *
+find_fault(const struct slot_file *storage, uint32_t slot, const struct store_record *record)
+{
+    if (!belongs(slot, &record->key))
+        return "its record names a slot or an identity that its key was not made for";
+    if (storage->srk_known && g_strcmp0(storage->srk_name, record->srk_name) != 0)
+        return "its key was made in another TPM, or this one was cleared since; a copied state directory is of no use";
+    return NULL;
+}
+
+static char *
+describe(uint32_t slot, const char *fault)
+{
+    return g_strdup_printf("%s; hubkeyctl clear %u forgets it", fault, slot);
+}
+
+void
+slot_file_survey(struct slot_file *storage, uint32_t slot, const struct store_record *record,
+                 struct slot_finding *finding)
+{
+    g_autoptr(GError) why = NULL;
+    const char *fault = find_fault(storage, slot, record);
+    if (!fault && g_hash_table_contains(storage->refused, GUINT_TO_POINTER(slot)) &&
+        !slot_file_hold(storage, slot, record, &why) && g_error_matches(why, ERROR_DOMAIN, ERROR_DAMAGED))
+        fault = "the TPM does not load its key: the record was altered";
+    finding->state = fault ? SLOT_DAMAGED : SLOT_READY;
+    if (fault)
+        finding->reason = describe(slot, fault);
+}
+
+/* ---- signing ---- */
+
+void
+slot_file_let_go(struct slot_file *storage)
+{
+    if (storage->key != TPM_KEY_NONE && storage->epoch == tpm_epoch(storage->tpm))
+        tpm_key_flush(storage->tpm, &storage->key);
+    storage->key = TPM_KEY_NONE;
+}
+
+bool
+slot_file_holds(const struct slot_file *storage, uint32_t slot, uint64_t generation)
+{
+    return storage->key != TPM_KEY_NONE && storage->slot == slot && storage->generation == generation &&
+           storage->epoch == tpm_epoch(storage->tpm) && tpm_is_open(storage->tpm);
+}
+
+static bool
+refuse(uint32_t slot, const char *fault, GError **error)
+{
+    g_autofree char *text = describe(slot, fault);
+    error_set(error, ERROR_DAMAGED, "slot %u is damaged: %s", slot, text);
+    return false;
+}
+
+/* A TPM whose SRK was exchanged since the last look says of every key that its integrity is broken. */
+static void
+look_at_srk(struct slot_file *storage)
+{
+    g_autofree char *srk_name = NULL;
+    if (tpm_is_open(storage->tpm) && slot_key_find_srk(storage->tpm, &srk_name, NULL))
+        slot_file_know_srk(storage, srk_name);
+}
+
+bool
+slot_file_hold(struct slot_file *storage, uint32_t slot, const struct store_record *record, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    slot_file_let_go(storage);
+    if (!tpm_open(storage->tpm, error))
+        return false;
+    const char *fault = find_fault(storage, slot, record);
+    if (fault)
+        return refuse(slot, fault, error);
+    if (tpm_key_load(storage->tpm, record->key.blob, &storage->key, &why)) {
+        storage->slot = slot;
+        storage->generation = record->generation;
+        storage->epoch = tpm_epoch(storage->tpm);
+        g_hash_table_remove(storage->refused, GUINT_TO_POINTER(slot));
+        return true;
+    }
+    look_at_srk(storage);
+    fault = find_fault(storage, slot, record);
+    if (fault)
+        return refuse(slot, fault, error);
+    if (g_error_matches(why, ERROR_DOMAIN, ERROR_DAMAGED)) {
+        g_hash_table_add(storage->refused, GUINT_TO_POINTER(slot));
+        return refuse(slot, why->message, error);
+    }
+    g_propagate_error(error, g_steal_pointer(&why));
+    return false;
+}
+
+bool
+slot_file_sign(struct slot_file *storage, const void *text, size_t len, uint8_t mac[SLOT_MAC_BYTES], GError **error)
+{
+    return tpm_key_hmac(storage->tpm, storage->key, text, len, mac, error);
+}
+
+/* ---- changes: the new record taking the old one's place is the whole of them ---- */
+
+/* made has its identity; its key is made, proved and recorded. */
+static bool
+make(struct slot_file *storage, uint32_t slot, struct intent *intent, struct store_record *record,
+     const struct secret *key, GError **error)
+{
+    uint8_t policy[TPM_POLICY_BYTES];
+    uint32_t loaded = TPM_KEY_NONE;
+    g_autofree char *srk_name = NULL;
+    compute_policy(slot, intent->made.identity, policy);
+    if (!slot_key_get_srk(storage->tpm, storage->store, &srk_name, error) ||
+        !slot_key_create(storage->tpm, srk_name, key, policy, &intent->made, error) ||
+        !intent_write(storage->store, slot, intent, error))
+        return false;
+    bool ok = slot_key_load(storage->tpm, &intent->made, key, &loaded, error);
+    tpm_key_flush(storage->tpm, &loaded);
+    record->srk_name = srk_name;
+    record->key = intent->made;
+    ok = ok && store_save_record(storage->store, slot, record, error) && intent_remove(storage->store, slot, error);
+    record->srk_name = NULL;
+    return ok;
+}
+
+bool
+slot_file_provision(struct slot_file *storage, uint32_t slot, uint64_t generation, const struct identity *identity,
+                    const struct secret *key, GError **error)
+{
+    struct intent intent = { .operation = INTENT_PROVISION, .file = true, .generation = generation };
+    struct store_record record = { .in_use = true, .file = true, .generation = generation };
+    slot_file_let_go(storage);
+    intent.made.identity = identity_copy(identity);
+    bool ok = make(storage, slot, &intent, &record, key, error);
+    intent_clear(&intent);
+    return slot_settle_result(storage->tpm, storage->store, slot, generation, ok, error);
+}
+
+bool
+slot_file_rotate(struct slot_file *storage, uint32_t slot, const struct store_record *old,
+                 const struct identity *identity, const struct secret *key, GError **error)
+{
+    struct intent intent = { .operation = INTENT_ROTATE, .file = true, .generation = old->generation + 1, .old = old->key };
+    struct store_record record = { .in_use = true, .file = true, .generation = intent.generation, .previous = old->key };
+    slot_file_let_go(storage);
+    intent.made.identity = identity_copy(identity);
+    bool ok = make(storage, slot, &intent, &record, key, error);
+    store_key_clear(&intent.made);
+    return slot_settle_result(storage->tpm, storage->store, slot, record.generation, ok, error);
+}
+
+bool
+slot_file_undo(struct slot_file *storage, uint32_t slot, const struct store_record *old, GError **error)
+{
+    const struct store_record record = { .in_use = true, .file = true, .generation = old->generation + 1,
+                                         .srk_name = old->srk_name, .key = old->previous };
+    bool proved = slot_file_hold(storage, slot, &record, error);
+    slot_file_let_go(storage);
+    return proved && store_save_record(storage->store, slot, &record, error);
+}
+
+bool
+slot_file_clear(struct slot_file *storage, uint32_t slot, const struct store_record *record, GError **error)
+{
+    const struct store_record empty = { .generation = record->generation + 1 };
+    slot_file_let_go(storage);
+    return store_save_record(storage->store, slot, &empty, error) &&
+           slot_key_forget_srk_if_unused(storage->store, error);
+}
