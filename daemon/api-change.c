@@ -6,6 +6,7 @@
 #include "daemon/api-change.h"
 #include "daemon/api-settings.h"
 #include "daemon/api.h"
+#include "daemon/config.h"
 #include "daemon/key-pipe.h"
 #include "daemon/slot.h"
 #include "dbus/names.h"
@@ -151,6 +152,18 @@ api_change_provision(struct object_request *request, void *user)
 
 /* ---- Adopt ---- */
 
+/* What somebody put into the TPM must not make us speak for a host of their choice. */
+static bool
+check_host(const struct change *change, GError **error)
+{
+    const char *host = change->settings.identity->host;
+    if (config_host_allowed(change->api->config, host))
+        return true;
+    error_set(error, ERROR_INVALID_ARGUMENT, "expected: keys for %s are not adopted; where that is right, add it to "
+              "AllowedHosts= of [hubkeyd] in hubkeyd.conf and reload", host);
+    return false;
+}
+
 static bool
 read_adopt(struct change *change, GError **error)
 {
@@ -160,7 +173,8 @@ read_adopt(struct change *change, GError **error)
         !api_settings_read(&change->settings, &iter, API_SETTINGS_ADOPT, error))
         return false;
     dbus_message_iter_next(&iter);
-    return api_check_no_options(&iter, error) && api_settings_check_expected(&change->settings, error);
+    return api_check_no_options(&iter, error) && api_settings_check_expected(&change->settings, error) &&
+           check_host(change, error);
 }
 
 void

@@ -7,6 +7,7 @@
 #include "daemon/api-manager.h"
 #include "daemon/api-slot.h"
 #include "daemon/api.h"
+#include "daemon/config.h"
 #include "daemon/health.h"
 #include "daemon/slot.h"
 #include "dbus/caller.h"
@@ -173,4 +174,11 @@ api_objects_health_changed(void *user)
     GHashTableIter iter;
     EACH_FACE (face, api, &iter)
         object_changed(face->manager, NAMES_ROOT, NAMES_MANAGER, names);
+}
+
+const struct identity *
+api_objects_wanted(uint32_t slot, void *user)
+{
+    const struct api *api = user;
+    return config_adoption(api->config, slot);
 }

@@ -13,6 +13,7 @@
 
 struct api;
 struct caller;
+struct identity;
 
 /* Registers both objects on a connection; api must outlive them, and its fields be set before any call comes. caller is
  * who is at the other end, NULL for the bus, where it is asked who sent each message. */
@@ -24,6 +25,7 @@ void api_objects_slot_changed(uint32_t slot, void *api);
 void api_objects_slot_appeared(uint32_t slot, bool there, void *api);
 void api_objects_slot_invalidated(uint32_t slot, uint64_t generation, void *api);
 void api_objects_tpm_changed(void *api);
+const struct identity *api_objects_wanted(uint32_t slot, void *api); /* by the configuration */
 
 void api_objects_health_changed(void *api);                /* hook of health */
 void api_objects_clock_stepped(uint32_t slot, void *api); /* hook of clock-step */

@@ -276,6 +276,7 @@ static const struct slots_hooks slots_hooks = {
     .invalidated = api_objects_slot_invalidated,
     .tpm_changed = api_objects_tpm_changed,
     .surveyed = surveyed,
+    .wanted = api_objects_wanted,
 };
 
 static bool

@@ -205,8 +205,10 @@ make(struct slot_file *storage, uint32_t slot, struct intent *intent, struct sto
     uint32_t loaded = TPM_KEY_NONE;
     g_autofree char *srk_name = NULL;
     compute_policy(slot, intent->made.identity, policy);
-    if (!slot_key_get_srk(storage->tpm, storage->store, &srk_name, error) ||
-        !slot_key_create(storage->tpm, srk_name, key, policy, &intent->made, error) ||
+    if (!slot_key_get_srk(storage->tpm, storage->store, &srk_name, error))
+        return false;
+    slot_file_know_srk(storage, srk_name);
+    if (!slot_key_create(storage->tpm, srk_name, key, policy, &intent->made, error) ||
         !intent_write(storage->store, slot, intent, error))
         return false;
     bool ok = slot_key_load(storage->tpm, &intent->made, key, &loaded, error);

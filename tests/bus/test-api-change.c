@@ -211,8 +211,11 @@ test_bad_adopt(struct api_bus *api, gconstpointer unused)
     const struct api_bus_entry good[] = { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "pump" },
                                           { "TpmName", 's', NAME }, { NULL } };
     const struct api_bus_entry option[] = { { "Force", 'b', NULL }, { NULL } };
+    const struct api_bus_entry evil[] = { { "HostName", 's', "hub.azure-devices.net.evil.example" }, good[1], good[2],
+                                          { NULL } };
     if (!is_root())
         return;
+    api_bus_expect_error(adopt(api, 3, evil, NULL), "InvalidArgument", "AllowedHosts=");
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
         api_bus_expect_error(adopt(api, 3, bad[i].expected, NULL), "InvalidArgument", bad[i].words);
     api_bus_expect_error(adopt(api, 3, good, option), "InvalidArgument", "options: \"Force\"");

@@ -152,14 +152,71 @@ bench_attach(struct bench *bench)
     g_assert_no_error(error);
 }
 
+static const struct identity plain_identity = { .host = (char *)BENCH_HOST, .device = (char *)BENCH_DEVICE };
+
+static struct secret *
+secret_of(const void *key, size_t len)
+{
+    struct secret *secret = secret_new(len);
+    memcpy(secret->data, key, len);
+    secret->len = len;
+    return secret;
+}
+
+bool
+bench_provision_as(struct bench *bench, uint32_t slot, bool file, const struct identity *identity, const void *key,
+                   size_t len, GError **error)
+{
+    g_autoptr(secret_auto) secret = secret_of(key, len);
+    return slot_storage_ops.provision(bench->storage, slot, file, identity ? identity : &plain_identity, secret, error);
+}
+
 bool
 bench_provision(struct bench *bench, uint32_t slot, const void *key, size_t len, GError **error)
 {
-    struct identity identity = { .host = (char *)BENCH_HOST, .device = (char *)BENCH_DEVICE };
-    g_autoptr(secret_auto) secret = secret_new(len);
-    memcpy(secret->data, key, len);
-    secret->len = len;
-    return slot_storage_ops.provision(bench->storage, slot, slot >= SLOT_TPM_COUNT, &identity, secret, error);
+    return bench_provision_as(bench, slot, slot >= SLOT_TPM_COUNT, NULL, key, len, error);
+}
+
+struct slot_finding
+bench_look(struct bench *bench, uint32_t slot)
+{
+    struct slot_finding finding;
+    g_autoptr(GError) error = NULL;
+    slot_storage_ops.survey(bench->storage, slot, &finding, &error);
+    g_assert_no_error(error);
+    return finding;
+}
+
+bool
+bench_rotate(struct bench *bench, uint32_t slot, const struct identity *identity, const void *key, size_t len,
+             GError **error)
+{
+    struct slot_finding now;
+    g_autoptr(secret_auto) secret = secret_of(key, len);
+    slot_storage_ops.load(bench->storage, slot, &now);
+    bool ok = slot_storage_ops.rotate(bench->storage, slot, now.generation, identity ? identity : now.identity, secret,
+                                      error);
+    slot_finding_clear(&now);
+    return ok;
+}
+
+bool
+bench_undo(struct bench *bench, uint32_t slot, GError **error)
+{
+    struct slot_finding now;
+    slot_storage_ops.load(bench->storage, slot, &now);
+    uint64_t number = now.generation;
+    slot_finding_clear(&now);
+    return slot_storage_ops.undo(bench->storage, slot, number, error);
+}
+
+bool
+bench_adopt(struct bench *bench, uint32_t slot, const char *host, const char *device, const char *tpm_name,
+            GError **error)
+{
+    struct identity identity = { .host = (char *)host, .device = (char *)device };
+    const struct slot_expected expected = { &identity, (char *)tpm_name };
+    return slot_storage_ops.adopt(bench->storage, slot, &expected, error);
 }
 
 bool
@@ -190,10 +247,7 @@ bench_sign(struct bench *bench, uint32_t slot, const void *text, size_t len, uin
 void
 bench_expect(struct bench *bench, uint32_t slot, enum slot_state state, const char *words)
 {
-    g_autoptr(GError) error = NULL;
-    struct slot_finding finding;
-    slot_storage_ops.survey(bench->storage, slot, &finding, &error);
-    g_assert_no_error(error);
+    struct slot_finding finding = bench_look(bench, slot);
     if (finding.state != state || !words != !finding.reason || (words && !strstr(finding.reason, words)))
         g_error("slot %u is \"%s\" (%s), not \"%s\" (%s)", slot, slot_state_name(finding.state),
                 finding.reason ? finding.reason : "", slot_state_name(state), words ? words : "");

@@ -51,6 +51,15 @@ char *bench_file(const struct bench *bench, const char *name);
 
 void bench_attach(struct bench *bench);
 bool bench_provision(struct bench *bench, uint32_t slot, const void *key, size_t len, GError **error);
+/* With an identity of its own; NULL: BENCH_HOST and BENCH_DEVICE. Slots above 9 go into files. */
+bool bench_provision_as(struct bench *bench, uint32_t slot, bool file, const struct identity *identity, const void *key,
+                        size_t len, GError **error);
+/* identity NULL: as it is now. */
+bool bench_rotate(struct bench *bench, uint32_t slot, const struct identity *identity, const void *key, size_t len,
+                  GError **error);
+bool bench_undo(struct bench *bench, uint32_t slot, GError **error);
+bool bench_adopt(struct bench *bench, uint32_t slot, const char *host, const char *device, const char *tpm_name,
+                 GError **error);
 bool bench_clear(struct bench *bench, uint32_t slot, GError **error);
 /* Signs with the slot's current generation. */
 bool bench_sign(struct bench *bench, uint32_t slot, const void *text, size_t len, uint8_t mac[SLOT_MAC_BYTES],
@@ -58,6 +67,9 @@ bool bench_sign(struct bench *bench, uint32_t slot, const void *text, size_t len
 
 /* The slot is in this state, and its reason holds these words (NULL: has none). */
 void bench_expect(struct bench *bench, uint32_t slot, enum slot_state state, const char *words);
+
+/* As survey tells it; slot_finding_clear. */
+struct slot_finding bench_look(struct bench *bench, uint32_t slot);
 
 /* The slot signs as HMAC-SHA256 does with this key. */
 void bench_expect_signs(struct bench *bench, uint32_t slot, const void *key, size_t len);

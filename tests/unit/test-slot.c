@@ -56,7 +56,22 @@ on_surveyed(void *user)
     g_string_append(((struct fixture *)user)->hooks, "surveyed; ");
 }
 
-static const struct slots_hooks hooks = { on_changed, on_appeared, on_invalidated, on_tpm_changed, on_surveyed };
+/* The configuration wants device "wanted" in slot 4. */
+static const struct identity *
+wanted(uint32_t slot, void *user)
+{
+    static const struct identity identity = { .host = (char *)HOST, .device = (char *)"wanted" };
+    return slot == 4 ? &identity : NULL;
+}
+
+static const struct slots_hooks hooks = {
+    .changed = on_changed,
+    .appeared = on_appeared,
+    .invalidated = on_invalidated,
+    .tpm_changed = on_tpm_changed,
+    .surveyed = on_surveyed,
+    .wanted = wanted,
+};
 
 static void
 set_up(struct fixture *fixture, gconstpointer unused)
@@ -441,6 +456,59 @@ test_many_looks(struct fixture *fixture, gconstpointer unused)
     g_free(outcome.text);
 }
 
+/* Keys in files prove themselves when they are loaded: only what can stand in the TPM, and what is not well, is looked
+ * at; all of it when the TPM is another one, and when it is itself again. */
+static void
+test_what_is_looked_at(struct fixture *fixture, gconstpointer unused)
+{
+    const struct {
+        bool cleared;
+        unsigned looks;
+    } rows[] = { { false, SLOT_TPM_COUNT + 1 }, { true, SLOT_TPM_COUNT + 5 }, { true, SLOT_TPM_COUNT + 1 },
+                 { false, SLOT_TPM_COUNT + 5 }, { false, SLOT_TPM_COUNT + 1 } };
+    for (uint32_t slot = 20; slot < 25; slot++)
+        fake_storage_put(fixture->storage, slot, slot == 22 ? SLOT_DAMAGED : SLOT_READY, 5, HOST, "d", "key");
+    start(fixture);
+    g_assert_cmpuint(slots_in_use(fixture->slots), ==, 5);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        unsigned looks = fake_storage_count(fixture->storage, FAKE_STORAGE_SURVEY);
+        fake_storage_set_medium(fixture->storage, rows[i].cleared, FAKE_STORAGE_SRK);
+        slots_look(fixture->slots);
+        g_assert_true(await(is_idle, fixture));
+        g_assert_cmpuint(fake_storage_count(fixture->storage, FAKE_STORAGE_SURVEY), ==, looks + rows[i].looks);
+    }
+}
+
+/* Only a found slot, and only for the very identity that the configuration names. */
+static void
+test_adoption(struct fixture *fixture, gconstpointer unused)
+{
+    fake_storage_put(fixture->storage, 3, SLOT_FOUND, 0, HOST, "wanted", "key");
+    fake_storage_put(fixture->storage, 4, SLOT_FOUND, 0, HOST, "other", "key");
+    start(fixture);
+    g_assert_cmpuint(fake_storage_count(fixture->storage, FAKE_STORAGE_ADOPT), ==, 0);
+    fake_storage_put(fixture->storage, 4, SLOT_FOUND, 0, HOST, "wanted", "key");
+    slots_look(fixture->slots);
+    g_assert_true(await(is_idle, fixture));
+    g_assert_cmpint(slots_get(fixture->slots, 3)->state, ==, SLOT_FOUND);
+    g_assert_cmpint(slots_get(fixture->slots, 4)->state, ==, SLOT_READY);
+    g_assert_cmpuint(fake_storage_count(fixture->storage, FAKE_STORAGE_ADOPT), ==, 1);
+}
+
+static bool
+has_idled(void *user)
+{
+    return fake_storage_count(((struct fixture *)user)->storage, FAKE_STORAGE_IDLE) > 0;
+}
+
+/* Nothing stays in the TPM when nobody asks: the storage is told. */
+static void
+test_idle(struct fixture *fixture, gconstpointer unused)
+{
+    start(fixture);
+    g_assert_true(await(has_idled, fixture));
+}
+
 static void
 test_note_failures(struct fixture *fixture, gconstpointer unused)
 {
@@ -452,6 +520,7 @@ test_note_failures(struct fixture *fixture, gconstpointer unused)
         { ERROR_TPM_FAILED, 1, SLOT_TPM_COUNT },
         { ERROR_TAMPERED, 0, 1 },
         { ERROR_FOREIGN, 0, 1 },
+        { ERROR_DAMAGED, 0, 1 },
         { ERROR_BUSY, 0, 0 },
         { ERROR_NOT_PROVISIONED, 0, 0 },
     };
@@ -501,6 +570,9 @@ main(int argc, char **argv)
     ADD("/slot/change/stop-before-turn", test_stop_before_turn);
     ADD("/slot/look/tampered", test_tampered);
     ADD("/slot/look/many", test_many_looks);
+    ADD("/slot/look/which", test_what_is_looked_at);
+    ADD("/slot/look/adoption", test_adoption);
+    ADD("/slot/look/idle", test_idle);
     ADD("/slot/look/failures", test_note_failures);
     g_test_add_func("/slot/hardware-id", test_hardware_id);
     return g_test_run();
