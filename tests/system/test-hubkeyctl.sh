@@ -369,7 +369,7 @@ delivered() {
 servers_away() {
     ctl --socket /nonexistent/socket status
     refused 5 /nonexistent/socket "a socket that is not there"
-    out=$(DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent hubkeyctl list 2>/dev/null)
+    out=$(HUBKEY_SOCKET="" DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent hubkeyctl list 2>/dev/null)
     is "no bus is exit 5" $? 5
     out=$(hubkeyctl list 2>/dev/null >/dev/full)
     is "a full disk under stdout is exit 1" $? 1
