@@ -43,6 +43,15 @@ set_owner_auth_file(struct config_loading *loading, struct config_given *given, 
 }
 
 static char *
+set_protect_bus(struct config_loading *loading, struct config_given *given, const char *value)
+{
+    loading->config->protect_bus = strcmp(value, "always") == 0;
+    if (loading->config->protect_bus || strcmp(value, "provisioning") == 0)
+        return NULL;
+    return g_strdup_printf("\"%s\" is neither \"provisioning\" nor \"always\"", value);
+}
+
+static char *
 set_granularity(struct config_loading *loading, struct config_given *given, const char *value)
 {
     return parse_number(value, 1, CONFIG_GRANULARITY_MAX, &loading->config->token_granularity);
@@ -197,6 +206,7 @@ static const struct {
     { "Tcti", CONFIG_IN_HUBKEYD, set_tcti },
     { "OwnerAuthFile", CONFIG_IN_HUBKEYD, set_owner_auth_file },
     { "AllowedHosts", CONFIG_IN_HUBKEYD, set_allowed_hosts },
+    { "ProtectBus", CONFIG_IN_HUBKEYD, set_protect_bus },
     { "TokenGranularity", CONFIG_IN_HUBKEYD, set_granularity },
     { "AdminOnSocket", CONFIG_IN_HUBKEYD, set_admin_on_socket },
     { "AllowUsers", CONFIG_IN_SLOTS, set_users },

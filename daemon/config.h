@@ -26,6 +26,7 @@ struct config {
     char *tcti;
     char *owner_auth_file; /* NULL: the owner has no password */
     char **allowed_hosts;  /* see hosts.h */
+    bool protect_bus; /* signatures too, not only what carries a key */
     uint32_t token_granularity;
     bool admin_on_socket; /* root may administer at the private socket */
     gid_t default_group; /* gid of group hubkey, (gid_t)-1 where there is none */

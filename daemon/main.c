@@ -294,6 +294,7 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
         return false;
     store_sweep(hubkeyd->store);
     hubkeyd->tpm = tpm_new(hubkeyd->config->tcti, hubkeyd->config->owner_auth_file);
+    tpm_protect_bus(hubkeyd->tpm, hubkeyd->config->protect_bus);
     hubkeyd->storage = slot_storage_new(hubkeyd->tpm, hubkeyd->store);
     hubkeyd->limits = limits_new();
     hubkeyd->api.rate = rate_new();

@@ -435,8 +435,11 @@ void
 slots_note_failure(struct slots *slots, uint32_t number, const GError *error)
 {
     if (g_error_matches(error, ERROR_DOMAIN, ERROR_TAMPERED) || g_error_matches(error, ERROR_DOMAIN, ERROR_FOREIGN) ||
-        g_error_matches(error, ERROR_DOMAIN, ERROR_DAMAGED))
+        g_error_matches(error, ERROR_DOMAIN, ERROR_DAMAGED)) {
         slots_recheck(slots, number);
-    else
+        if (g_error_matches(error, ERROR_DOMAIN, ERROR_TAMPERED))
+            slots_attach(slots); /* perhaps the whole TPM was cleared */
+    } else {
         note_error(slots, error);
+    }
 }

@@ -69,6 +69,13 @@ make_srk(struct tpm *tpm, struct store *store, struct tpm_name *name, GError **e
     return made && intent_remove_srk(store, error);
 }
 
+void
+slot_key_pin_srk(struct tpm *tpm, const char *pinned)
+{
+    struct tpm_name name;
+    tpm_pin_srk(tpm, pinned && text_unhex(pinned, name.bytes, sizeof name.bytes) ? &name : NULL);
+}
+
 bool
 slot_key_get_srk(struct tpm *tpm, struct store *store, char **srk_name, GError **error)
 {
@@ -93,6 +100,7 @@ slot_key_get_srk(struct tpm *tpm, struct store *store, char **srk_name, GError *
             return false;
         found = name_text(&name);
     }
+    slot_key_pin_srk(tpm, found);
     if (!pinned && !store_save_srk(store, found, error))
         return false;
     *srk_name = g_steal_pointer(&found);

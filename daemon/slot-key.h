@@ -17,6 +17,9 @@ bool slot_key_find_srk(struct tpm *tpm, char **srk_name, GError **error);
  * that is made now. *srk_name is hex. */
 bool slot_key_get_srk(struct tpm *tpm, struct store *store, char **srk_name, GError **error);
 
+/* Tells the TPM's side which SRK is pinned (hex, NULL for none), for what is protected by it. */
+void slot_key_pin_srk(struct tpm *tpm, const char *pinned);
+
 /* Flushes what a crash left of making an SRK. */
 bool slot_key_settle_srk(struct tpm *tpm, struct store *store, GError **error);
 

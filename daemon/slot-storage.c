@@ -171,6 +171,7 @@ attach(void *data, struct slot_medium *medium, GError **error)
         return false;
     slot_file_know_srk(storage->in_files, medium->srk_name);
     g_autofree char *pinned = store_load_srk(storage->store, NULL);
+    slot_key_pin_srk(storage->tpm, pinned);
     medium->cleared = pinned && g_strcmp0(pinned, medium->srk_name) != 0;
     return true;
 }

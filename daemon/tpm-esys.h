@@ -21,10 +21,19 @@ struct tpm {
     uint64_t operations, retries, resets; /* atomic */
     bool owner_refused; /* the password that was used last was not the owner's */
     uint32_t fixed_epoch, manufacturer, firmware[2]; /* tpm-info.c: as read in that epoch */
+    TSS2_RC said_rc;                      /* what the log was told last, of which command, when */
+    const char *said_what;
+    int64_t said_us;
+    bool broken;      /* ESYS has stopped in the middle of a command and takes no other */
+    bool no_one_shot; /* it has no TPM2_HMAC, only sequences */
+    bool protect_bus, srk_pinned;
+    struct tpm_name srk_pin;
+    ESYS_TR srk; /* what sessions of signatures are salted to, once it was compared with srk_pin */
 };
 
 /* Repeats a command for as long as the TPM asks for it (RETRY, YIELDED, TESTING), with growing pauses, about 2 s in
- * all:   struct tpm_retry retry = { 0 };   do rc = Esys_X (...); while (tpm_again(tpm, &retry, rc)); */
+ * all, and a few times where its memory is full:
+ *     struct tpm_retry retry = { 0 };   do rc = Esys_X (...); while (tpm_again(tpm, &retry, rc)); */
 struct tpm_retry {
     unsigned attempts;
 };
@@ -35,6 +44,9 @@ bool tpm_again(struct tpm *tpm, struct tpm_retry *retry, TSS2_RC rc);
  * the command: "TPM2_Create of the key". */
 bool tpm_check(struct tpm *tpm, TSS2_RC rc, const char *what, GError **error);
 
+/* As tpm_check, for an authorisation that is not the owner's: what is told where the TPM says that it is wrong. */
+bool tpm_check_auth(struct tpm *tpm, TSS2_RC rc, const char *what, const char *wrong, GError **error);
+
 /* The answer of the TPM itself (or of a resource manager for it), not trouble on the way to it. */
 bool tpm_refused(TSS2_RC rc);
 
@@ -43,6 +55,13 @@ TSS2_RC tpm_code(TSS2_RC rc);
 
 /* Whether OwnerAuthFile= holds a password at all. */
 bool tpm_owner_is_given(const struct tpm *tpm);
+
+/* A session for one signature: ESYS_TR_PASSWORD, or where ProtectBus=always one salted to the pinned SRK that ends with
+ * its first command, or, where it is kept, with tpm_flush. */
+bool tpm_protect_begin(struct tpm *tpm, bool kept, ESYS_TR *session, GError **error);
+
+/* As tpm_check, for a command in such a session. */
+bool tpm_protect_check(struct tpm *tpm, ESYS_TR session, TSS2_RC rc, const char *what, GError **error);
 
 /* An open session that authorises the owner: ESYS_TR_PASSWORD where the owner has no password, else a session salted
  * to the SRK so that the password does not cross. Close with tpm_owner_end. */

@@ -54,8 +54,6 @@ typedef TPM2B_PRIVATE esys_private;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_private, Esys_Free)
 typedef TPM2B_NAME esys_name;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_name, Esys_Free)
-typedef TPM2B_DIGEST esys_digest;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_digest, Esys_Free)
 typedef TPMS_CAPABILITY_DATA esys_capability;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_capability, Esys_Free)
 
@@ -267,6 +265,14 @@ unpack_blob(GBytes *blob, TPM2B_PUBLIC *public, TPM2B_PRIVATE *private, GError *
     return false;
 }
 
+/* As tpm_check, for a command that the SRK authorises: by its empty password, as the TCG wants it. */
+static bool
+check_under_srk(struct tpm *tpm, TSS2_RC rc, const char *what, GError **error)
+{
+    return tpm_check_auth(tpm, rc, what, "the storage root key at 0x81000001 has a password of its own, which hubkeyd does "
+                          "not know; another program put it there", error);
+}
+
 /* TPM2_Create; sensitive crosses encrypted by session. The session ends with the command. */
 static bool
 create(struct tpm *tpm, ESYS_TR srk, ESYS_TR *session, const TPM2B_SENSITIVE_CREATE *sensitive,
@@ -282,7 +288,7 @@ create(struct tpm *tpm, ESYS_TR srk, ESYS_TR *session, const TPM2B_SENSITIVE_CRE
     while (tpm_again(tpm, &retry, rc));
     if (rc == TSS2_RC_SUCCESS)
         *session = ESYS_TR_NONE;
-    return tpm_check(tpm, rc, "TPM2_Create of the key", error);
+    return check_under_srk(tpm, rc, "TPM2_Create of the key", error);
 }
 
 /* ESYS keeps a copy of a command's input in its context until the next one overwrites it. A Create with nothing in it,
@@ -388,7 +394,7 @@ tpm_key_load(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error)
     tpm_forget(tpm, &srk);
     if (rc != TSS2_RC_SUCCESS)
         *key = TPM_KEY_NONE;
-    return tpm_check(tpm, rc, "TPM2_Load of the key", error);
+    return check_under_srk(tpm, rc, "TPM2_Load of the key", error);
 }
 
 void
@@ -473,68 +479,4 @@ tpm_key_evict(struct tpm *tpm, uint32_t handle, const struct tpm_name *name, GEr
     /* ESYS keeps its record of what was evicted, and would refuse another key at the same handle because of it. */
     tpm_forget(tpm, &key);
     return ok;
-}
-
-static bool
-hmac_sequence(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_DIGEST **mac, GError **error)
-{
-    static const TPM2B_AUTH no_auth = { 0 };
-    ESYS_TR sequence;
-    TPM2B_MAX_BUFFER part = { 0 };
-    struct tpm_retry retry = { 0 };
-    TSS2_RC rc;
-    do
-        rc = Esys_HMAC_Start(tpm->esys, key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &no_auth, TPM2_ALG_SHA256,
-                             &sequence);
-    while (tpm_again(tpm, &retry, rc));
-    if (!tpm_check(tpm, rc, "TPM2_HMAC_Start", error))
-        return false;
-    while (rc == TSS2_RC_SUCCESS && len > sizeof part.buffer) {
-        part.size = sizeof part.buffer;
-        memcpy(part.buffer, data, part.size);
-        do
-            rc = Esys_SequenceUpdate(tpm->esys, sequence, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &part);
-        while (tpm_again(tpm, &retry, rc));
-        data += part.size;
-        len -= part.size;
-    }
-    part.size = (UINT16)len;
-    memcpy(part.buffer, data, MIN(len, sizeof part.buffer));
-    if (rc == TSS2_RC_SUCCESS)
-        do
-            rc = Esys_SequenceComplete(tpm->esys, sequence, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &part,
-                                       ESYS_TR_RH_NULL, mac, NULL);
-        while (tpm_again(tpm, &retry, rc));
-    if (rc != TSS2_RC_SUCCESS)
-        tpm_flush(tpm, &sequence);
-    return tpm_check(tpm, rc, "the HMAC sequence", error);
-}
-
-static bool
-hmac_once(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_DIGEST **mac, GError **error)
-{
-    TPM2B_MAX_BUFFER buffer = { .size = (UINT16)len };
-    memcpy(buffer.buffer, data, len);
-    struct tpm_retry retry = { 0 };
-    TSS2_RC rc;
-    do
-        rc = Esys_HMAC(tpm->esys, key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &buffer, TPM2_ALG_SHA256, mac);
-    while (tpm_again(tpm, &retry, rc));
-    return tpm_check(tpm, rc, "TPM2_HMAC", error);
-}
-
-bool
-tpm_key_hmac(struct tpm *tpm, uint32_t key, const void *data, size_t len, uint8_t mac[TPM_MAC_BYTES], GError **error)
-{
-    g_autoptr(esys_digest) digest = NULL;
-    bool ok = len <= TPM2_MAX_DIGEST_BUFFER ? hmac_once(tpm, key, data, len, &digest, error)
-                                            : hmac_sequence(tpm, key, data, len, &digest, error);
-    if (!ok)
-        return false;
-    if (digest->size != TPM_MAC_BYTES) {
-        error_set(error, ERROR_TPM_FAILED, "the TPM returned a signature of %u bytes, not %d", digest->size, TPM_MAC_BYTES);
-        return false;
-    }
-    memcpy(mac, digest->buffer, TPM_MAC_BYTES);
-    return true;
 }

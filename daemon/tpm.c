@@ -21,6 +21,7 @@ tpm_new(const char *tcti, const char *owner_auth_file)
     struct tpm *tpm = g_new0(struct tpm, 1);
     tpm->tcti_name = g_strdup(tcti);
     tpm->owner_auth_file = g_strdup(owner_auth_file);
+    tpm->srk = ESYS_TR_NONE;
     return tpm;
 }
 
@@ -38,8 +39,9 @@ tpm_free(struct tpm *tpm)
 bool
 tpm_open(struct tpm *tpm, GError **error)
 {
-    if (tpm->esys)
+    if (tpm_is_open(tpm))
         return true;
+    tpm_close(tpm);
     TSS2_RC rc = Tss2_TctiLdr_Initialize(tpm->tcti_name, &tpm->tcti);
     if (rc != TSS2_RC_SUCCESS) {
         tpm->tcti = NULL;
@@ -54,6 +56,7 @@ tpm_open(struct tpm *tpm, GError **error)
         tpm_close(tpm);
         return tpm_check(tpm, rc, "Esys_Initialize", error);
     }
+    tpm->no_one_shot = false;
     if (tpm->epoch++ > 0)
         __atomic_add_fetch(&tpm->resets, 1, __ATOMIC_RELAXED);
     return true;
@@ -68,12 +71,14 @@ tpm_close(struct tpm *tpm)
         Tss2_TctiLdr_Finalize(&tpm->tcti);
     tpm->esys = NULL;
     tpm->tcti = NULL;
+    tpm->srk = ESYS_TR_NONE;
+    tpm->broken = false;
 }
 
 bool
 tpm_is_open(const struct tpm *tpm)
 {
-    return tpm->esys != NULL;
+    return tpm->esys && !tpm->broken;
 }
 
 uint32_t
@@ -99,105 +104,37 @@ tpm_is_unwell(const GError *error)
            g_error_matches(error, ERROR_DOMAIN, ERROR_TPM_FAILED);
 }
 
-TSS2_RC
-tpm_code(TSS2_RC rc)
+/* How often a refusal is worth another try. Others may fill the TPM's memory for as long as a command of theirs takes;
+ * what fills it for longer, waiting does not help. */
+static unsigned
+patience(TSS2_RC code)
 {
-    rc &= 0xffff;
-    /* Format one carries the number of a parameter, handle or session (Part 2, 6.6.2). */
-    return rc & TPM2_RC_FMT1 ? rc & 0x0bf : rc;
-}
-
-bool
-tpm_refused(TSS2_RC rc)
-{
-    TSS2_RC layer = rc & TSS2_RC_LAYER_MASK;
-    return layer == TSS2_TPM_RC_LAYER || layer == TSS2_RESMGR_TPM_RC_LAYER;
+    switch (code) {
+    case TPM2_RC_RETRY:
+    case TPM2_RC_YIELDED:
+    case TPM2_RC_TESTING:
+        return 10; /* 2 ms … 1 s, 2 s in all */
+    case TPM2_RC_OBJECT_MEMORY:
+    case TPM2_RC_OBJECT_HANDLES:
+    case TPM2_RC_SESSION_MEMORY:
+    case TPM2_RC_SESSION_HANDLES:
+    case TPM2_RC_MEMORY:
+        return 5; /* 62 ms in all */
+    default:
+        return 0;
+    }
 }
 
 bool
 tpm_again(struct tpm *tpm, struct tpm_retry *retry, TSS2_RC rc)
 {
     __atomic_add_fetch(&tpm->operations, 1, __ATOMIC_RELAXED);
-    if (rc == TSS2_RC_SUCCESS || !tpm_refused(rc))
-        return false;
-    TSS2_RC code = tpm_code(rc);
-    if (code != TPM2_RC_RETRY && code != TPM2_RC_YIELDED && code != TPM2_RC_TESTING)
-        return false;
-    if (retry->attempts >= 10)
+    if (rc == TSS2_RC_SUCCESS || !tpm_refused(rc) || retry->attempts >= patience(tpm_code(rc)))
         return false;
     __atomic_add_fetch(&tpm->retries, 1, __ATOMIC_RELAXED);
-    long ms = 2L << retry->attempts++; /* 2 ms … 1 s, 2 s in all */
+    long ms = 2L << retry->attempts++;
     nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
     return true;
-}
-
-/* What an operator is told, by the TPM's code (Part 2, 6.6.3). */
-static const struct {
-    TSS2_RC code;
-    enum error_code error;
-    const char *advice;
-} advice[] = {
-    { TPM2_RC_NV_SPACE, ERROR_NO_SPACE, "its memory for persistent keys and NV indices is full; remove what is not needed (tpm2_getcap handles-persistent, handles-nv-index)" },
-    { TPM2_RC_OBJECT_MEMORY, ERROR_BUSY, "its memory for loaded objects is filled by another program; retry in 1000 ms" },
-    { TPM2_RC_OBJECT_HANDLES, ERROR_BUSY, "its object handles are used up by another program; retry in 1000 ms" },
-    { TPM2_RC_SESSION_MEMORY, ERROR_BUSY, "its memory for sessions is filled by another program; retry in 1000 ms" },
-    { TPM2_RC_SESSION_HANDLES, ERROR_BUSY, "its session handles are used up by another program; retry in 1000 ms" },
-    { TPM2_RC_CONTEXT_GAP, ERROR_BUSY, "another program holds an old session open; retry in 1000 ms" },
-    { TPM2_RC_MEMORY, ERROR_BUSY, "it is out of memory; retry in 1000 ms" },
-    { TPM2_RC_RETRY, ERROR_BUSY, "it kept asking to be tried again; retry in 1000 ms" },
-    { TPM2_RC_YIELDED, ERROR_BUSY, "it kept yielding; retry in 1000 ms" },
-    { TPM2_RC_TESTING, ERROR_BUSY, "it is testing itself; retry in 1000 ms" },
-    { TPM2_RC_INITIALIZE, ERROR_TPM_FAILED, "it was not started by the firmware (no TPM2_Startup)" },
-    { TPM2_RC_FAILURE, ERROR_TPM_FAILED, "it is in failure mode; a power cycle may bring it back" },
-    { TPM2_RC_LOCKOUT, ERROR_TPM_FAILED, "it is locked out after wrong passwords; wait, or reset with tpm2_dictionarylockout" },
-    { TPM2_RC_BAD_AUTH, ERROR_TPM_FAILED, "the owner has a password that is not ours; give it by OwnerAuthFile= in hubkeyd.conf" },
-    { TPM2_RC_AUTH_FAIL, ERROR_TPM_FAILED, "the owner has a password that is not ours; give it by OwnerAuthFile= in hubkeyd.conf" },
-    { TPM2_RC_INTEGRITY, ERROR_DAMAGED, "the stored key was wrapped by another TPM, or was altered" },
-    { TPM2_RC_BINDING, ERROR_DAMAGED, "the stored key's two halves do not belong together" },
-    { TPM2_RC_HIERARCHY, ERROR_TPM_FAILED, "its owner hierarchy is switched off" },
-};
-
-static bool
-say_tpm_error(TSS2_RC rc, const char *what, GError **error)
-{
-    for (size_t i = 0; i < G_N_ELEMENTS(advice); i++)
-        if (advice[i].code == tpm_code(rc)) {
-            error_set(error, advice[i].error, "%s: the TPM refused: %s", what, advice[i].advice);
-            return false;
-        }
-    error_set(error, ERROR_TPM_FAILED, "%s: the TPM refused with 0x%03x; see the log of hubkeyd", what, rc & 0xffff);
-    return false;
-}
-
-bool
-tpm_check(struct tpm *tpm, TSS2_RC rc, const char *what, GError **error)
-{
-    if (rc == TSS2_RC_SUCCESS)
-        return true;
-    g_warning("%s: 0x%08x %s", what, rc, Tss2_RC_Decode(rc));
-    if (tpm_refused(rc)) {
-        tpm->owner_refused |= tpm_code(rc) == TPM2_RC_BAD_AUTH || tpm_code(rc) == TPM2_RC_AUTH_FAIL;
-        return say_tpm_error(rc, what, error);
-    }
-    /* Transport or library: this context cannot be trusted any more. The next tpm_open makes a new one. */
-    tpm_close(tpm);
-    error_set(error, ERROR_TPM_ABSENT, "%s: the connection to the TPM at %s was lost; it is tried again", what,
-              tpm->tcti_name);
-    return false;
-}
-
-void
-tpm_flush(struct tpm *tpm, ESYS_TR *object)
-{
-    if (*object != ESYS_TR_NONE && *object != ESYS_TR_PASSWORD && tpm->esys) {
-        struct tpm_retry retry = { 0 };
-        TSS2_RC rc;
-        do
-            rc = Esys_FlushContext(tpm->esys, *object);
-        while (tpm_again(tpm, &retry, rc));
-        tpm_check(tpm, rc, "TPM2_FlushContext", NULL);
-    }
-    *object = ESYS_TR_NONE;
 }
 
 void
@@ -205,6 +142,41 @@ tpm_forget(struct tpm *tpm, ESYS_TR *object)
 {
     if (*object != ESYS_TR_NONE && tpm->esys)
         Esys_TR_Close(tpm->esys, object);
+    *object = ESYS_TR_NONE;
+}
+
+/* Where ESYS takes no command any more, its handle is all that is needed (Part 3, 28.4). */
+static void
+flush_past_esys(struct tpm *tpm, ESYS_TR object)
+{
+    uint8_t command[14] = { 0x80, 0x01, 0, 0, 0, 14, 0, 0, 0x01, 0x65 }, answer[16];
+    size_t len = sizeof answer;
+    TPM2_HANDLE handle;
+    if (Esys_TR_GetTpmHandle(tpm->esys, object, &handle) != TSS2_RC_SUCCESS)
+        return;
+    handle = GUINT32_TO_BE(handle);
+    memcpy(command + 10, &handle, sizeof handle);
+    if (Tss2_Tcti_Transmit(tpm->tcti, sizeof command, command) == TSS2_RC_SUCCESS)
+        Tss2_Tcti_Receive(tpm->tcti, &len, answer, TSS2_TCTI_TIMEOUT_BLOCK);
+}
+
+void
+tpm_flush(struct tpm *tpm, ESYS_TR *object)
+{
+    if (tpm->esys && tpm->broken && *object != ESYS_TR_NONE && *object != ESYS_TR_PASSWORD) {
+        flush_past_esys(tpm, *object);
+    } else if (*object != ESYS_TR_NONE && *object != ESYS_TR_PASSWORD && tpm->esys) {
+        struct tpm_retry retry = { 0 };
+        TSS2_RC rc;
+        do
+            rc = Esys_FlushContext(tpm->esys, *object);
+        while (tpm_again(tpm, &retry, rc));
+        /* What is gone already needs no flush: a session that ended with a command whose answer did not arrive whole. */
+        if (tpm_refused(rc) && tpm_code(rc) == TPM2_RC_HANDLE)
+            tpm_forget(tpm, object);
+        else
+            tpm_check(tpm, rc, "TPM2_FlushContext", NULL);
+    }
     *object = ESYS_TR_NONE;
 }
 

@@ -38,6 +38,13 @@ bool tpm_is_open(const struct tpm *tpm);
 /* Grows with every open: key handles of an earlier one are void. 0 before the first. */
 uint32_t tpm_epoch(const struct tpm *tpm);
 
+/* ProtectBus=always: signatures are made in a session salted to the pinned SRK, so that whoever sits on the bus of the
+ * chip can neither read nor exchange them. */
+void tpm_protect_bus(struct tpm *tpm, bool always);
+
+/* The SRK that our keys are under, NULL where there is none yet. */
+void tpm_pin_srk(struct tpm *tpm, const struct tpm_name *name);
+
 struct tpm_counters {
     uint64_t operations; /* commands sent */
     uint64_t retries;    /* repeated because the TPM said RETRY, YIELDED or TESTING */

@@ -34,6 +34,7 @@ ROWS = (
     Row('ping', 'bench-bus'),
     Row('echo', 'bench-bus'),
     Row('raw-hmac', 'bench-tpm'),
+    Row('protect-bus', 'bench-tpm', ('raw-hmac',), lambda m: m['raw-hmac']),
     Row('token-shared', 'bench-bus', ('echo',), lambda m: m['echo']),
     Row('token-fresh', 'bench-bus', ('echo', 'raw-hmac'), lambda m: m['echo'] + m['raw-hmac']),
     Row('append', 'bench-queue'),

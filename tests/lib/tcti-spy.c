@@ -12,6 +12,7 @@
  *   pid=FILE      names the TPM's process. After a power cut the spy waits until another one stands there.
  */
 #include "tests/lib/orders.h"
+#include "tests/lib/tcti-child.h"
 
 #include <endian.h>
 #include <fcntl.h>
@@ -22,19 +23,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <tss2/tss2_tcti.h>
-#include <tss2/tss2_tctildr.h>
-
-#define SPY_MAGIC 0x687562732d737079ULL
 #define POWER_PATIENCE_MS 20000
 
 enum afterwards { NOTHING, KILL, CUT };
 
 struct spy {
-    TSS2_TCTI_CONTEXT_COMMON_V2 common; /* first */
-    TSS2_TCTI_CONTEXT *child;
+    struct tcti_child child; /* first */
     int record;
-    char pid_file[256];
+    char pid_file[TCTI_CHILD_VALUE];
     enum afterwards afterwards;
     bool injected;
     char command[16]; /* code of the one under way */
@@ -96,10 +92,7 @@ static TSS2_RC
 transmit(TSS2_TCTI_CONTEXT *context, size_t size, uint8_t const *command)
 {
     struct spy *spy = (struct spy *)context;
-    uint32_t code = 0;
-    if (size >= 10)
-        memcpy(&code, command + 6, 4);
-    snprintf(spy->command, sizeof spy->command, "0x%08x", be32toh(code));
+    snprintf(spy->command, sizeof spy->command, "0x%08x", tcti_child_command(command, size));
     spy->afterwards = NOTHING;
     spy->injected = false;
     if (orders_next(&orders)) {
@@ -115,7 +108,7 @@ transmit(TSS2_TCTI_CONTEXT *context, size_t size, uint8_t const *command)
     }
     put(spy, '>', command, size);
     if (!spy->injected)
-        return Tss2_Tcti_Transmit(spy->child, size, command);
+        return Tss2_Tcti_Transmit(spy->child.child, size, command);
     orders_fired(&orders, spy->command);
     return TSS2_RC_SUCCESS;
 }
@@ -123,15 +116,8 @@ transmit(TSS2_TCTI_CONTEXT *context, size_t size, uint8_t const *command)
 static TSS2_RC
 answer(struct spy *spy, size_t *size, uint8_t *response)
 {
-    const uint16_t tag = htobe16(TPM2_ST_NO_SESSIONS);
-    const uint32_t len = htobe32(10), code = htobe32(orders.code);
-    if (response) {
-        memcpy(response, &tag, 2);
-        memcpy(response + 2, &len, 4);
-        memcpy(response + 6, &code, 4);
-        spy->injected = false;
-    }
-    *size = 10;
+    tcti_child_refuse(orders.code, size, response);
+    spy->injected = !response;
     return TSS2_RC_SUCCESS;
 }
 
@@ -139,7 +125,7 @@ static TSS2_RC
 receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *response, int32_t timeout)
 {
     struct spy *spy = (struct spy *)context;
-    TSS2_RC rc = spy->injected ? answer(spy, size, response) : Tss2_Tcti_Receive(spy->child, size, response, timeout);
+    TSS2_RC rc = spy->injected ? answer(spy, size, response) : Tss2_Tcti_Receive(spy->child.child, size, response, timeout);
     if (rc != TSS2_RC_SUCCESS || !response)
         return rc;
     put(spy, '<', response, *size);
@@ -157,88 +143,31 @@ static void
 finalize(TSS2_TCTI_CONTEXT *context)
 {
     struct spy *spy = (struct spy *)context;
-    Tss2_TctiLdr_Finalize(&spy->child);
+    tcti_child_close(&spy->child);
     if (spy->record >= 0)
         close(spy->record);
     spy->record = -1;
 }
 
 static TSS2_RC
-cancel(TSS2_TCTI_CONTEXT *context)
+init(TSS2_TCTI_CONTEXT *context, size_t *size, const char *conf)
 {
-    return Tss2_Tcti_Cancel(((struct spy *)context)->child);
-}
-
-static TSS2_RC
-get_poll_handles(TSS2_TCTI_CONTEXT *context, TSS2_TCTI_POLL_HANDLE *handles, size_t *count)
-{
-    return Tss2_Tcti_GetPollHandles(((struct spy *)context)->child, handles, count);
-}
-
-static TSS2_RC
-set_locality(TSS2_TCTI_CONTEXT *context, uint8_t locality)
-{
-    return Tss2_Tcti_SetLocality(((struct spy *)context)->child, locality);
-}
-
-static TSS2_RC
-make_sticky(TSS2_TCTI_CONTEXT *context, TPM2_HANDLE *handle, uint8_t sticky)
-{
-    return Tss2_Tcti_MakeSticky(((struct spy *)context)->child, handle, sticky);
-}
-
-/* Takes "KEY=VALUE," off *conf where KEY is next. */
-static bool
-take(const char **conf, const char *key, char *value, size_t size)
-{
-    size_t len = strlen(key);
-    if (strncmp(*conf, key, len) != 0 || (*conf)[len] != '=')
-        return false;
-    const char *start = *conf + len + 1;
-    size_t n = strcspn(start, ",");
-    snprintf(value, size, "%.*s", (int)n, start);
-    *conf = start + n + (start[n] == ',');
-    return true;
-}
-
-static TSS2_RC
-open_child(struct spy *spy, const char *conf)
-{
-    char record[256] = "", path[256] = "";
-    spy->record = -1;
-    while (take(&conf, "record", record, sizeof record) || take(&conf, "orders", path, sizeof path) ||
-           take(&conf, "pid", spy->pid_file, sizeof spy->pid_file))
+    static const struct tcti_child_functions functions = { transmit, receive, finalize };
+    struct spy *spy = (struct spy *)context;
+    char record[TCTI_CHILD_VALUE] = "", path[TCTI_CHILD_VALUE] = "";
+    TSS2_RC rc;
+    if (tcti_child_sized(context, size, conf, sizeof *spy, &rc))
+        return rc;
+    while (tcti_child_take(&conf, "record", record) || tcti_child_take(&conf, "orders", path) ||
+           tcti_child_take(&conf, "pid", spy->pid_file))
         continue;
-    if (strncmp(conf, "child=", 6) != 0)
-        return TSS2_TCTI_RC_BAD_VALUE;
+    spy->record = -1;
     orders_init(&orders, path);
-    TSS2_RC rc = Tss2_TctiLdr_Initialize(conf + 6, &spy->child);
+    rc = tcti_child_open(&spy->child, &functions, conf);
     if (rc == TSS2_RC_SUCCESS && record[0] &&
         (spy->record = open(record, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) < 0)
         abort();
     return rc;
-}
-
-static TSS2_RC
-init(TSS2_TCTI_CONTEXT *context, size_t *size, const char *conf)
-{
-    struct spy *spy = (struct spy *)context;
-    if (!size || !conf)
-        return TSS2_TCTI_RC_BAD_VALUE;
-    if (!context) {
-        *size = sizeof *spy;
-        return TSS2_RC_SUCCESS;
-    }
-    if (*size < sizeof *spy)
-        return TSS2_TCTI_RC_INSUFFICIENT_BUFFER;
-    *spy = (struct spy){
-        .common = {
-            .v1 = { .magic = SPY_MAGIC, .version = 2, .transmit = transmit, .receive = receive, .finalize = finalize,
-                    .cancel = cancel, .getPollHandles = get_poll_handles, .setLocality = set_locality },
-            .makeSticky = make_sticky,
-        },
-    };
-    return open_child(spy, conf);
 }
 
 const TSS2_TCTI_INFO *

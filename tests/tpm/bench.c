@@ -7,6 +7,7 @@
 #include "common/error.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <glib/gstdio.h>
@@ -72,12 +73,25 @@ plain_tcti(const struct bench *bench, const char *options)
 }
 
 static char *
-spied_tcti(const struct bench *bench, const char *options)
+stand_between(const struct bench *bench, const char *name, const char *options, const char *child)
 {
-    g_autofree char *library = g_test_build_filename(G_TEST_BUILT, "tests", "lib", ".libs", "libtcti-spy.so", NULL);
+    g_autofree char *library = g_test_build_filename(G_TEST_BUILT, "tests", "lib", ".libs", name, NULL);
     g_auto(GStrv) parts = g_strsplit(options, "%s", -1);
     g_autofree char *filled = g_strjoinv(bench->swtpm->dir, parts);
-    return g_strdup_printf("%s:%schild=%s", library, filled, bench->swtpm->tcti);
+    return g_strdup_printf("%s:%schild=%s", library, filled, child);
+}
+
+static char *
+spied_tcti(const struct bench *bench, const char *options)
+{
+    return stand_between(bench, "libtcti-spy.so", options, bench->swtpm->tcti);
+}
+
+static char *
+injected_tcti(const struct bench *bench, const char *options)
+{
+    g_autofree char *spy = spied_tcti(bench, options);
+    return stand_between(bench, "libtcti-inject.so", "rules=%s/rules,", spy);
 }
 
 struct bench *
@@ -90,6 +104,29 @@ struct bench *
 bench_start_spied(const char *options)
 {
     return start(spied_tcti, options);
+}
+
+struct bench *
+bench_start_injected(const char *options)
+{
+    return start(injected_tcti, options);
+}
+
+void
+bench_inject(struct bench *bench, const char *rules)
+{
+    g_autofree char *file = bench_file(bench, "rules");
+    if (rules)
+        g_assert_true(g_file_set_contents(file, rules, -1, NULL));
+    else
+        g_unlink(file);
+}
+
+unsigned
+bench_injected(struct bench *bench)
+{
+    g_autofree char *file = bench_file(bench, "rules.fired"), *text = NULL;
+    return g_file_get_contents(file, &text, NULL, NULL) ? (unsigned)atoi(text) : 0;
 }
 
 static void

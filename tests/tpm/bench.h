@@ -38,7 +38,13 @@ bool bench_init(int *argc, char ***argv);
 struct bench *bench_start(void);
 /* With a spy on our side: options of tcti-spy.c, each ending with a comma; %s is the bench's own directory. */
 struct bench *bench_start_spied(const char *options);
+/* The same with tcti-inject.c before it. */
+struct bench *bench_start_injected(const char *options);
 void bench_stop(struct bench *bench);
+
+/* Rules of tcti-inject.c, NULL for none; how often they held. */
+void bench_inject(struct bench *bench, const char *rules);
+unsigned bench_injected(struct bench *bench);
 
 /* As if hubkeyd ended and was started again, and had a look. */
 void bench_restart(struct bench *bench);

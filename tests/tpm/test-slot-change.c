@@ -267,7 +267,9 @@ test_full_persistent(void)
     struct bench *bench = start();
     provision(bench, 1, 32);
     stranger_fill_persistent(bench->stranger);
-    expect_provision_fails(bench, ERROR_NO_SPACE, "tpm2_getcap");
+    expect_provision_fails(bench, ERROR_NO_SPACE, "use a slot from 10 on");
+    expect_provision_fails(bench, ERROR_NO_SPACE, "0x81000001 the storage root key, 0x81000101 a slot of hubkey");
+    expect_provision_fails(bench, ERROR_NO_SPACE, "tpm2_evictcontrol");
     bench_expect_signs(bench, 1, key, 32);
     clear(bench, 1);
     provision(bench, 0, 32);
@@ -281,7 +283,10 @@ test_full_nv(void)
     struct bench *bench = start();
     provision(bench, 1, 32);
     stranger_fill_nv(bench->stranger);
-    expect_provision_fails(bench, ERROR_NO_SPACE, "tpm2_getcap");
+    expect_provision_fails(bench, ERROR_NO_SPACE, "use a slot from 10 on");
+    expect_provision_fails(bench, ERROR_NO_SPACE, "0x01400101 a slot of hubkey");
+    expect_provision_fails(bench, ERROR_NO_SPACE, "NV indices");
+    expect_provision_fails(bench, ERROR_NO_SPACE, "tpm2_nvundefine");
     bench_expect_signs(bench, 1, key, 32);
     bench_stop(bench);
 }
@@ -297,7 +302,10 @@ test_full_transient(void)
     for (size_t i = 0; i < G_N_ELEMENTS(handles); i++)
         handles[i] = stranger_load(bench->stranger);
     g_assert_false(bench_provision(bench, 0, key, 32, &error));
+    g_assert_nonnull(strstr(error->message, "3 loaded objects (0x80000000, 0x80000001, 0x80000002) of other programs"));
+    g_assert_nonnull(strstr(error->message, "tpm2_flushcontext -t"));
     bench_expect_error(&error, ERROR_BUSY, "retry in 1000 ms");
+    g_assert_cmpuint(stranger_usage(bench->stranger).transient, ==, 3);
     for (size_t i = 0; i < G_N_ELEMENTS(handles); i++)
         stranger_flush(bench->stranger, handles[i]);
     bench_expect(bench, 0, SLOT_EMPTY, NULL);

@@ -8,108 +8,20 @@
 
 #include "common/error.h"
 #include "tests/tpm/bench.h"
+#include "tests/tpm/record.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <glib/gstdio.h>
 
 #define PASSWORD "owner-password-4711"
-#define CC_START_AUTH_SESSION 0x176
-#define CC_CREATE 0x153
-#define CC_HMAC 0x155
-#define CC_FLUSH_CONTEXT 0x165
 #define RC_OBJECT_MEMORY 0x902
 #define RC_RETRY 0x922
 #define RC_FAILURE 0x101
-#define RS_PASSWORD 0x40000009
 #define POINTS_MAX 200
 
 static uint8_t key[32] = "\x9d\x3b\xe1Qz\x07\xf4\x88 random enough\x1b\xc2\xd7\xee\x91";
-
-/* ---- the recording ---- */
-
-/* A list of commands and answers, direction first. */
-static GPtrArray *
-read_record(struct bench *bench)
-{
-    g_autofree char *file = bench_file(bench, "record"), *bytes = NULL;
-    g_autoptr(GError) error = NULL;
-    GPtrArray *messages = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
-    gsize size;
-    g_file_get_contents(file, &bytes, &size, &error);
-    g_assert_no_error(error);
-    for (gsize at = 0; at < size;) {
-        uint32_t len;
-        g_assert_cmpuint(size - at, >=, 5);
-        memcpy(&len, bytes + at + 1, 4);
-        len = GUINT32_FROM_BE(len);
-        g_assert_cmpuint(size - at - 5, >=, len);
-        g_autofree char *message = g_memdup2(bytes + at + 4, len + 1);
-        message[0] = bytes[at];
-        g_ptr_array_add(messages, g_bytes_new(message, len + 1));
-        at += 5 + len;
-    }
-    return messages;
-}
-
-static uint32_t
-number(GBytes *message, size_t at)
-{
-    size_t size;
-    const uint8_t *bytes = g_bytes_get_data(message, &size);
-    uint32_t value;
-    g_assert_cmpuint(size, >=, 1 + at + 4);
-    memcpy(&value, bytes + 1 + at, 4);
-    return GUINT32_FROM_BE(value);
-}
-
-static bool
-is_command(GBytes *message)
-{
-    return *(const char *)g_bytes_get_data(message, NULL) == '>';
-}
-
-/* How many commands with this code (0: of any) were sent. */
-static unsigned
-count_commands(GPtrArray *messages, uint32_t code)
-{
-    unsigned count = 0;
-    for (guint i = 0; i < messages->len; i++)
-        count += is_command(messages->pdata[i]) && (code == 0 || number(messages->pdata[i], 6) == code);
-    return count;
-}
-
-static bool
-holds(GPtrArray *messages, const void *bytes, size_t len)
-{
-    for (guint i = 0; i < messages->len; i++) {
-        size_t size;
-        const char *data = g_bytes_get_data(messages->pdata[i], &size);
-        if (memmem(data, size, bytes, len))
-            return true;
-    }
-    return false;
-}
-
-/* Neither the whole nor a part that helps to guess it; in both directions. */
-static void
-expect_absent(GPtrArray *messages, const void *secret, size_t len)
-{
-    g_autofree char *base64 = g_base64_encode(secret, len);
-    for (size_t at = 0; at + 8 <= len; at++)
-        g_assert_false(holds(messages, (const uint8_t *)secret + at, 8));
-    for (size_t at = 0; at + 12 <= strlen(base64); at++)
-        g_assert_false(holds(messages, base64 + at, 12));
-}
-
-static void
-forget_record(struct bench *bench)
-{
-    g_autofree char *file = bench_file(bench, "record");
-    g_assert_cmpint(truncate(file, 0), ==, 0); /* the spy appends */
-}
 
 /* ---- listening ---- */
 
@@ -129,27 +41,14 @@ provision(struct bench *bench)
     g_assert_no_error(error);
 }
 
-/* Every session is salted to the SRK: its handle is the first in the command, the encrypted salt follows the nonce. */
-static void
-expect_salted(GPtrArray *messages)
-{
-    for (guint i = 0; i < messages->len; i++)
-        if (is_command(messages->pdata[i]) && number(messages->pdata[i], 6) == CC_START_AUTH_SESSION) {
-            const uint8_t *bytes = g_bytes_get_data(messages->pdata[i], NULL);
-            size_t nonce = 1 + 18, salt = nonce + 2 + (size_t)(bytes[nonce] << 8 | bytes[nonce + 1]);
-            g_assert_cmphex(number(messages->pdata[i], 10), ==, BENCH_SRK);
-            g_assert_cmphex(bytes[salt] << 8 | bytes[salt + 1], ==, 256);
-        }
-}
-
 /* Others than the one with the key carry nothing. */
 static unsigned
 count_creates_in_session(GPtrArray *messages)
 {
     unsigned count = 0;
     for (guint i = 0; i < messages->len; i++)
-        count += is_command(messages->pdata[i]) && number(messages->pdata[i], 6) == CC_CREATE &&
-                 number(messages->pdata[i], 18) != RS_PASSWORD;
+        count += record_is_command(messages->pdata[i]) && record_number(messages->pdata[i], 6) == RECORD_CREATE &&
+                 record_number(messages->pdata[i], 18) != RECORD_PASSWORD;
     return count;
 }
 
@@ -158,13 +57,13 @@ test_no_password(void)
 {
     struct bench *bench = start_recorded();
     provision(bench);
-    g_autoptr(GPtrArray) messages = read_record(bench);
+    g_autoptr(GPtrArray) messages = record_read(bench);
     /* What is no secret is seen, so the recording is one. */
-    g_assert_true(holds(messages, BENCH_HOST "/" BENCH_DEVICE, strlen(BENCH_HOST "/" BENCH_DEVICE)));
-    expect_absent(messages, key, sizeof key);
-    g_assert_cmpuint(count_commands(messages, CC_START_AUTH_SESSION), ==, 1);
+    g_assert_true(record_holds(messages, BENCH_HOST "/" BENCH_DEVICE, strlen(BENCH_HOST "/" BENCH_DEVICE)));
+    record_expect_absent(messages, key, sizeof key);
+    g_assert_cmpuint(record_count(messages, RECORD_START_AUTH_SESSION), ==, 1);
     g_assert_cmpuint(count_creates_in_session(messages), ==, 1);
-    expect_salted(messages);
+    record_expect_salted(messages);
     bench_stop(bench);
 }
 
@@ -179,18 +78,18 @@ test_password(void)
     provision(bench);
     bench_clear(bench, 0, &error);
     g_assert_no_error(error);
-    g_autoptr(GPtrArray) first = read_record(bench);
-    expect_absent(first, key, sizeof key);
-    expect_absent(first, PASSWORD, strlen(PASSWORD));
-    forget_record(bench);
+    g_autoptr(GPtrArray) first = record_read(bench);
+    record_expect_absent(first, key, sizeof key);
+    record_expect_absent(first, PASSWORD, strlen(PASSWORD));
+    record_forget(bench);
     provision(bench);
     bench_clear(bench, 0, &error);
     g_assert_no_error(error);
-    g_autoptr(GPtrArray) second = read_record(bench);
-    expect_absent(second, key, sizeof key);
-    expect_absent(second, PASSWORD, strlen(PASSWORD));
-    g_assert_cmpuint(count_commands(second, CC_START_AUTH_SESSION), >, 1);
-    expect_salted(second);
+    g_autoptr(GPtrArray) second = record_read(bench);
+    record_expect_absent(second, key, sizeof key);
+    record_expect_absent(second, PASSWORD, strlen(PASSWORD));
+    g_assert_cmpuint(record_count(second, RECORD_START_AUTH_SESSION), >, 1);
+    record_expect_salted(second);
     bench_stop(bench);
 }
 
@@ -203,20 +102,20 @@ test_signing(void)
     g_autoptr(GError) error = NULL;
     provision(bench);
     bench_expect_signs(bench, 0, key, sizeof key);
-    forget_record(bench);
+    record_forget(bench);
     for (int i = 0; i < 20; i++)
         bench_expect_signs(bench, 0, key, sizeof key);
-    g_autoptr(GPtrArray) messages = read_record(bench);
-    g_assert_cmpuint(count_commands(messages, CC_HMAC), ==, 20);
-    g_assert_cmpuint(count_commands(messages, 0), ==, 20);
-    expect_absent(messages, key, sizeof key);
+    g_autoptr(GPtrArray) messages = record_read(bench);
+    g_assert_cmpuint(record_count(messages, RECORD_HMAC), ==, 20);
+    g_assert_cmpuint(record_count(messages, 0), ==, 20);
+    record_expect_absent(messages, key, sizeof key);
     /* Long texts: start, one update for each full part but the last, complete. */
     static uint8_t text[3000];
-    forget_record(bench);
+    record_forget(bench);
     bench_sign(bench, 0, text, sizeof text, mac, &error);
     g_assert_no_error(error);
-    g_autoptr(GPtrArray) sequence = read_record(bench);
-    g_assert_cmpuint(count_commands(sequence, 0), ==, 4);
+    g_autoptr(GPtrArray) sequence = record_read(bench);
+    g_assert_cmpuint(record_count(sequence, 0), ==, 4);
     bench_stop(bench);
 }
 
@@ -337,7 +236,7 @@ refuse_at(struct bench *bench, const struct operation *operation, uint32_t code,
     give_order(bench, code, 100000); /* the one that was missed is withdrawn */
     bench_attach(bench);
     /* An object whose very flush is refused stays; nobody can help that. */
-    if (command == CC_FLUSH_CONTEXT && code != RC_RETRY) {
+    if (command == RECORD_FLUSH_CONTEXT && code != RC_RETRY) {
         swtpm_cut_power(bench->swtpm);
         swtpm_give_power(bench->swtpm);
         before.transient = 0;

@@ -123,8 +123,8 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
         { "[hubkeyd]\nTcti=a:b\nTcti=a:b\n", 3, "Tcti stands twice in its group" },
         { "[slots]\nMaxTtl=60\n# a remark\n MaxTtl = 60\n", 4, "MaxTtl stands twice in its group" },
         { "[hubkeyd]\nTctl=a:b\n", 2,
-          "Tctl is not a key of [hubkeyd]; there are: Tcti OwnerAuthFile AllowedHosts TokenGranularity "
-          "AdminOnSocket" },
+          "Tctl is not a key of [hubkeyd]; there are: Tcti OwnerAuthFile AllowedHosts ProtectBus "
+          "TokenGranularity AdminOnSocket" },
         { "[hubkeyd]\ntcti=a:b\n", 2, "tcti is not a key" },
         { "[slots]\nTcti=a:b\n", 2,
           "Tcti is not a key of [slots]; there are: AllowUsers AllowGroups Scopes DefaultTtl MaxTtl RequestsPerMinute" },
@@ -135,6 +135,7 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
         { "[slots]\nMaxTtl[de]=60\n", 2, "MaxTtl[de]" },
         /* values */
         { "[hubkeyd]\nTcti=\n", 2, "Tcti: must name a TCTI" },
+        { "[hubkeyd]\nProtectBus=never\n", 2, "ProtectBus: \"never\" is neither \"provisioning\" nor \"always\"" },
         { "[hubkeyd]\nOwnerAuthFile=secret\n", 2, "OwnerAuthFile: must be an absolute path" },
         { "[hubkeyd]\nOwnerAuthFile=\n", 2, "OwnerAuthFile: must be an absolute path" },
         { "[hubkeyd]\nTokenGranularity=0\n", 2, "\"0\" is not a whole number from 1 to 3600" },
@@ -279,6 +280,7 @@ test_defaults(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpstr(config->tcti, ==, "device:/dev/tpmrm0");
     g_assert_null(config->owner_auth_file);
     g_assert_cmpuint(config->token_granularity, ==, 1);
+    g_assert_false(config->protect_bus);
     for (uint32_t slot = 0; slot < 2; slot++) {
         const struct access_rules *rules = config_rules(config, slot);
         g_assert_false(rules->named);
@@ -299,12 +301,14 @@ test_values(struct fixture *fixture, gconstpointer unused)
 {
     write_text(fixture, NULL,
                "[hubkeyd]\r\n Tcti = swtpm:path=/run/a b\r\nOwnerAuthFile=/etc/owner\nTokenGranularity=3600\n"
+               "ProtectBus=always\n"
                "[slots]\nAllowUsers= root ; nobody;\nMaxTtl=31622400\n"
                "[slot 65535]\nScopes=messages/events; / ;\nDefaultTtl=1\nMaxTtl=1\nAllowGroups=;\n");
     const struct config *config = load_good(fixture);
     g_assert_cmpstr(config->tcti, ==, "swtpm:path=/run/a b");
     g_assert_cmpstr(config->owner_auth_file, ==, "/etc/owner");
     g_assert_cmpuint(config->token_granularity, ==, 3600);
+    g_assert_true(config->protect_bus);
     const struct access_rules *rules = config_rules(config, 5), *own = config_rules(config, 65535);
     g_assert_true(rules->named);
     g_assert_cmpuint(rules->users->len, ==, 2);

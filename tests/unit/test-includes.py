@@ -35,10 +35,10 @@ LIBRARIES = {
 # is not named here is bound by the folders' rule and by having no cycle alone.
 LEVELS = (
     "common/*",
-    "dbus/loop dbus/names daemon/tpm daemon/config daemon/access daemon/limits daemon/sas daemon/worker daemon/store "
-    "daemon/audit daemon/clock-step daemon/hosts daemon/rate daemon/stats daemon/key-pipe client/http client/retry "
-    "client/batch client/queue-schema",
-    "dbus/object dbus/call daemon/tpm-info daemon/tpm-key daemon/tpm-nv client/queue",
+    "dbus/loop dbus/names daemon/tpm daemon/tpm-space daemon/config daemon/access daemon/limits daemon/sas daemon/worker "
+    "daemon/store daemon/audit daemon/clock-step daemon/hosts daemon/rate daemon/stats daemon/key-pipe client/http "
+    "client/retry client/batch client/queue-schema",
+    "dbus/object dbus/call daemon/tpm-info daemon/tpm-key daemon/tpm-hmac daemon/tpm-nv client/queue",
     "dbus/caller dbus/server daemon/polkit daemon/slot client/bus",
     "daemon/admin daemon/sharing daemon/health daemon/intent client/token client/commit",
     "daemon/slot-key daemon/slot-view",
@@ -55,7 +55,7 @@ PARTS = {
     "daemon/config": r"daemon/config-(internal|keys|read)",
     "dbus/object": r"dbus/object-(internal|introspect|properties)",
     "daemon/slot": r"daemon/slot-(table|job)",
-    "daemon/tpm": r"daemon/tpm-esys",
+    "daemon/tpm": r"daemon/tpm-(error|esys|protect)",
 }
 
 

@@ -1,0 +1,117 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <config.h>
+
+#include "daemon/tpm-space.h"
+
+#define NAMED_MAX 16 /* handles of one kind that a message names */
+
+/* tss2's own constants shift a bit into the sign of an int. */
+#define FIRST_OF(type) ((TPM2_HANDLE)(type) << TPM2_HR_SHIFT)
+
+/* TCG Registry of Reserved TPM 2.0 Handles and Localities, and what programs of this field are known to use; the
+ * narrower range first. */
+static const struct {
+    uint32_t first, last;
+    const char *owner;
+} owners[] = {
+    { 0x81000001, 0x81000001, "the storage root key" },
+    { 0x81000100, 0x81000109, "a slot of hubkey, or of another IoT program in the same place" },
+    { 0x81000000, 0x8100ffff, "a storage key" },
+    { 0x81010000, 0x8101ffff, "the manufacturer's endorsement key" },
+    { 0x81800000, 0x81ffffff, "the platform's" },
+    { 0x01400100, 0x01400109, "a slot of hubkey or of Windows IoT" },
+    { 0x01000000, 0x013fffff, "the TPM manufacturer's" },
+    { 0x01400000, 0x017fffff, "the platform manufacturer's" },
+    { 0x01c00000, 0x01c07fff, "an endorsement certificate" },
+    { 0x01c08000, 0x01c0ffff, "a platform certificate" },
+    { 0x01c10000, 0x01c1ffff, "the firmware's" },
+};
+
+const char *
+tpm_space_owner(uint32_t handle)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(owners); i++)
+        if (owners[i].first <= handle && handle <= owners[i].last)
+            return owners[i].owner;
+    return NULL;
+}
+
+/* What stands in one range of handles; *more where the TPM could not list all. Best effort: the message is shorter
+ * where the TPM does not even answer this. */
+static TPML_HANDLE
+list(ESYS_CONTEXT *esys, TPM2_HT type, bool *more)
+{
+    TPMS_CAPABILITY_DATA *data = NULL;
+    TPML_HANDLE found = { 0 };
+    TPMI_YES_NO rest = TPM2_NO;
+    if (Esys_GetCapability(esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, FIRST_OF(type),
+                           TPM2_MAX_CAP_HANDLES, &rest, &data) == TSS2_RC_SUCCESS)
+        found = data->data.handles;
+    Esys_Free(data);
+    *more = rest == TPM2_YES;
+    return found;
+}
+
+/* "3 loaded objects (0x80000000, 0x80000001, 0x80000002)"; false where there are none to be seen. */
+static bool
+tell(GString *text, ESYS_CONTEXT *esys, TPM2_HT type, const char *what)
+{
+    bool more;
+    TPML_HANDLE found = list(esys, type, &more);
+    if (found.count == 0)
+        return false;
+    g_string_append_printf(text, "%s%u%s %s (", text->len ? " and " : "", found.count, more ? " or more" : "", what);
+    for (UINT32 i = 0; i < MIN(found.count, NAMED_MAX); i++) {
+        const char *owner = tpm_space_owner(found.handle[i]);
+        g_string_append_printf(text, "%s0x%08x%s%s", i ? ", " : "", found.handle[i], owner ? " " : "", owner ? owner : "");
+    }
+    g_string_append_printf(text, "%s)", found.count > NAMED_MAX ? ", …" : "");
+    return true;
+}
+
+static char *
+permanent(ESYS_CONTEXT *esys)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    tell(text, esys, TPM2_HT_PERSISTENT, "persistent objects");
+    tell(text, esys, TPM2_HT_NV_INDEX, "NV indices");
+    return g_strdup_printf("its memory for what lasts is full: it holds %s; remove what nobody needs (tpm2_evictcontrol "
+                           "-C o -c HANDLE, tpm2_nvundefine INDEX), or use a slot from 10 on: its key is kept in a file "
+                           "and needs no room in the TPM", text->len ? text->str : "something that it does not tell");
+}
+
+static char *
+volatile_one(ESYS_CONTEXT *esys, TPM2_HT type, TPM2_HT other, const char *what, const char *cure)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    tell(text, esys, type, what);
+    if (other != type)
+        tell(text, esys, other, "saved sessions");
+    if (text->len == 0)
+        return g_strdup_printf("its memory for %s is filled by another program, which a resource manager hides; end that "
+                               "program; retry in 1000 ms", what);
+    return g_strdup_printf("its memory is filled by %s of other programs; end those, let them use /dev/tpmrm0, or, if "
+                           "they left these behind, %s; retry in 1000 ms", text->str, cure);
+}
+
+char *
+tpm_space_advice(ESYS_CONTEXT *esys, TSS2_RC code)
+{
+    switch (code) {
+    case TPM2_RC_NV_SPACE:
+        return permanent(esys);
+    case TPM2_RC_OBJECT_MEMORY:
+    case TPM2_RC_OBJECT_HANDLES:
+    case TPM2_RC_MEMORY:
+        return volatile_one(esys, TPM2_HT_TRANSIENT, TPM2_HT_TRANSIENT, "loaded objects", "tpm2_flushcontext -t");
+    case TPM2_RC_SESSION_MEMORY:
+    case TPM2_RC_SESSION_HANDLES:
+    case TPM2_RC_CONTEXT_GAP:
+        return volatile_one(esys, TPM2_HT_LOADED_SESSION, TPM2_HT_SAVED_SESSION, "open sessions",
+                            "tpm2_flushcontext -l and tpm2_flushcontext -s");
+    default:
+        return NULL;
+    }
+}
