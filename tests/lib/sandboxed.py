@@ -71,9 +71,11 @@ class Tap:
 
     def __init__(self):
         self.count = 0
+        self.failed = 0
 
     def ok(self, good, what, detail=''):
         self.count += 1
+        self.failed += not good
         print(f'{"ok" if good else "not ok"} {self.count} - {what}')
         if not good and detail:
             for line in str(detail).splitlines():

@@ -1,0 +1,115 @@
+#!/usr/bin/python3
+# Copyright (c) 2026 the hubkey authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""What ./run soak [N] runs inside a sandbox: N tokens to several callers, with power cuts of the TPM and a neighbour that
+holds sessions idle. No handle and no descriptor more at the end than after the first fifth, no memory beyond a hundredth.
+
+As a test (`make check`) N is small."""
+
+import os
+import subprocess
+import sys
+import threading
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..', 'lib'))
+sys.path.insert(0, os.path.join(HERE, '..', 'tpm'))
+from rawtpm import LOADED_SESSION, SAVED_SESSION, TRANSIENT, RawTpm, sized  # noqa: E402
+from sandboxed import Tap, enter, kill_server, restart_server, wait_until  # noqa: E402
+
+BOX = os.environ.get('HUBKEY_SANDBOX', '')
+TOKENS = 3000
+# Until what hubkeyd keeps by design (tokens of the same second) has had its fill.
+WARM_UP = 6000
+CLIENTS = 2
+POWER_CUTS = 10
+# Pages that come and go between two looks at a process that is idle.
+NOISE_KB = 64
+
+
+class Client:
+    def __init__(self, count, name):
+        self.got = 0
+        self.process = subprocess.Popen(['soak-client', str(count), name], stdout=subprocess.PIPE, text=True)
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.got = int(line)
+
+    def finish(self):
+        code = self.process.wait()
+        self.reader.join()
+        return code
+
+
+class Soak:
+    def __init__(self):
+        self.tpm = RawTpm(os.path.join(BOX, 'tpm/socket'))
+        with open(os.path.join(BOX, 'hubkeyd.pid')) as file:
+            self.pid = int(file.read())
+        self.hold_sessions()
+
+    def hold_sessions(self):
+        """A neighbour's: one loaded, one saved; a power cut takes them from it."""
+        parameters = sized(bytes(16)) + sized(b'') + b'\0' + b'\0\x10' + b'\0\x0b'
+        for _ in range(2):
+            handle = int.from_bytes(self.tpm.send(0x176, (0x40000007, 0x40000007), parameters)[:4], 'big')
+        self.tpm.send(0x162, (handle,))
+
+    def handles(self):
+        return [self.tpm.handles(first) for first in (TRANSIENT, LOADED_SESSION, SAVED_SESSION)]
+
+    def resident_kb(self):
+        with open(f'/proc/{self.pid}/status') as file:
+            return next(int(line.split()[1]) for line in file if line.startswith('VmRSS:'))
+
+    def descriptors(self):
+        return len(os.listdir(f'/proc/{self.pid}/fd'))
+
+    def run(self, tokens, power_cuts, label):
+        """All of the tokens, the power cuts evenly between them; returns the clients' exit codes."""
+        clients = [Client(tokens // CLIENTS, f'{label}{number}') for number in range(CLIENTS)]
+
+        def ended():
+            return any(client.process.poll() is not None for client in clients)
+
+        for cut in range(1, power_cuts + 1):
+            enough = tokens * cut // (power_cuts + 1)
+            wait_until(lambda: sum(client.got for client in clients) >= enough or ended(), f'{enough} tokens', 600)
+            progress(f'{label}: {sum(client.got for client in clients)} tokens, {self.resident_kb()} kB')
+            kill_server('swtpm')
+            restart_server('swtpm')
+            self.hold_sessions()
+        codes = [client.finish() for client in clients]
+        progress('')
+        return codes
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
+
+
+def main():
+    tokens = int(sys.argv[1]) if len(sys.argv) > 1 else TOKENS
+    cuts = min(POWER_CUTS, tokens // 1000)
+    tap = Tap()
+    soak = Soak()
+    codes = soak.run(max(tokens // 5, WARM_UP), 2, 'warm')
+    handles, descriptors, resident = soak.handles(), soak.descriptors(), soak.resident_kb()
+    codes += soak.run(tokens, cuts, 'soak')
+    tap.ok(not any(codes), f'{tokens} tokens over {cuts} power cuts, and nobody waited in vain', codes)
+    tap.ok(soak.handles() == handles, 'nothing more is held in the TPM', f'{handles} {soak.handles()}')
+    tap.ok(soak.descriptors() == descriptors, 'no descriptor more', f'{descriptors} {soak.descriptors()}')
+    after = soak.resident_kb()
+    tap.note(f'{resident} kB resident after the first fifth, {after} kB at the end')
+    tap.ok(after <= resident * 1.01 + NOISE_KB, 'no memory beyond a hundredth', f'{resident} kB, then {after} kB')
+    tap.done()
+    sys.exit(1 if tap.failed else 0)
+
+
+if __name__ == '__main__':
+    enter()
+    main()
