@@ -49,7 +49,8 @@ static const struct {
       "it was not started by the firmware (no TPM2_Startup); restart the machine, or tpm2_startup where there is no "
       "firmware to do it" },
     { TPM2_RC_FAILURE, ERROR_TPM_FAILED, "it is in failure mode; a power cycle may bring it back" },
-    { TPM2_RC_LOCKOUT, ERROR_TPM_FAILED, "it is locked out after wrong passwords; wait, or reset with tpm2_dictionarylockout" },
+    { TPM2_RC_LOCKOUT, ERROR_TPM_FAILED,
+      "it is locked out after wrong passwords; wait, or reset with tpm2_dictionarylockout" },
     { TPM2_RC_INTEGRITY, ERROR_DAMAGED, "the stored key was wrapped by another TPM, or was altered" },
     { TPM2_RC_BINDING, ERROR_DAMAGED, "the stored key's two halves do not belong together" },
     { TPM2_RC_HIERARCHY, ERROR_TPM_FAILED, "its owner hierarchy is switched off" },
@@ -94,8 +95,8 @@ tpm_check_auth(struct tpm *tpm, TSS2_RC rc, const char *what, const char *wrong,
     if (tpm_refused(rc))
         tell_refused(tpm, rc, what, wrong, &why);
     else if (rc == TSS2_ESYS_RC_RSP_AUTH_FAILED)
-        error_set(&why, ERROR_TPM_FAILED, "%s: the answer does not carry the TPM's proof, so it was changed on its way and "
-                  "not used; something stands between the processor and the TPM", what);
+        error_set(&why, ERROR_TPM_FAILED, "%s: the answer does not carry the TPM's proof, so it was changed on its way "
+                  "and not used; something stands between the processor and the TPM", what);
     else
         error_set(&why, ERROR_TPM_ABSENT, "%s: the connection to the TPM at %s was lost; it is tried again", what,
                   tpm->tcti_name);

@@ -89,7 +89,8 @@ hmac_sequence(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM
 
 /* *absent where the TPM has no such command. */
 static bool
-hmac_once(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_DIGEST **mac, bool *absent, GError **error)
+hmac_once(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_DIGEST **mac, bool *absent,
+          GError **error)
 {
     TPM2B_MAX_BUFFER buffer = { .size = (UINT16)len };
     ESYS_TR session;
@@ -133,7 +134,8 @@ tpm_key_hmac(struct tpm *tpm, uint32_t key, const void *data, size_t len, uint8_
     if (!hmac_any(tpm, key, data, len, &digest, error))
         return false;
     if (digest->size != TPM_MAC_BYTES) {
-        error_set(error, ERROR_TPM_FAILED, "the TPM returned a signature of %u bytes, not %d", digest->size, TPM_MAC_BYTES);
+        error_set(error, ERROR_TPM_FAILED, "the TPM returned a signature of %u bytes, not %d", digest->size,
+                  TPM_MAC_BYTES);
         return false;
     }
     memcpy(mac, digest->buffer, TPM_MAC_BYTES);

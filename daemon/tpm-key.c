@@ -269,8 +269,8 @@ unpack_blob(GBytes *blob, TPM2B_PUBLIC *public, TPM2B_PRIVATE *private, GError *
 static bool
 check_under_srk(struct tpm *tpm, TSS2_RC rc, const char *what, GError **error)
 {
-    return tpm_check_auth(tpm, rc, what, "the storage root key at 0x81000001 has a password of its own, which hubkeyd does "
-                          "not know; another program put it there", error);
+    return tpm_check_auth(tpm, rc, what, "the storage root key at 0x81000001 has a password of its own, which hubkeyd "
+                          "does not know; another program put it there", error);
 }
 
 /* TPM2_Create; sensitive crosses encrypted by session. The session ends with the command. */

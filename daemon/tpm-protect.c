@@ -27,7 +27,8 @@ tpm_pin_srk(struct tpm *tpm, const struct tpm_name *name)
     tpm_forget(tpm, &tpm->srk);
 }
 
-/* ESYS computes the Name from the public area itself, so what stands on the way cannot give us another key to salt to. */
+/* ESYS computes the Name from the public area itself, so what stands on the way cannot give us another key to salt
+ * to. */
 static bool
 compare(struct tpm *tpm, ESYS_TR srk, GError **error)
 {
@@ -90,6 +91,6 @@ tpm_protect_check(struct tpm *tpm, ESYS_TR session, TSS2_RC rc, const char *what
         return tpm_check_auth(tpm, rc, what, "the key has a password, which hubkeyd gives none of its own", error);
     if (rc != TSS2_RC_SUCCESS)
         tpm_forget(tpm, &tpm->srk);
-    return tpm_check_auth(tpm, rc, what, "it does not know the key of the session (ProtectBus=always): another SRK stands "
-                          "in it, or what crosses is changed on its way", error);
+    return tpm_check_auth(tpm, rc, what, "it does not know the key of the session (ProtectBus=always): another SRK "
+                          "stands in it, or what crosses is changed on its way", error);
 }

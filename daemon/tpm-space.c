@@ -65,7 +65,8 @@ tell(GString *text, ESYS_CONTEXT *esys, TPM2_HT type, const char *what)
     g_string_append_printf(text, "%s%u%s %s (", text->len ? " and " : "", found.count, more ? " or more" : "", what);
     for (UINT32 i = 0; i < MIN(found.count, NAMED_MAX); i++) {
         const char *owner = tpm_space_owner(found.handle[i]);
-        g_string_append_printf(text, "%s0x%08x%s%s", i ? ", " : "", found.handle[i], owner ? " " : "", owner ? owner : "");
+        g_string_append_printf(text, "%s0x%08x%s%s", i ? ", " : "", found.handle[i], owner ? " " : "",
+                               owner ? owner : "");
     }
     g_string_append_printf(text, "%s)", found.count > NAMED_MAX ? ", …" : "");
     return true;
@@ -77,9 +78,9 @@ permanent(ESYS_CONTEXT *esys)
     g_autoptr(GString) text = g_string_new(NULL);
     tell(text, esys, TPM2_HT_PERSISTENT, "persistent objects");
     tell(text, esys, TPM2_HT_NV_INDEX, "NV indices");
-    return g_strdup_printf("its memory for what lasts is full: it holds %s; remove what nobody needs (tpm2_evictcontrol "
-                           "-C o -c HANDLE, tpm2_nvundefine INDEX), or use a slot from 10 on: its key is kept in a file "
-                           "and needs no room in the TPM", text->len ? text->str : "something that it does not tell");
+    return g_strdup_printf("its memory for what lasts is full: it holds %s; remove what nobody needs "
+                           "(tpm2_evictcontrol -C o -c HANDLE, tpm2_nvundefine INDEX), or use a slot from 10 on: its key "
+                           "is kept in a file and needs no room in the TPM", text->len ? text->str : "something that it does not tell");
 }
 
 static char *
@@ -90,8 +91,8 @@ volatile_one(ESYS_CONTEXT *esys, TPM2_HT type, TPM2_HT other, const char *what, 
     if (other != type)
         tell(text, esys, other, "saved sessions");
     if (text->len == 0)
-        return g_strdup_printf("its memory for %s is filled by another program, which a resource manager hides; end that "
-                               "program; retry in 1000 ms", what);
+        return g_strdup_printf("its memory for %s is filled by another program, which a resource manager hides; end "
+                               "that program; retry in 1000 ms", what);
     return g_strdup_printf("its memory is filled by %s of other programs; end those, let them use /dev/tpmrm0, or, if "
                            "they left these behind, %s; retry in 1000 ms", text->str, cure);
 }

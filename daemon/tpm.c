@@ -171,7 +171,7 @@ tpm_flush(struct tpm *tpm, ESYS_TR *object)
         do
             rc = Esys_FlushContext(tpm->esys, *object);
         while (tpm_again(tpm, &retry, rc));
-        /* What is gone already needs no flush: a session that ended with a command whose answer did not arrive whole. */
+        /* What is gone already needs no flush: a session that ended with a command whose answer was lost. */
         if (tpm_refused(rc) && tpm_code(rc) == TPM2_RC_HANDLE)
             tpm_forget(tpm, object);
         else

@@ -6,8 +6,8 @@
  *
  *     COMMAND FIRST COUNT VERB [VALUE]      "0x155 1 3 refuse 0x922"
  *
- * COMMAND is a command code or "any"; the rule holds for COUNT of them (0: all), from the FIRSTth on that come after FILE
- * was put there. The first rule that holds is what happens:
+ * COMMAND is a command code or "any"; the rule holds for COUNT of them (0: all), from the FIRSTth on that come after
+ * FILE was put there. The first rule that holds is what happens:
  *     refuse CODE   the TPM is not asked, CODE is the answer
  *     break         the TPM is not asked, the connection is broken
  *     lose          the TPM does it, but the connection breaks before the answer

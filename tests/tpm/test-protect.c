@@ -200,7 +200,8 @@ expect_nothing_left(struct bench *bench, size_t len, unsigned n, const char *wha
 static void
 test_every_command(void)
 {
-    static const char *const refusals[] = { "refuse 0x902", "refuse 0x903", "refuse 0x922", "refuse 0x101", "refuse 0x98e" };
+    static const char *const refusals[] = { "refuse 0x902", "refuse 0x903", "refuse 0x922", "refuse 0x101",
+                                            "refuse 0x98e" };
     struct bench *bench = start(true);
     for (size_t i = 0; i < G_N_ELEMENTS(lengths); i++) {
         unsigned commands = count_commands(bench, lengths[i]) - (i == 1);
