@@ -109,14 +109,22 @@ access_user_text(uid_t uid)
 }
 
 char *
-access_explain_denial(const struct access_rules *rules, const struct access_subject *subject, uint32_t slot)
+access_explain_denial(const struct access_rules *rules, const struct access_subject *subject, uint32_t slot, bool self)
 {
     g_autofree char *who = access_user_text(subject->uid);
-    const char *name = user_name(subject->uid);
+    const char *name = user_name(subject->uid), *before = self ? "you are " : "", *after = self ? ", who" : "";
     if (rules->named)
-        return g_strdup_printf("you are %s, who may not have tokens of slot %u; an administrator can allow it with "
-                               "AllowUsers=%s in [slot %u] of hubkeyd.conf", who, slot, name ? name : "NAME", slot);
-    return g_strdup_printf("you are %s, who may not have tokens of slot %u: only root and members of group %s may; an "
-                           "administrator can allow it with: usermod -aG %s %s", who, slot, ACCESS_DEFAULT_GROUP,
+        return g_strdup_printf("%s%s%s may not have tokens of slot %u; an administrator can allow it with AllowUsers=%s "
+                               "in [slot %u] of hubkeyd.conf", before, who, after, slot, name ? name : "NAME", slot);
+    return g_strdup_printf("%s%s%s may not have tokens of slot %u: only root and members of group %s may; an "
+                           "administrator can allow it with: usermod -aG %s %s", before, who, after, slot, ACCESS_DEFAULT_GROUP,
                            ACCESS_DEFAULT_GROUP, name ? name : "NAME");
+}
+
+char *
+access_explain_scope(const char *scope, uint32_t slot)
+{
+    const char *as_listed = *scope ? scope : "/"; /* the whole identity, as Scopes= writes it */
+    return g_strdup_printf("slot %u gives tokens for some scopes only, \"%s\" is none of them; an administrator can "
+                           "add it to Scopes= of [slot %u] in hubkeyd.conf", slot, as_listed, slot);
 }

@@ -46,8 +46,11 @@ struct access_decision access_check_subject(const struct access_rules *rules, gi
 /* May this scope be asked for? */
 bool access_check_scope(const struct access_rules *rules, const char *scope);
 
-/* What a denied caller is told: who it was taken for and what would allow it. slot is its number. g_free. */
-char *access_explain_denial(const struct access_rules *rules, const struct access_subject *subject, uint32_t slot);
+/* Who was denied tokens of a slot, and what would allow it. self: it is told to the subject itself. g_free. */
+char *access_explain_denial(const struct access_rules *rules, const struct access_subject *subject, uint32_t slot,
+                            bool self);
+/* The same of a scope that the slot does not give. */
+char *access_explain_scope(const char *scope, uint32_t slot);
 
 /* "root", "uid 1005 (alice)": the name by /etc/passwd only, so that no directory service can stall the bus. Main
  * thread. g_free. */

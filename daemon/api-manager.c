@@ -5,6 +5,7 @@
 
 #include "daemon/api-manager.h"
 #include "daemon/api-change.h"
+#include "daemon/api-rules.h"
 #include "daemon/api-tpm.h"
 #include "daemon/api.h"
 #include "daemon/health.h"
@@ -111,6 +112,8 @@ static const struct object_method methods[] = {
     { "ListSlots", "uu", "a(ussss)u", "first max slots next", API_ANYBODY, list_slots },
     { "Provision", "ua{sv}ha{sv}", "o", "slot settings key options object", API_ADMIN, api_change_provision },
     { "Adopt", "ua{sv}a{sv}", "o", "slot expected options object", API_ADMIN, api_change_adopt },
+    { "Reload", "", "", "", API_ADMIN, api_rules_reload },
+    { "Explain", "uuaus", "bss", "slot uid gids scope allowed rule advice", API_ANYBODY, api_rules_explain },
     { "GetStatistics", "", "a{sv}", "statistics", API_ANYBODY, get_statistics },
     { "GetTpmInfo", "", "a{sv}", "info", API_ANYBODY, api_tpm_get_info },
     { 0 },

@@ -122,6 +122,27 @@ api_objects_slot_changed(uint32_t slot, void *user)
         object_changed(face->slot_objects, path, NAMES_SLOT, names);
 }
 
+static void
+tell_lifetimes(struct api *api, uint32_t slot)
+{
+    static const char *const names[] = { "DefaultTtl", "MaxTtl", NULL };
+    GHashTableIter iter;
+    char path[NAMES_SLOT_PATH_MAX];
+    api_slot_path(slot, path);
+    EACH_FACE (face, api, &iter)
+        object_changed(face->slot_objects, path, NAMES_SLOT, names);
+}
+
+void
+api_objects_config_changed(struct api *api, const struct config *old)
+{
+    for (const struct slot *slot = slots_next(api->slots, 0); slot; slot = slots_next(api->slots, slot->number + 1)) {
+        const struct access_rules *was = config_rules(old, slot->number), *is = config_rules(api->config, slot->number);
+        if (was->default_ttl != is->default_ttl || was->max_ttl != is->max_ttl)
+            tell_lifetimes(api, slot->number);
+    }
+}
+
 void
 api_objects_slot_appeared(uint32_t slot, bool there, void *user)
 {

@@ -13,6 +13,7 @@
 
 struct api;
 struct caller;
+struct config;
 struct identity;
 
 /* Registers both objects on a connection; api must outlive them, and its fields be set before any call comes. caller is
@@ -23,6 +24,8 @@ void api_objects_remove(struct api *api, DBusConnection *connection);
 /* Hooks of the slot table; what they tell goes to the bus and to everybody at the private socket. */
 void api_objects_slot_changed(uint32_t slot, void *api);
 void api_objects_slot_appeared(uint32_t slot, bool there, void *api);
+/* api->config has taken the place of old. */
+void api_objects_config_changed(struct api *api, const struct config *old);
 void api_objects_slot_invalidated(uint32_t slot, uint64_t generation, void *api);
 void api_objects_tpm_changed(void *api);
 const struct identity *api_objects_wanted(uint32_t slot, void *api); /* by the configuration */

@@ -112,9 +112,8 @@ check_request(struct asking *asking, GError **error)
     if (!sas_check_scope(asking->scope, error))
         return false;
     if (!access_check_scope(rules, asking->scope)) {
-        const char *scope = *asking->scope ? asking->scope : "/"; /* the whole identity, as Scopes= writes it */
-        error_set(error, ERROR_NOT_AUTHORIZED, "slot %u gives tokens for some scopes only, \"%s\" is none of them; an "
-                  "administrator can add it to Scopes= of [slot %u] in hubkeyd.conf", asking->slot, scope, asking->slot);
+        g_autofree char *text = access_explain_scope(asking->scope, asking->slot);
+        g_set_error_literal(error, ERROR_DOMAIN, ERROR_NOT_AUTHORIZED, text);
         asking->rule = "Scopes";
         return false;
     }

@@ -192,7 +192,7 @@ permit_token(struct api *api, struct object_request *request, const struct calle
     g_autofree char *who = access_user_text(caller->uid);
     g_autofree char *text = slot == AUDIT_NO_SLOT ? g_strdup_printf("you are %s, who may not use this; and the path names "
                                                                     "no slot", who)
-                                                  : access_explain_denial(rules, &subject, slot);
+                                                  : access_explain_denial(rules, &subject, slot, true);
     g_autoptr(GError) error = g_error_new_literal(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED, text);
     deny(api, request, slot, decision.rule, error);
 }

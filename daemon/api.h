@@ -18,6 +18,7 @@ struct clock_step;
 struct config;
 struct health;
 struct rate;
+struct reload;
 struct sharing;
 struct slots;
 struct tpm;
@@ -41,6 +42,7 @@ struct api {
     struct slots *slots;
     struct sharing *sharing;
     struct rate *rate;
+    struct reload *reload;
     struct worker *worker;
     struct health *health;
     struct clock_step *clock_step;

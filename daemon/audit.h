@@ -18,7 +18,7 @@
 void audit_init_log(void);
 
 struct audit_record {
-    const char *event; /* "token", "connection-string", "rejected", "provision", "clear" */
+    const char *event; /* "token", "connection-string", "rejected", "provision", "clear", "reload" … */
     const char *decision; /* "allowed", "denied", "failed" */
     const char *rule;     /* which rule decided; NULL where none did */
     const char *error;    /* name of the error answered; NULL for none */

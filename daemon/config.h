@@ -40,6 +40,9 @@ struct config {
 struct config *config_load(const char *file, GPtrArray *complaints);
 void config_free(struct config *config);
 
+typedef struct config config_auto;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(config_auto, config_free)
+
 /* The rules that hold for a slot. Borrowed. */
 const struct access_rules *config_rules(const struct config *config, uint32_t slot);
 

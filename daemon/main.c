@@ -14,6 +14,7 @@
 #include "daemon/health.h"
 #include "daemon/limits.h"
 #include "daemon/rate.h"
+#include "daemon/reload.h"
 #include "daemon/sharing.h"
 #include "daemon/slot-storage.h"
 #include "daemon/store.h"
@@ -55,6 +56,8 @@ struct options {
 struct hubkeyd {
     GMainLoop *loop;
     struct config *config;
+    char *tcti; /* these two as they were at the start */
+    bool protect_bus;
     struct store *store;
     struct tpm *tpm;
     struct slot_storage *storage;
@@ -268,6 +271,54 @@ leave_bus(struct hubkeyd *hubkeyd)
     }
 }
 
+/* ---- a new configuration ---- */
+
+/* Whether a key that has been found may be adopted now. */
+static bool
+wants_look(struct hubkeyd *hubkeyd)
+{
+    for (uint32_t number = 0; number < CONFIG_ADOPTED_SLOTS; number++) {
+        const struct slot *slot = slots_get(hubkeyd->api.slots, number);
+        if (slot && slot->state == SLOT_FOUND && config_adoption(hubkeyd->config, number))
+            return true;
+    }
+    return false;
+}
+
+/* How the TPM is reached is settled at the start, whatever has been read since. */
+static void
+warn_of_restart(const struct hubkeyd *hubkeyd, const struct config *config)
+{
+    if (strcmp(hubkeyd->tcti, config->tcti) != 0)
+        g_warning("Tcti=%s will hold when hubkeyd is started again; until then it is %s", config->tcti, hubkeyd->tcti);
+    if (hubkeyd->protect_bus != config->protect_bus)
+        g_warning("ProtectBus=%s will hold when hubkeyd is started again",
+                  config->protect_bus ? "always" : "provisioning");
+}
+
+/* What holds at once, and what cannot. Nobody keeps a pointer into the old one beyond a turn of the loop. */
+static void
+apply_config(struct config *config, void *user)
+{
+    struct hubkeyd *hubkeyd = user;
+    g_autoptr(config_auto) old = hubkeyd->config;
+    warn_of_restart(hubkeyd, config);
+    hubkeyd->api.config = hubkeyd->config = config;
+    tpm_set_owner_auth_file(hubkeyd->tpm, config->owner_auth_file);
+    sharing_set_granularity(hubkeyd->api.sharing, config->token_granularity);
+    api_objects_config_changed(&hubkeyd->api, old);
+    if (wants_look(hubkeyd))
+        slots_look(hubkeyd->api.slots);
+}
+
+static gboolean
+hang_up(gpointer data)
+{
+    struct hubkeyd *hubkeyd = data;
+    reload_begin(hubkeyd->api.reload, NULL, NULL);
+    return G_SOURCE_CONTINUE;
+}
+
 /* ---- life ---- */
 
 static const struct slots_hooks slots_hooks = {
@@ -295,6 +346,8 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
     store_sweep(hubkeyd->store);
     hubkeyd->tpm = tpm_new(hubkeyd->config->tcti, hubkeyd->config->owner_auth_file);
     tpm_protect_bus(hubkeyd->tpm, hubkeyd->config->protect_bus);
+    hubkeyd->tcti = g_strdup(hubkeyd->config->tcti);
+    hubkeyd->protect_bus = hubkeyd->config->protect_bus;
     hubkeyd->storage = slot_storage_new(hubkeyd->tpm, hubkeyd->store);
     hubkeyd->limits = limits_new();
     hubkeyd->api.rate = rate_new();
@@ -310,6 +363,7 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
     hubkeyd->api.clock_step = clock_step_new(api_objects_clock_stepped, &hubkeyd->api);
     hubkeyd->api.sharing = sharing_new(hubkeyd->api.slots, hubkeyd->worker, hubkeyd->limits,
                                        hubkeyd->config->token_granularity);
+    hubkeyd->api.reload = reload_new(options->config_file, apply_config, hubkeyd);
     return true;
 }
 
@@ -323,6 +377,7 @@ end(struct hubkeyd *hubkeyd)
     }
     if (hubkeyd->name_timer)
         g_source_remove(hubkeyd->name_timer);
+    g_clear_pointer(&hubkeyd->api.reload, reload_free);
     g_clear_pointer(&hubkeyd->api.sharing, sharing_free);
     g_clear_pointer(&hubkeyd->api.clock_step, clock_step_free);
     g_clear_pointer(&hubkeyd->api.health, health_free);
@@ -333,6 +388,8 @@ end(struct hubkeyd *hubkeyd)
     slot_storage_free(hubkeyd->storage);
     tpm_free(hubkeyd->tpm);
     store_close(hubkeyd->store);
+    config_free(hubkeyd->config);
+    g_free(hubkeyd->tcti);
 }
 
 static gboolean
@@ -343,6 +400,7 @@ stop(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
+/* config becomes ours. */
 static int
 serve(const struct options *options, struct config *config)
 {
@@ -350,8 +408,8 @@ serve(const struct options *options, struct config *config)
     g_autoptr(GError) error = NULL;
     hubkeyd.loop = g_main_loop_new(NULL, FALSE);
     guint term = g_unix_signal_add(SIGTERM, stop, &hubkeyd), interrupt = g_unix_signal_add(SIGINT, stop, &hubkeyd);
+    guint hup = g_unix_signal_add(SIGHUP, hang_up, &hubkeyd);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN); /* nothing is read anew in this version, and ending would leave everybody without tokens */
     if (begin(&hubkeyd, options, &error)) {
         g_main_loop_run(hubkeyd.loop);
     } else {
@@ -361,6 +419,7 @@ serve(const struct options *options, struct config *config)
     end(&hubkeyd);
     g_source_remove(term);
     g_source_remove(interrupt);
+    g_source_remove(hup);
     g_main_loop_unref(hubkeyd.loop);
     dbus_shutdown();
     return hubkeyd.exit_code;
@@ -382,7 +441,7 @@ main(int argc, char **argv)
         if (config && !options.check_config) {
             harden();
             audit_init_log();
-            code = serve(&options, config);
+            code = serve(&options, g_steal_pointer(&config));
         }
         config_free(config);
     }

@@ -293,6 +293,12 @@ sharing_new(struct slots *slots, struct worker *worker, struct limits *limits, u
     return sharing;
 }
 
+void
+sharing_set_granularity(struct sharing *sharing, uint32_t granularity_s)
+{
+    sharing->granularity_s = granularity_s;
+}
+
 static gboolean
 drop_share(gpointer key, gpointer value, gpointer data)
 {

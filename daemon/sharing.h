@@ -35,6 +35,7 @@ typedef void (*sharing_done_fn)(const struct sharing_answer *answer, void *user)
 
 /* granularity_s: expiries are multiples of it. */
 struct sharing *sharing_new(struct slots *slots, struct worker *worker, struct limits *limits, uint32_t granularity_s);
+void sharing_set_granularity(struct sharing *sharing, uint32_t granularity_s); /* for requests from now on */
 void sharing_free(struct sharing *sharing); /* after the worker has stopped; waiters are dropped */
 
 /* Calls done once: before returning where the token is there, else later. peer names who waits, for sharing_forget.

@@ -14,7 +14,8 @@
 
 struct tpm {
     char *tcti_name;
-    char *owner_auth_file;
+    GMutex owner_lock;
+    char *owner_auth_file; /* under owner_lock */
     TSS2_TCTI_CONTEXT *tcti;
     ESYS_CONTEXT *esys;
     uint32_t epoch;
@@ -53,8 +54,10 @@ bool tpm_refused(TSS2_RC rc);
 /* The TPM's own code without layer, handle and parameter numbers. */
 TSS2_RC tpm_code(TSS2_RC rc);
 
+char *tpm_dup_owner_auth_file(struct tpm *tpm); /* NULL where none is configured; g_free */
+
 /* Whether OwnerAuthFile= holds a password at all. */
-bool tpm_owner_is_given(const struct tpm *tpm);
+bool tpm_owner_is_given(struct tpm *tpm);
 
 /* A session for one signature: ESYS_TR_PASSWORD, or where ProtectBus=always one salted to the pinned SRK that ends with
  * its first command, or, where it is kept, with tpm_flush. */

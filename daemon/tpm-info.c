@@ -61,9 +61,10 @@ read_fixed(struct tpm *tpm, struct tpm_info *info, GError **error)
 static enum tpm_owner
 owner_of(struct tpm *tpm, bool auth_set)
 {
+    g_autofree char *file = tpm_dup_owner_auth_file(tpm);
     if (!auth_set)
         return TPM_OWNER_KNOWN;
-    if (!tpm->owner_auth_file)
+    if (!file)
         return TPM_OWNER_NOT_GIVEN;
     if (!tpm_owner_is_given(tpm))
         return TPM_OWNER_UNREADABLE;

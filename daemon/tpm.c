@@ -22,7 +22,26 @@ tpm_new(const char *tcti, const char *owner_auth_file)
     tpm->tcti_name = g_strdup(tcti);
     tpm->owner_auth_file = g_strdup(owner_auth_file);
     tpm->srk = ESYS_TR_NONE;
+    g_mutex_init(&tpm->owner_lock);
     return tpm;
+}
+
+void
+tpm_set_owner_auth_file(struct tpm *tpm, const char *owner_auth_file)
+{
+    g_mutex_lock(&tpm->owner_lock);
+    g_free(tpm->owner_auth_file);
+    tpm->owner_auth_file = g_strdup(owner_auth_file);
+    g_mutex_unlock(&tpm->owner_lock);
+}
+
+char *
+tpm_dup_owner_auth_file(struct tpm *tpm)
+{
+    g_mutex_lock(&tpm->owner_lock);
+    char *file = g_strdup(tpm->owner_auth_file);
+    g_mutex_unlock(&tpm->owner_lock);
+    return file;
 }
 
 void
@@ -33,6 +52,7 @@ tpm_free(struct tpm *tpm)
     tpm_close(tpm);
     g_free(tpm->tcti_name);
     g_free(tpm->owner_auth_file);
+    g_mutex_clear(&tpm->owner_lock);
     g_free(tpm);
 }
 
@@ -219,14 +239,15 @@ tpm_session_start(struct tpm *tpm, ESYS_TR salt, TPMA_SESSION attributes, ESYS_T
 
 /* The owner's password as bytes, one trailing newline ignored; {0} where none is configured. */
 static bool
-read_owner_auth(const struct tpm *tpm, TPM2B_AUTH *auth, GError **error)
+read_owner_auth(struct tpm *tpm, TPM2B_AUTH *auth, GError **error)
 {
+    g_autofree char *file = tpm_dup_owner_auth_file(tpm);
     auth->size = 0;
-    if (!tpm->owner_auth_file)
+    if (!file)
         return true;
-    int fd = open(tpm->owner_auth_file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
-        error_set(error, ERROR_TPM_FAILED, "OwnerAuthFile=%s: %s", tpm->owner_auth_file, g_strerror(errno));
+        error_set(error, ERROR_TPM_FAILED, "OwnerAuthFile=%s: %s", file, g_strerror(errno));
         return false;
     }
     g_autoptr(GError) why = NULL;
@@ -236,7 +257,7 @@ read_owner_auth(const struct tpm *tpm, TPM2B_AUTH *auth, GError **error)
         text->len--;
     if (!text || text->len > TPM_OWNER_AUTH_MAX) {
         error_set(error, ERROR_TPM_FAILED, "OwnerAuthFile=%s: it cannot be read, or is longer than the %d bytes that a "
-                  "password of a TPM can have", tpm->owner_auth_file, TPM_OWNER_AUTH_MAX);
+                  "password of a TPM can have", file, TPM_OWNER_AUTH_MAX);
         return false;
     }
     memcpy(auth->buffer, text->data, text->len);
@@ -245,7 +266,7 @@ read_owner_auth(const struct tpm *tpm, TPM2B_AUTH *auth, GError **error)
 }
 
 bool
-tpm_owner_is_given(const struct tpm *tpm)
+tpm_owner_is_given(struct tpm *tpm)
 {
     TPM2B_AUTH auth;
     bool given = read_owner_auth(tpm, &auth, NULL) && auth.size > 0;

@@ -8,6 +8,7 @@ _hubkeyctl_options() {
     provision) echo --connection-string-file --host-name --device-id --key-file ;;
     clear) echo --yes ;;
     token) echo --scope --ttl ;;
+    why) echo --user --scope ;;
     send) echo --property --content-type --encoding --queue --ack --wait --queue-only ;;
     "queue status" | "queue rebind") echo --queue ;;
     "queue flush") echo --queue --wait ;;
@@ -44,15 +45,19 @@ _hubkeyctl() {
         compopt -o filenames 2>/dev/null
         return
         ;;
+    --user)
+        mapfile -t COMPREPLY < <(compgen -u -- "$cur")
+        return
+        ;;
     --host-name | --device-id | --scope | --ttl | --property | -p | --content-type | --encoding | --wait) return ;;
     esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_hubkeyctl_options "$command")" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'status list show provision clear token send queue help' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'status list show provision clear token why reload send queue help' -- "$cur")
     elif [[ $command == queue ]]; then
         mapfile -t COMPREPLY < <(compgen -W 'status flush rebind drop' -- "$cur")
-    elif [[ $command != status && $command != list ]]; then
+    elif [[ $command != status && $command != list && $command != reload ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_hubkeyctl_slots)" -- "$cur")
     fi
 }

@@ -12,6 +12,7 @@
 #include "daemon/health.h"
 #include "daemon/limits.h"
 #include "daemon/rate.h"
+#include "daemon/reload.h"
 #include "daemon/sharing.h"
 #include "daemon/worker.h"
 #include "dbus/caller.h"
@@ -175,6 +176,23 @@ is_idle(void *user)
 }
 
 static void
+apply_config(struct config *config, void *user)
+{
+    struct api_bus *api = user;
+    struct config *old = api->config;
+    api->api.config = api->config = config;
+    sharing_set_granularity(api->api.sharing, config->token_granularity);
+    api_objects_config_changed(&api->api, old);
+    config_free(old);
+}
+
+void
+api_bus_write_config(struct api_bus *api, const char *configuration)
+{
+    g_free(folder_file(api->folder, "hubkeyd.conf", configuration, strlen(configuration)));
+}
+
+static void
 load_config(struct api_bus *api, const char *configuration)
 {
     g_autoptr(GPtrArray) complaints = g_ptr_array_new_with_free_func(g_free);
@@ -188,6 +206,7 @@ load_config(struct api_bus *api, const char *configuration)
     }
     api->config = config_load(file, complaints);
     g_assert_cmpuint(complaints->len, ==, 0);
+    api->api.reload = reload_new(file, apply_config, api);
 }
 
 void
@@ -236,6 +255,7 @@ api_bus_stop(struct api_bus *api)
 {
     fake_storage_release(api->storage);
     g_assert_true(worker_stop(api->api.worker, 20 * G_USEC_PER_SEC));
+    reload_free(api->api.reload);
     sharing_free(api->api.sharing);
     health_free(api->api.health);
     clock_step_free(api->api.clock_step);

@@ -47,6 +47,9 @@ bool api_bus_log_contains(const char *text);
 void api_bus_start(struct api_bus *api, const char *configuration);
 void api_bus_stop(struct api_bus *api);
 
+/* Another text for hubkeyd.conf, for who reads it anew. */
+void api_bus_write_config(struct api_bus *api, const char *configuration);
+
 /* Another look at all of storage, after the test changed it. */
 void api_bus_look(struct api_bus *api);
 

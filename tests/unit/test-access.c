@@ -161,8 +161,8 @@ test_explanations(void)
     const struct access_rules open = { 0 }, named = { .named = true };
     const struct passwd *nobody = getpwnam("nobody");
     const struct access_subject stranger = { 54321, NULL, 0 };
-    g_autofree char *first = access_explain_denial(&open, &stranger, 3),
-                    *second = access_explain_denial(&named, &stranger, 3);
+    g_autofree char *first = access_explain_denial(&open, &stranger, 3, true),
+                    *second = access_explain_denial(&named, &stranger, 3, true);
     g_assert_nonnull(strstr(first, "you are uid 54321, "));
     g_assert_nonnull(strstr(first, "slot 3"));
     g_assert_nonnull(strstr(first, "usermod -aG hubkey NAME"));
@@ -173,8 +173,8 @@ test_explanations(void)
     }
     const struct access_subject known = { nobody->pw_uid, NULL, 0 };
     g_autofree char *who = g_strdup_printf("you are uid %u (nobody), ", nobody->pw_uid);
-    g_autofree char *third = access_explain_denial(&open, &known, 0),
-                    *fourth = access_explain_denial(&named, &known, 65535);
+    g_autofree char *third = access_explain_denial(&open, &known, 0, true),
+                    *fourth = access_explain_denial(&named, &known, 65535, true);
     g_assert_true(g_str_has_prefix(third, who) && g_str_has_prefix(fourth, who));
     g_assert_true(g_str_has_suffix(third, "usermod -aG hubkey nobody"));
     g_assert_nonnull(strstr(fourth, "AllowUsers=nobody in [slot 65535]"));

@@ -38,14 +38,14 @@ LEVELS = (
     "dbus/loop dbus/names daemon/tpm daemon/tpm-space daemon/config daemon/access daemon/limits daemon/sas daemon/worker "
     "daemon/store daemon/audit daemon/clock-step daemon/hosts daemon/rate daemon/stats daemon/key-pipe client/http "
     "client/retry client/batch client/queue-schema",
-    "dbus/object dbus/call daemon/tpm-info daemon/tpm-key daemon/tpm-hmac daemon/tpm-nv client/queue",
+    "dbus/object dbus/call daemon/reload daemon/tpm-info daemon/tpm-key daemon/tpm-hmac daemon/tpm-nv client/queue",
     "dbus/caller dbus/server daemon/polkit daemon/slot client/bus",
     "daemon/admin daemon/sharing daemon/health daemon/intent client/token client/commit",
     "daemon/slot-key daemon/slot-view",
     "daemon/slot-settle client/pump",
     "daemon/slot-tpm daemon/slot-file",
     "daemon/slot-storage",
-    "daemon/api daemon/api-settings daemon/api-change daemon/api-manager daemon/api-slot daemon/api-tpm "
+    "daemon/api daemon/api-settings daemon/api-change daemon/api-manager daemon/api-rules daemon/api-slot daemon/api-tpm "
     "daemon/api-objects client/client",
     "daemon/main",
 )
