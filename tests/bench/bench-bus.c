@@ -149,16 +149,17 @@ round_trip(DBusConnection *connection, DBusMessage *message)
 static void
 measure(const char *row, DBusMessage *(*make)(unsigned))
 {
-    g_autofree int64_t *samples = g_new(int64_t, SAMPLES);
+    size_t n = timing_samples(SAMPLES);
+    g_autofree int64_t *samples = g_new(int64_t, n);
     DBusConnection *connection = open_bus();
-    for (unsigned i = 0; i < WARM_UP + SAMPLES; i++) {
+    for (unsigned i = 0; i < WARM_UP + n; i++) {
         g_autoptr(dbus_message_auto) message = make(i);
         int64_t took = round_trip(connection, message);
         if (i >= WARM_UP)
             samples[i - WARM_UP] = took;
     }
     loop_close(connection);
-    timing_print(row, samples, SAMPLES);
+    timing_print(row, samples, n);
 }
 
 int

@@ -10,6 +10,15 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* How many times a row is measured: HUBKEY_BENCH_SAMPLES, where a machine is too slow for as many as usual. */
+static inline size_t
+timing_samples(size_t usual)
+{
+    const char *text = getenv("HUBKEY_BENCH_SAMPLES");
+    unsigned long wanted = text ? strtoul(text, NULL, 10) : 0;
+    return wanted > 0 && wanted < usual ? wanted : usual;
+}
+
 static inline int64_t
 timing_now_ns(void)
 {
