@@ -7,12 +7,13 @@
 # The folder of the clone and that of the build; ./run sets the first, build the second.
 : "${here:?}" "${build_dir=}"
 
-# build MODE : MODE is plain, sanitizers, bench or fuzz; sets $build_dir.
+# build MODE : MODE is plain, sanitizers, bench, fuzz or vm; sets $build_dir.
 build() {
     local mode=$1 flags=()
     case $mode in
     plain) build_dir=$here/build flags=(--enable-werror) ;;
     sanitizers) build_dir=$here/build-asan flags=(--enable-werror --enable-sanitizers) ;;
+    vm) build_dir=$here/build-vm flags=(--enable-werror --prefix=/usr --sysconfdir=/etc --localstatedir=/var) ;;
     bench) build_dir=$here/build-bench flags=('CFLAGS=-O2 -g') ;;
     fuzz) build_dir=$here/build-fuzz flags=(CC=clang --enable-fuzzers 'CFLAGS=-O1 -g') ;;
     esac

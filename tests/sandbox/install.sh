@@ -6,7 +6,7 @@
 # is, neither apt nor the network is touched.
 
 # gcc only recommends libc6-dev, and recommended packages are not installed.
-# shellcheck disable=SC2034  # the three lists are used by name
+# shellcheck disable=SC2034  # the lists are used by name
 packages_build=(
     gcc libc6-dev make autoconf automake libtool pkgconf
     libcurl4-openssl-dev libdbus-1-dev libglib2.0-dev libjansson-dev libmicrohttpd-dev libsqlite3-dev libssl-dev
@@ -27,7 +27,11 @@ packages_check=(g++ mandoc polkitd)
 # shellcheck disable=SC2034
 packages_fuzz=(clang libclang-rt-14-dev)
 
-# install_packages SET… : SET is build, test, check or fuzz.
+# The machine has the root of this host, so what it runs is installed here. qemu-system-common has virtiofsd.
+# shellcheck disable=SC2034
+packages_vm=(qemu-system-x86 qemu-system-common busybox-static kmod dbus udev tpm-udev polkitd)
+
+# install_packages SET… : SET is build, test, check, fuzz or vm.
 install_packages() {
     local set wanted=() missing=()
     for set in "$@"; do

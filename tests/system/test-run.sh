@@ -36,6 +36,7 @@ names_the_right_command() {
     answers 2 "there is no command xyzzyplugh. See" xyzzyplugh
     answers 2 "unknown option --sanitisers" build --sanitisers
     answers 2 "takes no argument fast" build fast
+    answers 2 "takes no argument fast" vm fast
     answers 2 "there is no fuzzer recrod. Did you mean record?" fuzz 5 recrod
     answers 2 "fuzz takes 1 to 86400 seconds, not 0" fuzz 0
     answers 2 "one of hubkeyd, swtpm, hub" sandbox-restart bus
@@ -49,9 +50,10 @@ as_nobody() {
 needs_root() {
     local command out
     # Of a tree that everybody can read: ours may lie in somebody's home.
-    mkdir -p "$tmp/tree/tests" && cp "$run" "$tmp/tree/" && cp -R "$HUBKEY_SRCDIR/tests/sandbox" "$tmp/tree/tests/"
+    mkdir -p "$tmp/tree/tests" && cp "$run" "$tmp/tree/" &&
+        cp -R "$HUBKEY_SRCDIR/tests/sandbox" "$HUBKEY_SRCDIR/tests/vm" "$tmp/tree/tests/"
     chmod -R a+rX "$tmp"
-    for command in demo check bench "sandbox true"; do
+    for command in demo check bench vm "sandbox true"; do
         # shellcheck disable=SC2086
         out=$(as_nobody "$tmp/tree/run" $command 2>&1 </dev/null)
         is "$command needs root" $? 2
