@@ -28,6 +28,8 @@ class Row(NamedTuple):
     peer: Optional[Callable] = None
     # Held against the ratio where there is one, else against the median.
     goal: str = ''
+    # The ratio is made of the 99th percentiles, its own and the other rows'.
+    tails: bool = False
 
 
 ROWS = (
@@ -37,6 +39,10 @@ ROWS = (
     Row('protect-bus', 'bench-tpm', ('raw-hmac',), lambda m: m['raw-hmac']),
     Row('token-shared', 'bench-bus', ('echo',), lambda m: m['echo']),
     Row('token-fresh', 'bench-bus', ('echo', 'raw-hmac'), lambda m: m['echo'] + m['raw-hmac']),
+    Row('no-rules', 'bench-rules'),
+    Row('rules', 'bench-rules', ('no-rules',), lambda m: m['no-rules'], '<= 1.05'),
+    Row('quiet', 'bench-rules'),
+    Row('fairness', 'bench-rules', ('quiet',), lambda m: m['quiet'], '<= 2', tails=True),
     Row('append', 'bench-queue'),
     Row('post-idle', 'bench-queue', ('append',), lambda m: m['append']),
     Row('hub', 'bench-hub', goal='>= 80000'),
@@ -73,8 +79,9 @@ def progress(text):
 def ratio(row, measured):
     if row.peer is None or any(name not in measured for name in row.needs):
         return None
+    part = 1 if row.tails else 0
     return statistics.median(
-        once[0] / row.peer({name: measured[name][number][0] for name in row.needs})
+        once[part] / row.peer({name: measured[name][number][part] for name in row.needs})
         for number, once in enumerate(measured[row.name]))
 
 

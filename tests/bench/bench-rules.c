@@ -1,0 +1,239 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Tokens for an ordinary user under rules of every kind and under none, and while another user asks for them as fast
+ * as it can. Both use the private socket, as libhubkey does. Writes a drop-in for the sandbox's hubkeyd, has it read
+ * anew, and takes it away again; the user and the other one are processes of their own.
+ */
+#include <config.h>
+
+#include "tests/bench/timing.h"
+#include "dbus/call.h"
+#include "dbus/loop.h"
+#include "dbus/names.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <glib/gstdio.h>
+
+#define USER "hubkey-in"
+#define OTHER "hubkey-out"
+#define WARM_UP 200
+#define SAMPLES 3000
+#define TIMEOUT_MS 10000
+#define FLOOD_DEPTH 64 /* calls that the other user has outstanding at any time */
+
+#define BOTH "[slot 0]\nAllowUsers=" USER ";" OTHER "\n"
+#define FULL \
+    "[hubkeyd]\nTokenGranularity=1\n" \
+    "[slots]\nAllowUsers=root;nobody\nScopes=twin\nDefaultTtl=600\nMaxTtl=3600\nRequestsPerMinute=1\n" \
+    "[slot 0]\nAllowUsers=root;daemon;bin;sys;games;man;lp;mail;news;nobody\nAllowGroups=daemon;bin;sys;adm;tty;hubkey\n" \
+    "Scopes=files;twin;methods;messages/devicebound;messages/events;bench\nDefaultTtl=600\nMaxTtl=3600\n" \
+    "RequestsPerMinute=1000000\n"
+
+/* ---- rules ---- */
+
+static DBusConnection *
+open_bus(void)
+{
+    g_autoptr(GError) error = NULL;
+    DBusConnection *connection = loop_open_system_bus(&error);
+    if (!connection)
+        g_error("%s", error->message);
+    return connection;
+}
+
+/* Where libhubkey would go first. */
+static DBusConnection *
+open_socket(void)
+{
+    g_autoptr(GError) error = NULL;
+    const char *path = g_getenv("HUBKEY_SOCKET");
+    DBusConnection *connection = loop_open_socket(path ? path : "", &error);
+    if (!connection)
+        g_error("%s", error->message);
+    return connection;
+}
+
+static char *
+drop_in(void)
+{
+    const char *sandbox = g_getenv("HUBKEY_SANDBOX");
+    if (!sandbox)
+        g_error("HUBKEY_SANDBOX is not set: this runs in ./run bench");
+    return g_build_filename(sandbox, "hubkeyd.conf.d", "bench-rules.conf", NULL);
+}
+
+/* NULL: without any. */
+static void
+set_rules(const char *text)
+{
+    g_autofree char *path = drop_in();
+    g_autoptr(GError) error = NULL;
+    if (text ? !g_file_set_contents(path, text, -1, &error) : g_unlink(path) != 0 && errno != ENOENT)
+        g_error("%s: %s", path, error ? error->message : g_strerror(errno));
+    if (text)
+        g_chmod(path, 0644);
+    DBusConnection *connection = open_bus();
+    g_autoptr(dbus_message_auto) message = dbus_message_new_method_call(NAMES_BUS, NAMES_ROOT, NAMES_MANAGER, "Reload");
+    g_autoptr(dbus_message_auto) reply = call_wait(connection, message, TIMEOUT_MS, &error);
+    if (!reply)
+        g_error("Reload: %s", error->message);
+    loop_close(connection);
+}
+
+static void
+become(const char *user)
+{
+    const struct passwd *entry = getpwnam(user);
+    if (!entry || initgroups(user, entry->pw_gid) != 0 || setgid(entry->pw_gid) != 0 || setuid(entry->pw_uid) != 0)
+        g_error("cannot become %s", user);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/* ---- calls ---- */
+
+static DBusMessage *
+new_get_token(const char *scope)
+{
+    dbus_uint32_t ttl = 600;
+    DBusMessage *message = dbus_message_new_method_call(NAMES_BUS, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken");
+    dbus_message_append_args(message, DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID);
+    return message;
+}
+
+static DBusMessage *
+new_shared(unsigned number)
+{
+    return new_get_token("messages/events");
+}
+
+static DBusMessage *
+new_fresh(unsigned number)
+{
+    char scope[64];
+    g_snprintf(scope, sizeof scope, "bench/%d/%u", (int)getpid(), number);
+    return new_get_token(scope);
+}
+
+static int64_t
+round_trip(DBusConnection *connection, DBusMessage *message)
+{
+    DBusError error = DBUS_ERROR_INIT;
+    int64_t start = timing_now_ns();
+    DBusMessage *reply = dbus_connection_send_with_reply_and_block(connection, message, TIMEOUT_MS, &error);
+    int64_t end = timing_now_ns();
+    if (!reply)
+        g_error("%s: %s", error.name, error.message);
+    dbus_message_unref(reply);
+    return end - start;
+}
+
+/* ---- the other user ---- */
+
+/* Every answer makes room for another call; what is refused (Busy) is an answer too. */
+static void
+flood(int ready)
+{
+    unsigned number = 0, outstanding = 0;
+    become(OTHER);
+    DBusConnection *connection = open_socket();
+    if (write(ready, "!", 1) != 1)
+        _exit(1);
+    for (;;) {
+        for (; outstanding < FLOOD_DEPTH; outstanding++) {
+            g_autoptr(dbus_message_auto) message = new_fresh(number++);
+            dbus_connection_send(connection, message, NULL);
+        }
+        if (!dbus_connection_read_write(connection, -1))
+            _exit(1);
+        for (DBusMessage *answer; (answer = dbus_connection_pop_message(connection)); dbus_message_unref(answer))
+            outstanding -= dbus_message_get_reply_serial(answer) != 0;
+    }
+}
+
+static pid_t
+start_flood(void)
+{
+    int ends[2];
+    char byte;
+    if (pipe(ends) != 0)
+        g_error("pipe");
+    pid_t pid = fork();
+    if (pid == 0)
+        flood(ends[1]);
+    close(ends[1]);
+    if (pid < 0 || read(ends[0], &byte, 1) != 1)
+        g_error("the other user did not start");
+    close(ends[0]);
+    return pid;
+}
+
+/* ---- rows ---- */
+
+static const struct {
+    const char *row;
+    const char *rules;
+    DBusMessage *(*make)(unsigned number);
+    bool with_flood;
+} rows[] = {
+    { "no-rules", NULL, new_shared, false },
+    { "rules", FULL, new_shared, false },
+    { "quiet", BOTH, new_fresh, false },
+    { "fairness", BOTH, new_fresh, true },
+};
+
+static void
+measure(const char *row, DBusMessage *(*make)(unsigned))
+{
+    g_autofree int64_t *samples = g_new(int64_t, SAMPLES);
+    become(USER);
+    DBusConnection *connection = open_socket();
+    for (unsigned i = 0; i < WARM_UP + SAMPLES; i++) {
+        g_autoptr(dbus_message_auto) message = make(i);
+        int64_t took = round_trip(connection, message);
+        if (i >= WARM_UP)
+            samples[i - WARM_UP] = took;
+    }
+    loop_close(connection);
+    timing_print(row, samples, SAMPLES);
+    fflush(stdout);
+}
+
+static int
+run(size_t i)
+{
+    int status = 1;
+    set_rules(rows[i].rules);
+    pid_t other = rows[i].with_flood ? start_flood() : 0;
+    pid_t user = fork();
+    if (user == 0) {
+        measure(rows[i].row, rows[i].make);
+        _exit(0);
+    }
+    if (user < 0 || waitpid(user, &status, 0) != user)
+        status = 1;
+    if (other) {
+        kill(other, SIGKILL);
+        waitpid(other, NULL, 0);
+    }
+    set_rules(NULL);
+    return status == 0 ? 0 : 1;
+}
+
+int
+main(int argc, char **argv)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(rows) && argc == 2; i++)
+        if (strcmp(rows[i].row, argv[1]) == 0)
+            return run(i);
+    fprintf(stderr, "usage: bench-rules no-rules|rules|quiet|fairness\n");
+    return 2;
+}
