@@ -5,6 +5,7 @@
 
 #include "tools/bus.h"
 #include "common/error.h"
+#include "common/identity.h"
 #include "dbus/call.h"
 #include "dbus/loop.h"
 #include "dbus/names.h"
@@ -65,6 +66,53 @@ bus_call(DBusConnection *connection, DBusMessage *message, const char *signature
     }
     dbus_message_unref(message);
     return reply;
+}
+
+void
+bus_open_options(DBusMessageIter *iter, DBusMessageIter *dict)
+{
+    if (!dbus_message_iter_open_container(iter, DBUS_TYPE_ARRAY, "{sv}", dict))
+        g_error("out of memory: a D-Bus message");
+}
+
+void
+bus_close_options(DBusMessageIter *iter, DBusMessageIter *dict)
+{
+    if (!dbus_message_iter_close_container(iter, dict))
+        g_error("out of memory: a D-Bus message");
+}
+
+void
+bus_append_option(DBusMessageIter *dict, const char *name, const char *value)
+{
+    DBusMessageIter entry, variant;
+    if (!value)
+        return;
+    if (!dbus_message_iter_open_container(dict, DBUS_TYPE_DICT_ENTRY, NULL, &entry) ||
+        !dbus_message_iter_append_basic(&entry, DBUS_TYPE_STRING, &name) ||
+        !dbus_message_iter_open_container(&entry, DBUS_TYPE_VARIANT, "s", &variant) ||
+        !dbus_message_iter_append_basic(&variant, DBUS_TYPE_STRING, &value) ||
+        !dbus_message_iter_close_container(&entry, &variant) || !dbus_message_iter_close_container(dict, &entry))
+        g_error("out of memory: a D-Bus message");
+}
+
+void
+bus_append_identity(DBusMessageIter *dict, const struct identity *identity)
+{
+    bus_append_option(dict, "HostName", identity->host);
+    bus_append_option(dict, "DeviceId", identity->device);
+    bus_append_option(dict, "ModuleId", identity->module);
+    bus_append_option(dict, "GatewayHostName", identity->gateway);
+    bus_append_option(dict, "Audience", identity->audience);
+    bus_append_option(dict, "KeyName", identity->key_name);
+}
+
+void
+bus_append_no_options(DBusMessageIter *iter)
+{
+    DBusMessageIter dict;
+    bus_open_options(iter, &dict);
+    bus_close_options(iter, &dict);
 }
 
 DBusMessage *

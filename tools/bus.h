@@ -25,6 +25,14 @@ DBusMessage *bus_slot_message(uint32_t slot, const char *member); /* of Slot1 */
 /* Sends message (taken) and waits; a reply of another signature is an error too. */
 DBusMessage *bus_call(DBusConnection *connection, DBusMessage *message, const char *signature, GError **error);
 
+/* An a{sv} of strings at the end of a message; what is NULL is left out. */
+struct identity;
+void bus_open_options(DBusMessageIter *iter, DBusMessageIter *dict);
+void bus_append_option(DBusMessageIter *dict, const char *name, const char *value);
+void bus_append_identity(DBusMessageIter *dict, const struct identity *identity);
+void bus_close_options(DBusMessageIter *iter, DBusMessageIter *dict);
+void bus_append_no_options(DBusMessageIter *iter);
+
 /* Org.freedesktop.DBus.Properties.GetAll. */
 DBusMessage *bus_properties(DBusConnection *connection, const char *path, const char *interface, GError **error);
 DBusMessage *bus_slot_properties(DBusConnection *connection, uint32_t slot, GError **error);

@@ -1,21 +1,18 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * show, provision and clear: one slot.
+ * show and clear: one slot.
  */
 #include <config.h>
 
 #include "dbus/loop.h"
-#include "dbus/names.h"
 #include "tools/bus.h"
 #include "tools/command.h"
-#include "tools/keyfile.h"
 #include "tools/output.h"
 #include "tools/value.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- show ---- */
 
@@ -87,128 +84,6 @@ run_show(const struct context *context, char **arguments, int n)
     return EXIT_DONE;
 }
 
-/* ---- provision ---- */
-
-static char *connection_string_file, *host_name, *device_id, *key_file;
-
-static const GOptionEntry provision_entries[] = {
-    { "connection-string-file", 0, 0, G_OPTION_ARG_FILENAME, &connection_string_file,
-      "a device's connection string as the portal shows it; - is stdin", "FILE" },
-    { "host-name", 0, 0, G_OPTION_ARG_STRING, &host_name, "the hub, as myhub.azure-devices.net", "HOST" },
-    { "device-id", 0, 0, G_OPTION_ARG_STRING, &device_id, "the device", "ID" },
-    { "key-file", 0, 0, G_OPTION_ARG_FILENAME, &key_file, "its primary or secondary key in base64; - is stdin",
-      "FILE" },
-    { NULL },
-};
-
-/* Exactly one of the two forms must be whole. */
-static bool
-check_form(const struct context *context)
-{
-    bool any = host_name || device_id || key_file, all = host_name && device_id && key_file;
-    if (connection_string_file ? !any : all)
-        return true;
-    if (connection_string_file)
-        command_usage(context, "--connection-string-file says all; leave out --host-name, --device-id and --key-file");
-    else if (any)
-        command_usage(context, "%s is missing", !host_name ? "--host-name" : !device_id ? "--device-id" : "--key-file");
-    else
-        command_usage(context, "say whose key: --connection-string-file, or --host-name, --device-id and --key-file");
-    return false;
-}
-
-static struct identity *
-read_identity(struct secret **key, GError **error)
-{
-    if (connection_string_file)
-        return keyfile_read_connection_string(connection_string_file, key, error);
-    g_autoptr(identity_auto) identity = identity_new();
-    identity->host = g_strdup(host_name);
-    identity->device = g_strdup(device_id);
-    if (!identity_check(identity, error) || !(*key = keyfile_read(key_file, error)))
-        return NULL;
-    return g_steal_pointer(&identity);
-}
-
-static void
-append_setting(DBusMessageIter *dict, const char *name, const char *value)
-{
-    DBusMessageIter entry, variant;
-    if (!value)
-        return;
-    if (!dbus_message_iter_open_container(dict, DBUS_TYPE_DICT_ENTRY, NULL, &entry) ||
-        !dbus_message_iter_append_basic(&entry, DBUS_TYPE_STRING, &name) ||
-        !dbus_message_iter_open_container(&entry, DBUS_TYPE_VARIANT, "s", &variant) ||
-        !dbus_message_iter_append_basic(&variant, DBUS_TYPE_STRING, &value) ||
-        !dbus_message_iter_close_container(&entry, &variant) || !dbus_message_iter_close_container(dict, &entry))
-        g_error("out of memory: a D-Bus message");
-}
-
-static void
-append_no_options(DBusMessageIter *iter)
-{
-    DBusMessageIter dict;
-    if (!dbus_message_iter_open_container(iter, DBUS_TYPE_ARRAY, "{sv}", &dict) ||
-        !dbus_message_iter_close_container(iter, &dict))
-        g_error("out of memory: a D-Bus message");
-}
-
-static DBusMessage *
-provision_message(uint32_t slot, const struct identity *identity, int key)
-{
-    DBusMessageIter iter, dict;
-    DBusMessage *message = bus_message(NAMES_ROOT, NAMES_MANAGER, "Provision");
-    dbus_message_iter_init_append(message, &iter);
-    if (!dbus_message_iter_append_basic(&iter, DBUS_TYPE_UINT32, &slot) ||
-        !dbus_message_iter_open_container(&iter, DBUS_TYPE_ARRAY, "{sv}", &dict))
-        g_error("out of memory: a D-Bus message");
-    append_setting(&dict, "HostName", identity->host);
-    append_setting(&dict, "DeviceId", identity->device);
-    append_setting(&dict, "ModuleId", identity->module);
-    append_setting(&dict, "GatewayHostName", identity->gateway);
-    if (!dbus_message_iter_close_container(&iter, &dict) ||
-        !dbus_message_iter_append_basic(&iter, DBUS_TYPE_UNIX_FD, &key))
-        g_error("out of memory: a D-Bus message");
-    append_no_options(&iter);
-    return message;
-}
-
-static bool
-provision(const struct context *context, uint32_t slot, const struct identity *identity, const struct secret *key,
-          GError **error)
-{
-    DBusConnection *connection = bus_open(context, error);
-    if (!connection)
-        return false;
-    int pipe_end = keyfile_to_pipe(key, error);
-    g_autoptr(dbus_message_auto) reply = NULL;
-    if (pipe_end >= 0) {
-        reply = bus_call(connection, provision_message(slot, identity, pipe_end), "o", error);
-        close(pipe_end);
-    }
-    loop_close(connection);
-    return reply != NULL;
-}
-
-static int
-run_provision(const struct context *context, char **arguments, int n)
-{
-    uint32_t slot = 0;
-    GError *error = NULL;
-    g_autoptr(secret_auto) key = NULL;
-    if (!command_slot(context, arguments[0], &slot) || !check_form(context))
-        return EXIT_USAGE;
-    g_autoptr(identity_auto) identity = read_identity(&key, &error);
-    if (!identity || !provision(context, slot, identity, key, &error))
-        return command_error(error);
-    if (context->json)
-        output_json(json_pack("{s:I, s:s, s:s}", "slot", (json_int_t)slot, "host_name", identity->host, "device_id",
-                              identity->device));
-    else
-        printf("slot %u holds the key of %s at %s\n", slot, identity->device, identity->host);
-    return EXIT_DONE;
-}
-
 /* ---- clear ---- */
 
 static gboolean clear_yes;
@@ -241,7 +116,7 @@ clear(DBusConnection *connection, uint32_t slot)
         return code;
     DBusMessage *message = bus_slot_message(slot, "Clear");
     dbus_message_iter_init_append(message, &iter);
-    append_no_options(&iter);
+    bus_append_no_options(&iter);
     g_autoptr(dbus_message_auto) reply = bus_call(connection, message, "", &error);
     return reply ? EXIT_DONE : command_error(error);
 }
@@ -276,22 +151,10 @@ const struct command command_show = {
     .run = run_show,
 };
 
-const struct command command_provision = {
-    .name = "provision",
-    .arguments = "N (--connection-string-file FILE | --host-name HOST --device-id ID --key-file FILE)",
-    .summary = "put a device's key into slot N (root)",
-    .details = "The key goes into the TPM and can be used there, but never be read again. Keys stand in files or come\n"
-               "on stdin, never on the command line, which other users can read. One trailing newline is ignored.",
-    .entries = provision_entries,
-    .n_min = 1,
-    .n_max = 1,
-    .run = run_provision,
-};
-
 const struct command command_clear = {
     .name = "clear",
     .arguments = "N [--yes]",
-    .summary = "empty slot N (root)",
+    .summary = "empty slot N (administrators)",
     .details = "Asks on a terminal. Without one, --yes is needed.",
     .entries = clear_entries,
     .n_min = 1,

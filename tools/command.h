@@ -39,8 +39,9 @@ struct command {
     int (*run)(const struct context *context, char **arguments, int n);
 };
 
-extern const struct command command_status, command_list, command_show, command_provision, command_clear,
-    command_token, command_why, command_reload, command_send, command_queue_status, command_queue_flush, command_queue_rebind, command_queue_drop;
+extern const struct command command_status, command_list, command_show, command_provision, command_adopt,
+    command_rotate, command_clear, command_token, command_why, command_reload, command_send, command_queue_status,
+    command_queue_flush, command_queue_rebind, command_queue_drop;
 
 /* Prints "hubkeyctl: ..." with a hint at --help; returns EXIT_USAGE. */
 int command_usage(const struct context *context, const char *format, ...) G_GNUC_PRINTF(2, 3);

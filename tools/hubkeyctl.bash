@@ -5,7 +5,11 @@
 
 _hubkeyctl_options() {
     case $1 in
-    provision) echo --connection-string-file --host-name --device-id --key-file ;;
+    provision)
+        echo --connection-string-file --host-name --device-id --module-id --gateway --audience --key-name --key-file --storage
+        ;;
+    adopt) echo --host-name --device-id --name ;;
+    rotate) echo --connection-string-file --key-file --undo ;;
     clear) echo --yes ;;
     token) echo --scope --ttl ;;
     why) echo --user --scope ;;
@@ -49,12 +53,18 @@ _hubkeyctl() {
         mapfile -t COMPREPLY < <(compgen -u -- "$cur")
         return
         ;;
-    --host-name | --device-id | --scope | --ttl | --property | -p | --content-type | --encoding | --wait) return ;;
+    --storage)
+        mapfile -t COMPREPLY < <(compgen -W 'tpm file' -- "$cur")
+        return
+        ;;
+    --host-name | --device-id | --module-id | --gateway | --audience | --key-name | --name) return ;;
+    --scope | --ttl | --property | -p | --content-type | --encoding | --wait) return ;;
     esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_hubkeyctl_options "$command")" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'status list show provision clear token why reload send queue help' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'status list show provision adopt rotate clear token why reload send queue help' \
+            -- "$cur")
     elif [[ $command == queue ]]; then
         mapfile -t COMPREPLY < <(compgen -W 'status flush rebind drop' -- "$cur")
     elif [[ $command != status && $command != list && $command != reload ]]; then

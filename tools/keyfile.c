@@ -72,18 +72,40 @@ shown_path(const char *path)
     return strcmp(path, "-") == 0 ? "stdin" : path;
 }
 
+/* Takes one newline off the end. */
+static void
+trim(struct secret *text)
+{
+    size_t len = text->len;
+    if (text->data[len - 1] == '\n')
+        len--;
+    if (len > 0 && len < text->len && text->data[len - 1] == '\r')
+        len--;
+    text->len = len;
+}
+
 struct secret *
 keyfile_read(const char *path, GError **error)
 {
     g_autoptr(secret_auto) text = read_text(path, "key", error);
     if (!text)
         return NULL;
-    size_t len = text->len;
-    if (text->data[len - 1] == '\n')
-        len--;
-    if (len > 0 && len < text->len && text->data[len - 1] == '\r')
-        len--;
-    return decode((const char *)text->data, len, shown_path(path), error);
+    trim(text);
+    return decode((const char *)text->data, text->len, shown_path(path), error);
+}
+
+struct secret *
+keyfile_read_text(const char *path, GError **error)
+{
+    g_autoptr(secret_auto) text = read_text(path, "key", error);
+    if (!text)
+        return NULL;
+    trim(text);
+    if (text->len >= 1 && text->len <= KEYFILE_KEY_MAX)
+        return g_steal_pointer(&text);
+    error_set(error, ERROR_INVALID_ARGUMENT, "the key in %s has %zu bytes; 1 to %d are allowed", shown_path(path), text->len,
+              KEYFILE_KEY_MAX);
+    return NULL;
 }
 
 struct identity *

@@ -15,6 +15,9 @@
 /* Reads base64 text as the portal shows it, one trailing newline ignored, and decodes it. path "-" is stdin. */
 struct secret *keyfile_read(const char *path, GError **error);
 
+/* The same without decoding: the text's own bytes, as Event Hubs and Service Bus take a key. */
+struct secret *keyfile_read_text(const char *path, GError **error);
+
 /* The same for a connection string: whom it is for, and its key. */
 struct identity *keyfile_read_connection_string(const char *path, struct secret **key, GError **error);
 
