@@ -31,6 +31,7 @@ struct asking {
     int64_t since_us;
     const char *scope; /* inside the request's message, or static */
     uint32_t slot, ttl;
+    uint64_t generation; /* of the slot when the call came */
     bool connection_string;
     const char *rule;
 };
@@ -86,6 +87,28 @@ reply_token(struct asking *asking, const struct sharing_answer *answer)
     g_free(asking);
 }
 
+/* A token of the key that was there when it was asked for is of no use, and belongs to another identity perhaps. */
+static bool
+check_unchanged(const struct asking *asking, GError **error)
+{
+    if (!slots_check_ready(asking->api->slots, asking->slot, error))
+        return false;
+    if (slots_get(asking->api->slots, asking->slot)->generation == asking->generation)
+        return true;
+    error_set(error, ERROR_BUSY, "slot %u was changed while its token was being made; retry in 0 ms", asking->slot);
+    return false;
+}
+
+static bool
+check_has_connection_string(const struct slot *slot, GError **error)
+{
+    if (!slot->identity->audience)
+        return true;
+    error_set(error, ERROR_UNSUPPORTED, "slot %u is for an Audience, which has no connection string; ask for a token",
+              slot->number);
+    return false;
+}
+
 static void
 got_token(const struct sharing_answer *answer, void *user)
 {
@@ -93,8 +116,8 @@ got_token(const struct sharing_answer *answer, void *user)
     g_autoptr(GError) changed = NULL;
     if (answer->error) {
         refuse(asking, answer->error);
-    } else if (answer->token && !slots_check_ready(asking->api->slots, asking->slot, &changed)) {
-        refuse(asking, changed); /* cleared while the token was being made */
+    } else if (answer->token && !check_unchanged(asking, &changed)) {
+        refuse(asking, changed);
     } else if (answer->token) {
         reply_token(asking, answer);
     } else {
@@ -146,12 +169,16 @@ submit(struct asking *asking, GError **error)
     const struct caller *caller = api_caller(asking->request);
     if (!check_clock(error) || !slots_check_ready(api->slots, asking->slot, error))
         return false;
+    const struct slot *slot = slots_get(api->slots, asking->slot);
+    if (asking->connection_string && !check_has_connection_string(slot, error))
+        return false;
+    asking->generation = slot->generation;
     if (!rate_take(api->rate, caller->uid, asking->slot, rules->requests_per_minute, error)) {
         asking->rule = "RequestsPerMinute";
         return false;
     }
     uint64_t expires = sas_expiry(clock_wall_s(), asking->ttl, api->config->token_granularity, rules->max_ttl);
-    return sharing_request(api->sharing, slots_get(api->slots, asking->slot), asking->scope, expires, caller->uid,
+    return sharing_request(api->sharing, slot, asking->scope, expires, caller->uid,
                            caller->name, got_token, asking, error);
 }
 

@@ -46,13 +46,14 @@ slot_storage_free(struct slot_storage *storage)
 /* ---- what disk tells ---- */
 
 static void
-describe_intent(const struct intent *intent, struct slot_finding *finding)
+describe_intent(uint32_t slot, const struct intent *intent, struct slot_finding *finding)
 {
     const struct store_key *key = intent->made.name ? &intent->made : &intent->old;
     finding->state = SLOT_PENDING;
     finding->file = intent->file;
-    finding->reason = g_strdup_printf("%s was cut short and is %s as soon as the TPM answers", intent_name(intent->operation),
-                                      intent->operation == INTENT_PROVISION ? "undone" : "finished or undone");
+    finding->reason = g_strdup_printf("%s was cut short and is %s as soon as the TPM allows; hubkeyctl clear %u says what "
+                                      "keeps it", intent_name(intent->operation),
+                                      intent->operation == INTENT_PROVISION ? "undone" : "finished or undone", slot);
     finding->identity = identity_copy(key->identity);
 }
 
@@ -75,7 +76,7 @@ read_disk(struct slot_storage *storage, uint32_t slot, struct store_record *reco
     finding->generation = record->generation;
     finding->file = record->file;
     if (!absent) {
-        describe_intent(&intent, finding);
+        describe_intent(slot, &intent, finding);
     } else if (record->in_use) {
         finding->identity = identity_copy(record->key.identity);
         finding->tpm_name = g_strdup(record->key.name);
@@ -192,8 +193,10 @@ hold(struct slot_storage *storage, uint32_t slot, uint64_t generation, bool *fil
     if (!store_load_record(storage->store, slot, &record, error))
         return false;
     bool ok = record.in_use && record.generation == generation;
-    if (!ok)
-        error_set(error, ERROR_NOT_PROVISIONED, "slot %u was changed a moment ago; ask again", slot);
+    if (!record.in_use)
+        error_set(error, ERROR_NOT_PROVISIONED, "slot %u was cleared a moment ago", slot);
+    else if (!ok)
+        error_set(error, ERROR_BUSY, "slot %u was changed a moment ago; retry in 0 ms", slot);
     *file = record.file;
     ok = ok && (record.file ? slot_file_hold(storage->in_files, slot, &record, error)
                             : slot_tpm_hold(storage->in_tpm, slot, &record, error));

@@ -131,6 +131,12 @@ has_signal(struct api_bus *api, const char *text)
 }
 
 static bool
+is_completed(void *call)
+{
+    return dbus_pending_call_get_completed(call);
+}
+
+static bool
 has_invalidated_4(void *user)
 {
     return has_signal(user, "TokensInvalidated " SLOT0 " 4");
@@ -153,6 +159,7 @@ test_provision_file(struct api_bus *api, gconstpointer unused)
                      { "GatewayHostName", 's', "edge" }, { NULL } },
         audience[] = { { "Audience", 's', "sb://ns.servicebus.windows.net/hub" }, { "KeyName", 's', "send" }, { NULL } },
         in_file[] = { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "d" }, { "Storage", 's', "file" }, { NULL } };
+    dbus_uint32_t ttl = 0;
     if (!is_root())
         return;
     api_bus_expect_reply(provision(api, 12, device), "o");
@@ -166,6 +173,8 @@ test_provision_file(struct api_bus *api, gconstpointer unused)
     expect_property(api, NAMES_SLOTS "/2", "Audience", "sb://ns.servicebus.windows.net/hub");
     expect_property(api, NAMES_SLOTS "/2", "KeyName", "send");
     expect_property(api, NAMES_SLOTS "/2", "HostName", "");
+    api_bus_expect_error(api_bus_call(api, NAMES_SLOTS "/2", NAMES_SLOT, "GetConnectionString", DBUS_TYPE_UINT32, &ttl,
+                                      DBUS_TYPE_INVALID), "Unsupported", "no connection string");
     api_bus_expect_reply(provision(api, 3, in_file), "o");
     expect_property(api, NAMES_SLOTS "/3", "Storage", "file");
     api_bus_expect_reply(provision(api, 4, device), "o");
@@ -276,6 +285,28 @@ test_bad_rotate(struct api_bus *api, gconstpointer unused)
     g_assert_cmpuint(fake_storage_count(api->storage, FAKE_STORAGE_UNDO), ==, 0);
 }
 
+/* A token that was being made when the key was exchanged is no token of the slot any more. */
+static void
+test_rotate_beside_token(struct api_bus *api, gconstpointer unused)
+{
+    const char *scope = "";
+    dbus_uint32_t ttl = 0;
+    DBusPendingCall *call = NULL;
+    if (!is_root())
+        return;
+    fake_storage_hold(api->storage, FAKE_STORAGE_SIGN);
+    DBusMessage *message = api_bus_message(api, SLOT0, NAMES_SLOT, "GetToken");
+    dbus_message_append_args(message, DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID);
+    g_assert_true(dbus_connection_send_with_reply(api->client, message, &call, DBUS_TIMEOUT_INFINITE));
+    dbus_message_unref(message);
+    g_assert_true(await(fake_storage_is_inside, api->storage));
+    fake_storage_put(api->storage, 0, SLOT_READY, 4, API_BUS_HOST, "d", NEW_KEY);
+    fake_storage_release(api->storage);
+    g_assert_true(await(is_completed, call));
+    api_bus_expect_error(dbus_pending_call_steal_reply(call), "NotProvisioned", "changed");
+    dbus_pending_call_unref(call);
+}
+
 /* A slot that another call changed while this one's key came is left alone. */
 static void
 test_rotate_late(struct api_bus *api, gconstpointer unused)
@@ -300,6 +331,7 @@ main(int argc, char **argv)
     ADD("/api/change/bad-adopt", test_bad_adopt);
     ADD("/api/change/rotate", test_rotate);
     ADD("/api/change/bad-rotate", test_bad_rotate);
+    ADD("/api/change/rotate-beside-token", test_rotate_beside_token);
     ADD("/api/change/rotate-late", test_rotate_late);
     int failed = g_test_run();
     dbus_shutdown();

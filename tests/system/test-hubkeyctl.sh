@@ -144,8 +144,28 @@ keys_that_are_wrong() {
     done
     ctl provision 0 --connection-string-file "$tmp/string"
     refused 1 "hubkeyctl clear 0" "a slot in use"
-    ctl provision 10 --connection-string-file "$tmp/string"
-    refused 1 "0 to 9" "a slot of a later version"
+    ctl provision 10 --connection-string-file "$tmp/string" --storage tpm
+    refused 1 "a slot above 9 is kept in a file" "a slot that the TPM has no room for"
+    ctl provision 1 --connection-string-file "$tmp/string" --storage disk
+    refused 2 "tpm or file" "no such storage"
+    ctl provision 1 --audience sb://a/b --device-id a --key-file "$tmp/key"
+    refused 2 "not both" "a device's and an audience's"
+    ctl provision 1 --audience sb://a/b --key-file "$tmp/key"
+    refused 2 "--key-name is missing" "half an audience"
+    ctl rotate 0
+    refused 2 "--undo" "rotate to nothing"
+    ctl rotate 0 --undo --key-file "$tmp/key"
+    refused 2 "only one of" "rotate both ways"
+    ctl rotate 0 --undo
+    refused 1 "no earlier key" "nothing to undo"
+    ctl rotate 7 --key-file "$tmp/key"
+    refused 1 "empty" "rotate an empty slot"
+    ctl adopt 0
+    refused 2 "no terminal" "adopt without words or a terminal"
+    ctl adopt 0 --name 00
+    refused 2 "go together" "adopt by halves"
+    ctl adopt 0 --host-name "$HUBKEY_HUB_HOST" --device-id a --name 00
+    refused 1 "68 lower-case" "adopt by a bad name"
     ctl_as hubkey-in provision 1 --connection-string-file "$tmp/string"
     refused 3 "hubkey-in" "provision by somebody else"
     ctl list --json

@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include "common/error.h"
+#include "daemon/intent.h"
 #include "tests/tpm/bench.h"
 
 #include <string.h>
@@ -123,7 +124,7 @@ test_generations(void)
     g_autoptr(GError) error = NULL;
     provision(bench, 0, 32);
     g_assert_false(slot_storage_ops.sign(bench->storage, 0, 1, "x", 1, mac, &error));
-    bench_expect_error(&error, ERROR_NOT_PROVISIONED, "ask again");
+    bench_expect_error(&error, ERROR_BUSY, "retry in 0 ms");
     bench_stop(bench);
 }
 
@@ -182,6 +183,29 @@ test_power_cut(void)
     bench_expect_error(&error, ERROR_TPM_ABSENT, "TPM");
     swtpm_give_power(bench->swtpm);
     bench_expect_signs(bench, 0, key, 32);
+    bench_expect_tidy(bench);
+    bench_stop(bench);
+}
+
+/* What was cut short is pending for as long as the TPM lets nobody finish it, and says so. */
+static void
+test_pending(void)
+{
+    struct bench *bench = start();
+    g_autoptr(GError) error = NULL;
+    provision(bench, 0, 32);
+    struct store_record record;
+    g_assert_true(store_load_record(bench->store, 0, &record, NULL));
+    const struct intent intent = { .operation = INTENT_CLEAR, .generation = 2, .old = record.key };
+    g_assert_true(intent_write(bench->store, 0, &intent, NULL));
+    store_record_clear(&record);
+    stranger_set_owner(bench->stranger, "", PASSWORD);
+    bench_restart(bench); /* which may not finish it */
+    bench_expect(bench, 0, SLOT_PENDING, "clearing was cut short");
+    g_assert_false(bench_clear(bench, 0, &error)); /* the command that the message names says what is missing */
+    bench_expect_error(&error, ERROR_TPM_FAILED, "OwnerAuthFile");
+    bench_give_owner(bench, PASSWORD); /* and with that it is finished without hands */
+    bench_expect(bench, 0, SLOT_EMPTY, NULL);
     bench_expect_tidy(bench);
     bench_stop(bench);
 }
@@ -326,6 +350,7 @@ main(int argc, char **argv)
     g_test_add_func("/slot-change/clear-empty", test_clear_empty);
     g_test_add_func("/slot-change/srk-pin", test_srk_pin);
     g_test_add_func("/slot-change/power-cut", test_power_cut);
+    g_test_add_func("/slot-change/pending", test_pending);
     g_test_add_func("/slot-change/owner/right", test_owner);
     g_test_add_func("/slot-change/owner/wrong", test_owner_wrong);
     g_test_add_func("/slot-change/owner/wrong-clear", test_owner_wrong_clear);
