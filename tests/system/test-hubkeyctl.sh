@@ -99,7 +99,7 @@ help_and_manual() {
     ctl --help
     is "--help is exit 0" "$code" 0
     commands=$(sed -n '/^Commands:/,/^$/s/^  \(.*[a-z]\)   *[a-z].*/\1/p' <<<"$out" | sed 's/  .*//')
-    is "the overview lists the commands" "$(wc -l <<<"$commands")" 11
+    ok "the overview lists the commands" test "$(wc -l <<<"$commands")" -gt 10
     while read -r command; do
         # shellcheck disable=SC2086
         ctl $command --help
