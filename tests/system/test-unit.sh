@@ -27,11 +27,12 @@ says_little() {
     ok "that of a unit without three of its lines is not" test "$(exposed "$tmp/hubkeyd.service"; echo $?)" -ne 0
 }
 
-# The program need not be installed for this: the built one stands in for it.
+# The programs need not be installed for this: the staged ones stand in for them.
 is_understood() {
-    local sbindir out
+    local bindir sbindir out
+    bindir=$(sed -n 's/^bindir=//p' "$HUBKEY_BUILDDIR/stage.stamp")
     sbindir=$(sed -n 's/^sbindir=//p' "$HUBKEY_BUILDDIR/stage.stamp")
-    sed "s,$sbindir/hubkeyd,$stage$sbindir/hubkeyd,g" "$unit" >"$tmp/hubkeyd.service"
+    sed -e "s,$sbindir/hubkeyd,$stage&,g" -e "s,$bindir/hubkeyctl,$stage&,g" "$unit" >"$tmp/hubkeyd.service"
     out=$(systemd-analyze verify --man=no "$tmp/hubkeyd.service" 2>&1)
     is "systemd understands the unit" $? 0
     is "and has nothing to say about it" "$out" ""

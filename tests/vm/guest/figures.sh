@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # What the kernel's resource manager costs: figures to read, none to reach (the processor is emulated). /dev/tpm0, or
-# whatever number it has by now, is the TPM without it.
+# whatever number it has by now, is the TPM without it. On a busy host read the medians as orders of magnitude.
 
 # figure ROW COMMAND… : the command prints "ROW MEDIAN P99 us".
 figure() {
