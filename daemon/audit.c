@@ -4,6 +4,8 @@
 #include <config.h>
 
 #include "daemon/audit.h"
+#include "daemon/audit-limit.h"
+#include "common/clock.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +20,19 @@ append_value(GString *line, const char *value, gssize len)
     size_t n = len < 0 ? strlen(value) : (size_t)len;
     for (size_t i = 0; i < n; i++)
         g_string_append_c(line, g_ascii_isgraph(value[i]) ? value[i] : '?');
+}
+
+/* What somebody else has written may stand in it: it must look neither like a line nor like a field. */
+static void
+append_message(GString *line, const char *text)
+{
+    for (; *text; text++)
+        if (g_str_has_prefix(text, "HUBKEY_")) {
+            g_string_append(line, "HUBKEY?");
+            text += strlen("HUBKEY_") - 1;
+        } else {
+            g_string_append_c(line, g_ascii_iscntrl(*text) ? '?' : *text);
+        }
 }
 
 static const char *
@@ -38,13 +53,15 @@ write_line(GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpoint
     g_string_append_printf(line, "hubkeyd: %s: ", level_name(level));
     for (gsize i = 0; i < n_fields; i++)
         if (strcmp(fields[i].key, "MESSAGE") == 0)
-            for (const char *c = fields[i].value; *c; c++)
-                g_string_append_c(line, g_ascii_iscntrl(*c) ? '?' : *c);
-    for (gsize i = 0; i < n_fields; i++)
+            append_message(line, fields[i].value);
+    for (gsize i = 0; i < n_fields; i++) {
+        if (strcmp(fields[i].key, "HUBKEY_EVENT") == 0) /* the journal has a time for every record */
+            g_string_append_printf(line, " HUBKEY_TIME=%" G_GINT64_FORMAT, (gint64)(clock_wall_us() / 1000));
         if (g_str_has_prefix(fields[i].key, "HUBKEY_")) {
             g_string_append_printf(line, " %s=", fields[i].key);
             append_value(line, fields[i].value, fields[i].length);
         }
+    }
     g_string_truncate(line, MIN(line->len, LINE_MAX_BYTES));
     g_string_append_c(line, '\n');
     return write(STDERR_FILENO, line->str, line->len) < 0 ? G_LOG_WRITER_UNHANDLED : G_LOG_WRITER_HANDLED;
@@ -68,11 +85,11 @@ audit_init_log(void)
     g_log_set_writer_func(write_log, GINT_TO_POINTER(debug), NULL);
 }
 
-void
-audit_write(const struct audit_record *record)
+static void
+write_record(const struct audit_record *record)
 {
-    char uid[16], slot[16], ttl[16], generation[24], message[128];
-    GLogField fields[14];
+    char uid[16], slot[16], ttl[16], generation[24], count[16], message[128];
+    GLogField fields[15];
     gsize n = 0;
     bool denied = strcmp(record->decision, "denied") == 0, about_slot = record->slot != AUDIT_NO_SLOT;
     g_autofree char *scope = g_strndup(record->scope, SCOPE_MAX_BYTES);
@@ -80,8 +97,10 @@ audit_write(const struct audit_record *record)
     g_snprintf(slot, sizeof slot, "%u", record->slot);
     g_snprintf(ttl, sizeof ttl, "%u", record->ttl);
     g_snprintf(generation, sizeof generation, "%" G_GUINT64_FORMAT, record->generation);
-    g_snprintf(message, sizeof message, "%s %s: %s%s, uid %u", record->event, record->decision,
-               about_slot ? "slot " : "no slot", about_slot ? slot : "", record->uid);
+    g_snprintf(count, sizeof count, "%u", record->count);
+    g_snprintf(message, sizeof message, "%s%s%s %s: %s%s, uid %u", record->count ? count : "",
+               record->count ? " more " : "", record->event, record->decision, about_slot ? "slot " : "no slot",
+               about_slot ? slot : "", record->uid);
     const struct {
         const char *key, *value;
     } rows[] = {
@@ -99,10 +118,33 @@ audit_write(const struct audit_record *record)
         { "HUBKEY_TOKEN_ID", record->token_id },
         { "HUBKEY_GENERATION", record->generation ? generation : NULL },
         { "HUBKEY_TRACKING_ID", record->tracking_id },
+        { "HUBKEY_COUNT", record->count ? count : NULL },
     };
     G_STATIC_ASSERT(G_N_ELEMENTS(rows) == G_N_ELEMENTS(fields));
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
         if (rows[i].value)
             fields[n++] = (GLogField){ rows[i].key, rows[i].value, -1 };
     g_log_structured_array(denied ? G_LOG_LEVEL_MESSAGE : G_LOG_LEVEL_INFO, fields, n);
+}
+
+/* What audit-limit has held back. */
+static void
+write_more(uid_t uid, unsigned count, void *unused)
+{
+    write_record(&(struct audit_record){ .event = "refusals", .decision = "denied", .slot = AUDIT_NO_SLOT, .uid = uid,
+                                         .rule = "log-limit", .count = count });
+}
+
+void
+audit_write(const struct audit_record *record)
+{
+    bool refused = strcmp(record->decision, "allowed") != 0;
+    if (!refused || audit_limit_pass(record->uid, write_more, NULL))
+        write_record(record);
+}
+
+void
+audit_flush(void)
+{
+    audit_limit_flush(write_more, NULL);
 }

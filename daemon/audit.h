@@ -30,6 +30,9 @@ struct audit_record {
     uid_t uid;
     uint32_t slot;
     uint32_t ttl;
+    unsigned count; /* for records that were held back: how many; 0 for one record */
 };
 
+/* Of one user's refusals only so many are written (audit-limit.h); of the others the number, a minute later. */
 void audit_write(const struct audit_record *record);
+void audit_flush(void); /* writes the numbers now; before the end */

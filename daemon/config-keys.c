@@ -52,6 +52,16 @@ set_protect_bus(struct config_loading *loading, struct config_given *given, cons
 }
 
 static char *
+set_metrics_file(struct config_loading *loading, struct config_given *given, const char *value)
+{
+    if (value[0] != '/')
+        return g_strdup("must be an absolute path");
+    g_free(loading->config->metrics_file);
+    loading->config->metrics_file = g_strdup(value);
+    return NULL;
+}
+
+static char *
 set_granularity(struct config_loading *loading, struct config_given *given, const char *value)
 {
     return parse_number(value, 1, CONFIG_GRANULARITY_MAX, &loading->config->token_granularity);
@@ -208,6 +218,7 @@ static const struct {
     { "AllowedHosts", CONFIG_IN_HUBKEYD, set_allowed_hosts },
     { "ProtectBus", CONFIG_IN_HUBKEYD, set_protect_bus },
     { "TokenGranularity", CONFIG_IN_HUBKEYD, set_granularity },
+    { "MetricsFile", CONFIG_IN_HUBKEYD, set_metrics_file },
     { "AdminOnSocket", CONFIG_IN_HUBKEYD, set_admin_on_socket },
     { "AllowUsers", CONFIG_IN_SLOTS, set_users },
     { "AllowGroups", CONFIG_IN_SLOTS, set_groups },

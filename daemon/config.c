@@ -173,6 +173,7 @@ config_free(struct config *config)
         return;
     g_free(config->tcti);
     g_free(config->owner_auth_file);
+    g_free(config->metrics_file);
     g_strfreev(config->allowed_hosts);
     clear_rules(&config->defaults);
     g_hash_table_destroy(config->slots);

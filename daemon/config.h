@@ -25,6 +25,7 @@ struct identity;
 struct config {
     char *tcti;
     char *owner_auth_file; /* NULL: the owner has no password */
+    char *metrics_file;    /* NULL: none is written */
     char **allowed_hosts;  /* see hosts.h */
     bool protect_bus; /* signatures too, not only what carries a key */
     uint32_t token_granularity;

@@ -13,6 +13,7 @@
 #include "daemon/config.h"
 #include "daemon/health.h"
 #include "daemon/limits.h"
+#include "daemon/metrics.h"
 #include "daemon/rate.h"
 #include "daemon/reload.h"
 #include "daemon/sharing.h"
@@ -63,6 +64,7 @@ struct hubkeyd {
     struct slot_storage *storage;
     struct worker *worker;
     struct limits *limits;
+    struct metrics *metrics;
     DBusConnection *bus;
     const char *runtime_dir;
     struct server *server;
@@ -364,6 +366,7 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
     hubkeyd->api.sharing = sharing_new(hubkeyd->api.slots, hubkeyd->worker, hubkeyd->limits,
                                        hubkeyd->config->token_granularity);
     hubkeyd->api.reload = reload_new(options->config_file, apply_config, hubkeyd);
+    hubkeyd->metrics = metrics_new(&hubkeyd->api);
     return true;
 }
 
@@ -371,6 +374,8 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
 static void
 end(struct hubkeyd *hubkeyd)
 {
+    g_clear_pointer(&hubkeyd->metrics, metrics_free);
+    audit_flush();
     if (hubkeyd->worker && !worker_stop(hubkeyd->worker, STOP_LIMIT_US)) {
         g_warning("leaving while the TPM still does not answer");
         _exit(hubkeyd->exit_code);
@@ -379,6 +384,7 @@ end(struct hubkeyd *hubkeyd)
         g_source_remove(hubkeyd->name_timer);
     g_clear_pointer(&hubkeyd->api.reload, reload_free);
     g_clear_pointer(&hubkeyd->api.sharing, sharing_free);
+    audit_flush();
     g_clear_pointer(&hubkeyd->api.clock_step, clock_step_free);
     g_clear_pointer(&hubkeyd->api.health, health_free);
     leave_bus(hubkeyd);

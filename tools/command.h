@@ -40,7 +40,8 @@ struct command {
 };
 
 extern const struct command command_status, command_list, command_show, command_provision, command_adopt,
-    command_rotate, command_clear, command_token, command_why, command_reload, command_send, command_queue_status,
+    command_rotate, command_clear, command_token, command_why, command_reload, command_send, command_audit,
+    command_doctor, command_queue_status,
     command_queue_flush, command_queue_rebind, command_queue_drop;
 
 /* Prints "hubkeyctl: ..." with a hint at --help; returns EXIT_USAGE. */

@@ -13,6 +13,8 @@ _hubkeyctl_options() {
     clear) echo --yes ;;
     token) echo --scope --ttl ;;
     why) echo --user --scope ;;
+    doctor) echo --network ;;
+    audit) echo --since --slot --user --file ;;
     send) echo --property --content-type --encoding --queue --ack --wait --queue-only ;;
     "queue status" | "queue rebind") echo --queue ;;
     "queue flush") echo --queue --wait ;;
@@ -44,9 +46,13 @@ _hubkeyctl() {
     done
     COMPREPLY=()
     case $prev in
-    --connection-string-file | --key-file | --queue | --socket)
+    --connection-string-file | --key-file | --queue | --socket | --file)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         compopt -o filenames 2>/dev/null
+        return
+        ;;
+    --slot)
+        mapfile -t COMPREPLY < <(compgen -W "$(_hubkeyctl_slots)" -- "$cur")
         return
         ;;
     --user)
@@ -58,16 +64,16 @@ _hubkeyctl() {
         return
         ;;
     --host-name | --device-id | --module-id | --gateway | --audience | --key-name | --name) return ;;
-    --scope | --ttl | --property | -p | --content-type | --encoding | --wait) return ;;
+    --since | --scope | --ttl | --property | -p | --content-type | --encoding | --wait) return ;;
     esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_hubkeyctl_options "$command")" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'status list show provision adopt rotate clear token why reload send queue help' \
-            -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'status list show provision adopt rotate clear token why reload send queue audit \
+            doctor help' -- "$cur")
     elif [[ $command == queue ]]; then
         mapfile -t COMPREPLY < <(compgen -W 'status flush rebind drop' -- "$cur")
-    elif [[ $command != status && $command != list && $command != reload ]]; then
+    elif [[ $command != status && $command != list && $command != reload && $command != audit && $command != doctor ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_hubkeyctl_slots)" -- "$cur")
     fi
 }

@@ -18,7 +18,7 @@ static const struct command *const commands[] = {
     &command_status,       &command_list,        &command_show,         &command_provision,
     &command_adopt,        &command_rotate,      &command_clear,        &command_token,
     &command_why,          &command_reload,      &command_send,         &command_queue_status,
-    &command_queue_flush,  &command_queue_rebind, &command_queue_drop,
+    &command_queue_flush,  &command_queue_rebind, &command_queue_drop, &command_audit, &command_doctor,
 };
 
 static gboolean want_json, want_help, want_version;

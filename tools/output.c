@@ -13,7 +13,7 @@
 
 #include <glib.h>
 
-#define COLUMNS_MAX 8
+#define COLUMNS_MAX 9
 #define GREEN "\033[32m"
 #define RED "\033[31m"
 #define YELLOW "\033[33m"
@@ -63,6 +63,7 @@ colour_of(const char *word)
         const char *word;
         const char *colour;
     } words[] = {
+        { "allowed", GREEN },     { "denied", RED },
         { "ready", GREEN },       { "found", YELLOW }, { "pending", YELLOW }, { "starting", YELLOW },
         { "auth-required", RED }, { "tampered", RED }, { "damaged", RED },    { "foreign", RED },
         { "absent", RED },        { "failed", RED },   { "cleared", RED },    { "lockout", RED },

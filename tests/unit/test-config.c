@@ -124,7 +124,7 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
         { "[slots]\nMaxTtl=60\n# a remark\n MaxTtl = 60\n", 4, "MaxTtl stands twice in its group" },
         { "[hubkeyd]\nTctl=a:b\n", 2,
           "Tctl is not a key of [hubkeyd]; there are: Tcti OwnerAuthFile AllowedHosts ProtectBus "
-          "TokenGranularity AdminOnSocket" },
+          "TokenGranularity MetricsFile AdminOnSocket" },
         { "[hubkeyd]\ntcti=a:b\n", 2, "tcti is not a key" },
         { "[slots]\nTcti=a:b\n", 2,
           "Tcti is not a key of [slots]; there are: AllowUsers AllowGroups Scopes DefaultTtl MaxTtl RequestsPerMinute" },
@@ -138,6 +138,7 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
         { "[hubkeyd]\nProtectBus=never\n", 2, "ProtectBus: \"never\" is neither \"provisioning\" nor \"always\"" },
         { "[hubkeyd]\nOwnerAuthFile=secret\n", 2, "OwnerAuthFile: must be an absolute path" },
         { "[hubkeyd]\nOwnerAuthFile=\n", 2, "OwnerAuthFile: must be an absolute path" },
+        { "[hubkeyd]\nMetricsFile=hubkey.prom\n", 2, "MetricsFile: must be an absolute path" },
         { "[hubkeyd]\nTokenGranularity=0\n", 2, "\"0\" is not a whole number from 1 to 3600" },
         { "[hubkeyd]\nTokenGranularity=3601\n", 2, "from 1 to 3600" },
         { "[hubkeyd]\nTokenGranularity=1s\n", 2, "\"1s\" is not a whole number" },
@@ -302,11 +303,13 @@ test_values(struct fixture *fixture, gconstpointer unused)
     write_text(fixture, NULL,
                "[hubkeyd]\r\n Tcti = swtpm:path=/run/a b\r\nOwnerAuthFile=/etc/owner\nTokenGranularity=3600\n"
                "ProtectBus=always\n"
+               "MetricsFile=/run/hubkey/hubkey.prom\n"
                "[slots]\nAllowUsers= root ; nobody;\nMaxTtl=31622400\n"
                "[slot 65535]\nScopes=messages/events; / ;\nDefaultTtl=1\nMaxTtl=1\nAllowGroups=;\n");
     const struct config *config = load_good(fixture);
     g_assert_cmpstr(config->tcti, ==, "swtpm:path=/run/a b");
     g_assert_cmpstr(config->owner_auth_file, ==, "/etc/owner");
+    g_assert_cmpstr(config->metrics_file, ==, "/run/hubkey/hubkey.prom");
     g_assert_cmpuint(config->token_granularity, ==, 3600);
     g_assert_true(config->protect_bus);
     const struct access_rules *rules = config_rules(config, 5), *own = config_rules(config, 65535);

@@ -1,0 +1,173 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The log: one record a decision with all its fields, lines that nobody else's text can forge, and an end to what one
+ * user can make it grow.
+ */
+#include <config.h>
+
+#include "daemon/audit-limit.h"
+#include "daemon/audit.h"
+#include "tests/lib/fake-clock.h"
+
+#include <string.h>
+
+/* ---- what audit_init_log writes to stderr ---- */
+
+/* Runs this program again for the one test, to look at what it writes. */
+static void
+log_of(const char *path)
+{
+    g_test_trap_subprocess(path, 0, 0);
+    g_test_trap_assert_passed();
+}
+
+static const struct audit_record full = {
+    .event = "token", .decision = "denied", .rule = "Scopes", .error = "NotAuthorized", .scope = "a/b",
+    .token_id = "0123456789abcdef", .tracking_id = "id", .generation = 7, .caller = ":1.5", .uid = 1000, .slot = 3,
+    .ttl = 60,
+};
+
+static void
+test_fields_child(void)
+{
+    audit_init_log();
+    audit_write(&full);
+}
+
+static void
+test_fields(void)
+{
+    log_of("/audit/fields/subprocess/child");
+    g_test_trap_assert_stderr("*hubkeyd: info: token denied: slot 3, uid 1000 HUBKEY_TIME=1* HUBKEY_EVENT=token "
+                              "HUBKEY_DECISION=denied HUBKEY_SLOT=3 HUBKEY_UID=1000 HUBKEY_CALLER=:1.5 HUBKEY_SCOPE=a/b "
+                              "HUBKEY_TTL=60 HUBKEY_RULE=Scopes HUBKEY_ERROR=NotAuthorized "
+                              "HUBKEY_TOKEN_ID=0123456789abcdef HUBKEY_GENERATION=7 HUBKEY_TRACKING_ID=id\n");
+}
+
+static void
+test_forged_child(void)
+{
+    struct audit_record record = full;
+    audit_init_log();
+    g_warning("a name\nhubkeyd: info: token allowed HUBKEY_EVENT=token");
+    record.scope = "x HUBKEY_DECISION=allowed\nhubkeyd: y";
+    audit_write(&record);
+}
+
+/* What others have written makes neither lines nor fields. */
+static void
+test_forged(void)
+{
+    log_of("/audit/forged/subprocess/child");
+    g_test_trap_assert_stderr("*a name?hubkeyd: info: token allowed HUBKEY?EVENT=token\n*");
+    g_test_trap_assert_stderr("* HUBKEY_SCOPE=x?HUBKEY_DECISION=allowed?hubkeyd:?y HUBKEY_TTL=*");
+}
+
+/* ---- how much one user can make of it ---- */
+
+static GPtrArray *records;
+
+static GLogWriterOutput
+keep(GLogLevelFlags level, const GLogField *fields, gsize n, gpointer unused)
+{
+    GString *line = g_string_new(NULL);
+    for (gsize i = 0; i < n; i++)
+        g_string_append_printf(line, "%s=%s ", fields[i].key, (const char *)fields[i].value);
+    g_ptr_array_add(records, g_string_free(line, FALSE));
+    return G_LOG_WRITER_HANDLED;
+}
+
+static void
+refuse(uid_t uid, unsigned times)
+{
+    struct audit_record record = full;
+    record.uid = uid;
+    while (times-- > 0)
+        audit_write(&record);
+}
+
+static void
+expect_last(const char *words)
+{
+    const char *last = records->pdata[records->len - 1];
+    if (!strstr(last, words))
+        g_error("\"%s\" does not say \"%s\"", last, words);
+}
+
+static void
+test_limit(void)
+{
+    struct audit_record allowed = full;
+    allowed.decision = "allowed";
+    refuse(1000, AUDIT_REFUSALS_PER_MINUTE + 40);
+    g_assert_cmpuint(records->len, ==, AUDIT_REFUSALS_PER_MINUTE);
+    /* Neither other users nor what is allowed are touched by it. */
+    refuse(1001, 1);
+    expect_last("HUBKEY_UID=1001 ");
+    audit_write(&allowed);
+    expect_last("HUBKEY_DECISION=allowed ");
+    g_assert_cmpuint(records->len, ==, AUDIT_REFUSALS_PER_MINUTE + 2);
+    /* A minute later the number of the others comes first, then everything again. */
+    fake_clock_pass((int64_t)60 * G_USEC_PER_SEC);
+    refuse(1000, 2);
+    g_assert_cmpuint(records->len, ==, AUDIT_REFUSALS_PER_MINUTE + 5);
+    const char *more = records->pdata[AUDIT_REFUSALS_PER_MINUTE + 2];
+    g_assert_nonnull(strstr(more, "MESSAGE=40 more refusals denied: no slot, uid 1000 "));
+    g_assert_nonnull(strstr(more, "HUBKEY_EVENT=refusals "));
+    g_assert_nonnull(strstr(more, "HUBKEY_COUNT=40 "));
+    expect_last("HUBKEY_EVENT=token ");
+}
+
+/* hubkeyd ends before the minute does. */
+static void
+test_flush(void)
+{
+    refuse(1000, AUDIT_REFUSALS_PER_MINUTE + 1);
+    refuse(1001, 3);
+    audit_flush();
+    g_assert_cmpuint(records->len, ==, AUDIT_REFUSALS_PER_MINUTE + 3 + 1);
+    expect_last("HUBKEY_COUNT=1 ");
+    audit_flush();
+    g_assert_cmpuint(records->len, ==, AUDIT_REFUSALS_PER_MINUTE + 3 + 1);
+}
+
+/* Nor can many users make it grow without end. */
+static void
+test_users(void)
+{
+    for (uid_t uid = 0; uid < 3 * AUDIT_USERS_MAX; uid++)
+        refuse(100000 + uid, 1);
+    g_assert_cmpuint(records->len, ==, AUDIT_USERS_MAX + AUDIT_REFUSALS_PER_MINUTE);
+    audit_flush();
+    g_autofree char *count = g_strdup_printf("HUBKEY_COUNT=%u ", 2 * AUDIT_USERS_MAX - AUDIT_REFUSALS_PER_MINUTE);
+    expect_last(count);
+}
+
+static void
+with_records(gconstpointer test)
+{
+    records = g_ptr_array_new_with_free_func(g_free);
+    fake_clock_install();
+    ((void (*)(void))test)();
+    audit_flush();
+    fake_clock_remove();
+    g_ptr_array_free(records, TRUE);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    if (!g_test_subprocess())
+        g_log_set_writer_func(keep, NULL, NULL);
+    g_log_set_always_fatal(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
+    g_test_add_func("/audit/fields", test_fields);
+    g_test_add_func("/audit/fields/subprocess/child", test_fields_child);
+    g_test_add_func("/audit/forged", test_forged);
+    g_test_add_func("/audit/forged/subprocess/child", test_forged_child);
+    g_test_add_data_func("/audit/limit", test_limit, with_records);
+    g_test_add_data_func("/audit/flush", test_flush, with_records);
+    g_test_add_data_func("/audit/users", test_users, with_records);
+    return g_test_run();
+}
