@@ -69,11 +69,11 @@ _hubkeyctl() {
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_hubkeyctl_options "$command")" -- "$cur")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'status list show provision adopt rotate clear token why reload send queue audit \
-            doctor help' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'status list show provision adopt rotate clear token why reload send queue
+            audit doctor help' -- "$cur")
     elif [[ $command == queue ]]; then
         mapfile -t COMPREPLY < <(compgen -W 'status flush rebind drop' -- "$cur")
-    elif [[ $command != status && $command != list && $command != reload && $command != audit && $command != doctor ]]; then
+    elif [[ ! $command =~ ^(status|list|reload|audit|doctor)$ ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_hubkeyctl_slots)" -- "$cur")
     fi
 }
