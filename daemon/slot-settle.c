@@ -53,13 +53,14 @@ is_committed(struct store *store, uint32_t slot, const struct intent *intent, bo
 
 bool
 slot_settle_provision(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent,
-                      const char *srk_name, uint32_t loaded, GError **error)
+                      const char *srk_name, uint32_t *loaded, GError **error)
 {
     g_autofree char *text = slot_view_nv_text(&intent->made);
     const struct store_record record = { .in_use = true, .generation = intent->generation, .srk_name = (char *)srk_name,
                                          .key = intent->made };
-    return tpm_key_persist(tpm, loaded, SLOT_VIEW_KEY_HANDLE(slot), error) &&
-           tpm_nv_write(tpm, SLOT_VIEW_NV_INDEX(slot), text, error) &&
+    bool persisted = tpm_key_persist(tpm, *loaded, SLOT_VIEW_KEY_HANDLE(slot), error);
+    tpm_key_flush(tpm, loaded);
+    return persisted && tpm_nv_write(tpm, SLOT_VIEW_NV_INDEX(slot), text, error) &&
            store_save_record(store, slot, &record, error) && intent_remove(store, slot, error);
 }
 
@@ -88,19 +89,16 @@ slot_settle_clear(struct tpm *tpm, struct store *store, uint32_t slot, const str
 
 /* EvictControl cannot replace: the old key goes first. A stranger's key is left where it is; the pin will show it. */
 static bool
-exchange_keys(struct tpm *tpm, uint32_t slot, const struct intent *intent, uint32_t loaded, GError **error)
+exchange_keys(struct tpm *tpm, uint32_t slot, const struct intent *intent, uint32_t *loaded, GError **error)
 {
     struct slot_view view;
     if (!evict(tpm, slot, &intent->old, error) || !slot_view_open(tpm, slot, &view, error))
         return false;
     bool free = view.key == TPM_KEY_NONE;
     slot_view_close(tpm, &view);
-    if (!free)
-        return true;
-    uint32_t own = TPM_KEY_NONE;
-    bool ok = (loaded != TPM_KEY_NONE || slot_key_load(tpm, &intent->made, NULL, &own, error)) &&
-              tpm_key_persist(tpm, loaded != TPM_KEY_NONE ? loaded : own, SLOT_VIEW_KEY_HANDLE(slot), error);
-    tpm_key_flush(tpm, &own);
+    bool ok = !free || ((*loaded != TPM_KEY_NONE || slot_key_load(tpm, &intent->made, NULL, loaded, error)) &&
+                        tpm_key_persist(tpm, *loaded, SLOT_VIEW_KEY_HANDLE(slot), error));
+    tpm_key_flush(tpm, loaded);
     return ok;
 }
 
@@ -140,7 +138,7 @@ save_rotated(struct store *store, uint32_t slot, const struct intent *intent, GE
 }
 
 bool
-slot_settle_rotate(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent, uint32_t loaded,
+slot_settle_rotate(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent, uint32_t *loaded,
                    GError **error)
 {
     return exchange_keys(tpm, slot, intent, loaded, error) && exchange_nv(tpm, slot, intent, error) &&
@@ -152,11 +150,12 @@ static bool
 settle_rotate(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent, GError **error)
 {
     struct slot_view view;
+    uint32_t loaded = TPM_KEY_NONE;
     if (!flush_leftovers(tpm, &intent->made, error) || !slot_view_open(tpm, slot, &view, error))
         return false;
     g_autofree char *fault = slot_view_compare(&view, &intent->old);
     slot_view_close(tpm, &view);
-    return fault ? slot_settle_rotate(tpm, store, slot, intent, TPM_KEY_NONE, error) : intent_remove(store, slot, error);
+    return fault ? slot_settle_rotate(tpm, store, slot, intent, &loaded, error) : intent_remove(store, slot, error);
 }
 
 /* ---- whatever is open ---- */
