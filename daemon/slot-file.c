@@ -21,6 +21,7 @@ struct slot_file {
     uint32_t slot;
     uint32_t epoch;
     uint64_t generation;
+    uint32_t swept; /* the epoch in which leftovers were looked for */
     GHashTable *refused;  /* slots whose key the TPM did not load, although their record looks whole */
     bool srk_known;
     char *srk_name;
@@ -142,6 +143,52 @@ slot_file_holds(const struct slot_file *storage, uint32_t slot, uint64_t generat
            storage->epoch == tpm_epoch(storage->tpm) && tpm_is_open(storage->tpm);
 }
 
+/* ---- what was left loaded ---- */
+
+struct sweep {
+    struct slot_file *storage;
+    GArray *names;
+};
+
+static void
+flush_if_listed(struct tpm *tpm, const GArray *names, const char *hex)
+{
+    struct tpm_name name;
+    for (guint i = 0; hex && slot_key_parse_name(hex, &name, NULL) && i < names->len; i++)
+        if (memcmp(&name, &g_array_index(names, struct tpm_name, i), sizeof name) == 0)
+            tpm_key_flush_leftovers(tpm, &name, NULL);
+}
+
+static void
+sweep_one(uint32_t slot, void *user)
+{
+    const struct sweep *sweep = user;
+    struct store_record record;
+    if (!store_load_record(sweep->storage->store, slot, &record, NULL))
+        return;
+    flush_if_listed(sweep->storage->tpm, sweep->names, record.key.name);
+    flush_if_listed(sweep->storage->tpm, sweep->names, record.previous.name);
+    store_record_clear(&record);
+}
+
+/* The records are read only where a key is loaded that may be one of theirs. */
+bool
+slot_file_sweep(struct slot_file *storage, GError **error)
+{
+    if (storage->swept == tpm_epoch(storage->tpm))
+        return true;
+    slot_file_let_go(storage);
+    g_autoptr(GArray) names = tpm_key_list_transient(storage->tpm, error);
+    if (!names)
+        return false;
+    if (names->len > 0)
+        store_each_slot(storage->store, sweep_one, &(struct sweep){ storage, names });
+    storage->swept = tpm_epoch(storage->tpm);
+    return true;
+}
+
+/* ---- loading ---- */
+
 static bool
 refuse(uint32_t slot, const char *fault, GError **error)
 {
@@ -164,7 +211,7 @@ slot_file_hold(struct slot_file *storage, uint32_t slot, const struct store_reco
 {
     g_autoptr(GError) why = NULL;
     slot_file_let_go(storage);
-    if (!tpm_open(storage->tpm, error))
+    if (!tpm_open(storage->tpm, error) || !slot_file_sweep(storage, error))
         return false;
     const char *fault = find_fault(storage, slot, record);
     if (fault)

@@ -9,8 +9,8 @@
 #include "daemon/intent.h"
 #include "daemon/tpm.h"
 
-/* From the intent (which is on disk) to the record. *loaded is the key made, already in the TPM, or TPM_KEY_NONE; it is
- * flushed as soon as it is persistent, while the intent still tells whose it is. */
+/* From the intent (which is on disk) to the record. *loaded is the key made, already in the TPM, or TPM_KEY_NONE; it
+ * is flushed as soon as it is persistent, while the intent still tells whose it is. */
 bool slot_settle_provision(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent,
                            const char *srk_name, uint32_t *loaded, GError **error);
 bool slot_settle_rotate(struct tpm *tpm, struct store *store, uint32_t slot, const struct intent *intent,

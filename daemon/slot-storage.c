@@ -86,6 +86,23 @@ read_disk(struct slot_storage *storage, uint32_t slot, struct store_record *reco
     return !absent;
 }
 
+/* The record of a slot with nothing under way. */
+static bool
+read_quiet(struct slot_storage *storage, uint32_t slot, struct store_record *record, GError **error)
+{
+    struct slot_finding finding;
+    *record = (struct store_record){ 0 };
+    bool quiet = !read_disk(storage, slot, record, &finding);
+    if (finding.state == SLOT_PENDING)
+        error_set(error, ERROR_NOT_PROVISIONED, "slot %u is pending: %s", slot, finding.reason);
+    else if (!quiet)
+        error_set(error, ERROR_DAMAGED, "slot %u is damaged: %s", slot, finding.reason);
+    slot_finding_clear(&finding);
+    if (!quiet)
+        store_record_clear(record);
+    return quiet;
+}
+
 static void
 load(void *data, uint32_t slot, struct slot_finding *finding)
 {
@@ -164,7 +181,8 @@ static bool
 attach(void *data, struct slot_medium *medium, GError **error)
 {
     struct slot_storage *storage = data;
-    if (!tpm_open(storage->tpm, error) || !slot_key_settle_srk(storage->tpm, storage->store, error))
+    if (!tpm_open(storage->tpm, error) || !slot_file_sweep(storage->in_files, error) ||
+        !slot_key_settle_srk(storage->tpm, storage->store, error))
         return false;
     store_each_intent(storage->store, settle_once, storage);
     if (!slot_key_forget_srk_if_unused(storage->store, error) ||
@@ -190,7 +208,8 @@ static bool
 hold(struct slot_storage *storage, uint32_t slot, uint64_t generation, bool *file, GError **error)
 {
     struct store_record record;
-    if (!store_load_record(storage->store, slot, &record, error))
+    /* Not by what a change that was cut short a moment ago has left in the TPM: that would look tampered with. */
+    if (!read_quiet(storage, slot, &record, error))
         return false;
     bool ok = record.in_use && record.generation == generation;
     if (!record.in_use)
@@ -292,26 +311,19 @@ provision(void *data, uint32_t slot, bool file, const struct identity *identity,
 static bool
 read_in_use(struct slot_storage *storage, uint32_t slot, uint64_t generation, struct store_record *record, GError **error)
 {
-    struct slot_finding finding;
-    *record = (struct store_record){ 0 };
     slot_file_let_go(storage->in_files);
-    bool settled = read_disk(storage, slot, record, &finding), ok = !settled && record->in_use;
-    if (finding.state == SLOT_PENDING)
-        error_set(error, ERROR_NOT_PROVISIONED, "slot %u is pending: %s", slot, finding.reason);
-    else if (settled)
-        error_set(error, ERROR_DAMAGED, "slot %u is damaged: %s", slot, finding.reason);
-    else if (!ok)
+    if (!read_quiet(storage, slot, record, error))
+        return false;
+    bool same = record->in_use && record->generation == generation;
+    if (!record->in_use)
         error_set(error, ERROR_NOT_PROVISIONED, "slot %u holds no key of hubkeyd's", slot);
-    else if (record->generation != generation)
+    else if (!same)
         error_set(error, ERROR_BUSY, "slot %u was changed by another call meanwhile; look at it with hubkeyctl show %u, "
                   "then retry in 1000 ms", slot, slot);
-    ok = ok && record->generation == generation;
-    slot_finding_clear(&finding);
-    if (!ok || !tpm_open(storage->tpm, error)) {
-        store_record_clear(record);
-        return false;
-    }
-    return true;
+    if (same && tpm_open(storage->tpm, error))
+        return true;
+    store_record_clear(record);
+    return false;
 }
 
 static bool

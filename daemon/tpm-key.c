@@ -180,7 +180,7 @@ look_up_transient(struct tpm *tpm, TPM2_HANDLE handle, ESYS_TR *object, GError *
 
 /* Calls visit with each transient object in the TPM. Through a resource manager that is nothing but our own. */
 static bool
-each_transient(struct tpm *tpm, void (*visit)(struct tpm *, ESYS_TR *, const void *), const void *data, GError **error)
+each_transient(struct tpm *tpm, void (*visit)(struct tpm *, ESYS_TR *, void *), void *data, GError **error)
 {
     g_autoptr(esys_capability) handles = NULL;
     TPMI_YES_NO more;
@@ -204,7 +204,7 @@ each_transient(struct tpm *tpm, void (*visit)(struct tpm *, ESYS_TR *, const voi
 }
 
 static void
-flush_if_named(struct tpm *tpm, ESYS_TR *object, const void *data)
+flush_if_named(struct tpm *tpm, ESYS_TR *object, void *data)
 {
     struct tpm_name name;
     if (get_name(tpm, *object, &name, NULL) && memcmp(&name, data, sizeof name) == 0)
@@ -222,7 +222,7 @@ is_from_srk_template(const TPMT_PUBLIC *area)
 }
 
 static void
-flush_if_srk(struct tpm *tpm, ESYS_TR *object, const void *data)
+flush_if_srk(struct tpm *tpm, ESYS_TR *object, void *data)
 {
     g_autoptr(esys_public) public = NULL;
     if (read_public(tpm, *object, &public, NULL) && is_from_srk_template(&public->publicArea))
@@ -232,13 +232,32 @@ flush_if_srk(struct tpm *tpm, ESYS_TR *object, const void *data)
 bool
 tpm_key_flush_leftovers(struct tpm *tpm, const struct tpm_name *name, GError **error)
 {
-    return each_transient(tpm, flush_if_named, name, error);
+    struct tpm_name wanted = *name;
+    return each_transient(tpm, flush_if_named, &wanted, error);
 }
 
 bool
 tpm_srk_flush_leftovers(struct tpm *tpm, GError **error)
 {
     return each_transient(tpm, flush_if_srk, NULL, error);
+}
+
+static void
+list_if_key(struct tpm *tpm, ESYS_TR *object, void *data)
+{
+    g_autoptr(esys_public) public = NULL;
+    GArray *names = data;
+    struct tpm_name name;
+    if (read_public(tpm, *object, &public, NULL) && public->publicArea.type == TPM2_ALG_KEYEDHASH &&
+        public->publicArea.authPolicy.size == TPM_POLICY_BYTES && get_name(tpm, *object, &name, NULL))
+        g_array_append_val(names, name);
+}
+
+GArray *
+tpm_key_list_transient(struct tpm *tpm, GError **error)
+{
+    g_autoptr(GArray) names = g_array_new(FALSE, FALSE, sizeof(struct tpm_name));
+    return each_transient(tpm, list_if_key, names, error) ? g_steal_pointer(&names) : NULL;
 }
 
 static GBytes *

@@ -48,6 +48,9 @@ bool tpm_key_evict(struct tpm *tpm, uint32_t handle, const struct tpm_name *name
 /* Flushes transient objects that carry name: what a killed process of ours left in a TPM without resource manager. */
 bool tpm_key_flush_leftovers(struct tpm *tpm, const struct tpm_name *name, GError **error);
 
+/* The Names of transient HMAC keys with a policy, ours or others': of struct tpm_name, NULL on error. */
+GArray *tpm_key_list_transient(struct tpm *tpm, GError **error);
+
 /* HMAC-SHA256, any length of data, with the key's empty authorisation. */
 bool tpm_key_hmac(struct tpm *tpm, uint32_t key, const void *data, size_t len, uint8_t mac[TPM_MAC_BYTES],
                   GError **error);

@@ -110,6 +110,24 @@ test_transients(void)
     bench_stop(bench);
 }
 
+/* hubkeyd ends without letting go, and has no resource manager that does it: the next one does. */
+static void
+test_left_loaded(void)
+{
+    struct bench *bench = start();
+    struct stranger_usage before, held;
+    provision(bench, 10, NULL, key);
+    stranger_load(bench->stranger);
+    before = stranger_usage(bench->stranger);
+    bench_expect_signs(bench, 10, key, 32);
+    held = stranger_usage(bench->stranger);
+    g_assert_cmpuint(held.transient, ==, before.transient + 1);
+    bench_restart(bench);
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    bench_expect_signs(bench, 10, key, 32);
+    bench_stop(bench);
+}
+
 /* Others hold all the room for loaded objects: that is said, what holds it is left alone, and it passes. */
 static void
 test_no_room(void)
@@ -325,6 +343,7 @@ main(int argc, char **argv)
         return 0;
     g_test_add_func("/slot-file/life", test_life);
     g_test_add_func("/slot-file/transients", test_transients);
+    g_test_add_func("/slot-file/left-loaded", test_left_loaded);
     g_test_add_func("/slot-file/no-room", test_no_room);
     g_test_add_func("/slot-file/power-cut", test_power_cut);
     g_test_add_func("/slot-file/rotate", test_rotate);

@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include "daemon/intent.h"
 #include "common/error.h"
 #include "tests/tpm/bench.h"
 
@@ -112,6 +113,28 @@ test_tampered(void)
     bench_expect_error(&error, ERROR_TAMPERED, "another key stands in its place");
     g_autoptr(GBytes) still = stranger_look(bench->stranger, BENCH_KEY(0));
     g_assert_true(g_bytes_equal(theirs, still));
+    bench_expect_tidy(bench);
+    bench_stop(bench);
+}
+
+/* While a change that was cut short waits to be finished or undone, nothing is signed with what it left behind, and it is
+ * not taken for tampering. */
+static void
+test_cut_short(void)
+{
+    struct bench *bench = start_provisioned();
+    struct store_record record;
+    uint8_t mac[SLOT_MAC_BYTES];
+    g_autoptr(GError) error = NULL;
+    bench_restart(bench);
+    g_assert_true(store_load_record(bench->store, 0, &record, &error));
+    const struct intent intent = { .operation = INTENT_ROTATE, .generation = 2, .made = record.key, .old = record.key };
+    g_assert_true(intent_write(bench->store, 0, &intent, &error));
+    store_record_clear(&record);
+    g_assert_false(slot_storage_ops.sign(bench->storage, 0, 1, "x", 1, mac, &error));
+    bench_expect_error(&error, ERROR_NOT_PROVISIONED, "pending");
+    bench_attach(bench);
+    bench_expect_signs(bench, 0, key, sizeof key);
     bench_expect_tidy(bench);
     bench_stop(bench);
 }
@@ -235,6 +258,7 @@ main(int argc, char **argv)
     g_test_add_func("/slot-rotate/move", test_move);
     g_test_add_func("/slot-rotate/refused", test_refused);
     g_test_add_func("/slot-rotate/tampered", test_tampered);
+    g_test_add_func("/slot-rotate/cut-short", test_cut_short);
     g_test_add_func("/slot-adopt/windows", test_adopt);
     g_test_add_func("/slot-adopt/other", test_adopt_other);
     g_test_add_func("/slot-adopt/then-rotate", test_adopt_then_rotate);
