@@ -227,7 +227,7 @@ slot_tpm_adopt(struct slot_tpm *storage, uint32_t slot, uint64_t generation, con
 {
     struct slot_view view;
     struct slot_finding finding = { 0 };
-    g_autofree char *srk_name = NULL;
+    g_autofree char *srk_name = NULL, *pinned = NULL;
     if (!tpm_open(storage->tpm, error) || !slot_key_find_srk(storage->tpm, &srk_name, error) ||
         !slot_view_open(storage->tpm, slot, &view, error))
         return false;
@@ -238,7 +238,8 @@ slot_tpm_adopt(struct slot_tpm *storage, uint32_t slot, uint64_t generation, con
                 g_strcmp0(finding.tpm_name, expected->tpm_name) == 0;
     struct store_record record = { .in_use = true, .generation = generation, .srk_name = srk_name,
                                    .key = { .identity = finding.identity, .name = finding.tpm_name, .nv_text = nv_text } };
-    bool ok = same && srk_name && store_save_record(storage->store, slot, &record, error);
+    bool ok = same && srk_name && slot_key_get_srk(storage->tpm, storage->store, &pinned, error) &&
+              store_save_record(storage->store, slot, &record, error);
     if (finding.state == SLOT_FOREIGN)
         error_set(error, ERROR_FOREIGN, "slot %u: %s", slot, finding.reason);
     else if (finding.state == SLOT_EMPTY)

@@ -117,8 +117,8 @@ test_tampered(void)
     bench_stop(bench);
 }
 
-/* While a change that was cut short waits to be finished or undone, nothing is signed with what it left behind, and it is
- * not taken for tampering. */
+/* While a change that was cut short waits to be finished or undone, nothing is signed with what it left behind, and it
+ * is not taken for tampering. */
 static void
 test_cut_short(void)
 {
@@ -230,6 +230,19 @@ test_adopt_then_rotate(void)
     bench_stop(bench);
 }
 
+/* An adopted key pins the SRK as one of our own does: a TPM that was cleared is told from a tampered slot. */
+static void
+test_adopt_then_clear_tpm(void)
+{
+    struct bench *bench = start_with_theirs("old.azure-devices.net/pump");
+    adopt_as_shown(bench);
+    g_assert_false(bench->medium.cleared);
+    stranger_clear(bench->stranger);
+    bench_restart(bench);
+    g_assert_true(bench->medium.cleared);
+    bench_stop(bench);
+}
+
 /* After the state directory is lost, what is in the TPM is found and comes back by adopting it. */
 static void
 test_adopt_after_loss(void)
@@ -262,6 +275,7 @@ main(int argc, char **argv)
     g_test_add_func("/slot-adopt/windows", test_adopt);
     g_test_add_func("/slot-adopt/other", test_adopt_other);
     g_test_add_func("/slot-adopt/then-rotate", test_adopt_then_rotate);
+    g_test_add_func("/slot-adopt/then-clear-tpm", test_adopt_then_clear_tpm);
     g_test_add_func("/slot-adopt/after-loss", test_adopt_after_loss);
     return g_test_run();
 }
