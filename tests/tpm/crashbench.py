@@ -1,128 +1,52 @@
 # Copyright (c) 2026 the hubkey authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""A bus, a software TPM and hubkeyd as often as somebody kills one of them; and what must hold afterwards."""
+"""A bus, a software TPM and hubkeyd as often as somebody kills one of them; the states that everything starts from, and
+the calls that change them."""
 
-import base64
 import contextlib
-import hashlib
-import hmac
 import os
 import select
 import shutil
-import sys
 import tempfile
-import threading
 import time
-import urllib.parse
+from typing import NamedTuple
 
 import rawtpm
+from crashservers import BUS, Failed, PlainBus, PlainDaemon, PlainTpm, Wrong, check, library
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'sandbox'))
-import servers  # noqa: E402
-from servers import Failed  # noqa: E402, F401
-
-BUILD = os.environ.get('HUBKEY_BUILDDIR', '.')
 PATIENCE = 30
 
-HOST, DEVICE, KEY = 'hub.azure-devices.net', 'device-0', bytes(range(32))
-NEIGHBOUR_DEVICE, NEIGHBOUR_KEY = 'device-1', bytes(range(100, 164))
-KEY_HANDLE, NV_INDEX, SRK_HANDLE = 0x81000100, 0x01400100, 0x81000001
+KEY_HANDLE, NV_INDEX = 0x81000100, 0x01400100
+NEIGHBOUR, FILE_SLOT, STRANGERS_SLOT = 1, 12, 7
+TPM_SLOTS = 10
 
-BUS = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><type>session</type><listen>{}</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/>
-<allow own="*"/></policy>
-</busconfig>
-'''
+KEYS = {'first': bytes(range(32)), 'second': bytes(range(32, 64)), 'third': bytes(range(64, 96)),
+        'fourth': bytes(range(96, 128)), 'neighbour': bytes(range(100, 164)), 'theirs': b'what Windows put there'}
+HOST, OTHER_HOST = 'hub.azure-devices.net', 'elsewhere.azure-devices.net'
 
 
-class Wrong(Exception):
-    """Something that must hold does not."""
+class Content(NamedTuple):
+    """What stands in a slot; key is one of KEYS, previous what UndoRotate brings back."""
+    state: str = 'empty'
+    host: str = ''
+    device: str = ''
+    key: str = ''
+    previous: 'Content' = None
 
 
-def check(holds, text):
-    if not holds:
-        raise Wrong(text)
+def rotated(content, key, host=None, device=None):
+    """What a rotation makes of content. A key that was adopted cannot be brought back: nobody has its blob."""
+    previous = None if content.key == 'theirs' else content._replace(previous=None)
+    return Content('ready', host or content.host, device or content.device, key, previous)
 
 
-class PlainBus(servers.Bus):
-    def environment(self):
-        return self.box.environment()
-
-
-class PlainTpm(servers.Tpm):
-    as_hubkey = False
-    has_pid_file = False  # written by start, once it answers: whoever cut the power waits for that
-
-    def environment(self):
-        return self.box.environment()
-
-    def start(self):
-        super().start()
-        self.write_pid()
-
-    def answers(self):
-        return self.box.raw.answers()
-
-    def cut(self):
-        self.process.kill()
-        self.process.wait()
-
-    def kept_alive(self, call):
-        """The answer of call, which runs in a thread of its own while this one starts the TPM again as often as
-        somebody cuts its power. (Not the other way round: a server dies with the thread that started it.)"""
-        answers = []
-        ended, end = os.pipe()
-
-        def run():
-            try:
-                answers.append(call())
-            except Exception as error:  # noqa: BLE001, it is raised again in the other thread
-                answers.append(error)
-            os.close(end)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        while self.died_before(ended):
-            self.process.wait()
-            self.start()
-        thread.join()
-        os.close(ended)
-        if isinstance(answers[0], Exception):
-            raise answers[0]
-        return answers[0]
-
-    def died_before(self, ended):
-        process = os.pidfd_open(self.process.pid)
-        ready, _, _ = select.select([ended, process], [], [])
-        os.close(process)
-        return process in ready
-
-
-class PlainDaemon(servers.Daemon):
-    as_hubkey = False
-
-    def command(self):
-        box = self.box
-        return [os.path.join(BUILD, 'hubkeyd'), '--config', box.at('hubkeyd.conf'), '--state-dir', box.at('state'),
-                '--runtime-dir', box.at('run')]
-
-    def environment(self):
-        # Preloaded ahead of a sanitizer's runtime, which wants to be asked first.
-        sanitizer = os.environ.get('ASAN_OPTIONS', '')
-        return {**self.box.environment(), 'DBUS_SYSTEM_BUS_ADDRESS': self.box.bus_address,
-                'LD_PRELOAD': library('libkill-file-op.so'), 'KILL_FILE_OP_DIR': self.box.at('state'),
-                'KILL_FILE_OP_ORDERS': self.box.at('file-orders'),
-                'ASAN_OPTIONS': f'{sanitizer}:verify_asan_link_order=0'}
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-
-def library(name):
-    return os.path.join(BUILD, 'tests/lib/.libs', name)
+EMPTY = Content()
+FIRST = Content('ready', HOST, 'device-0', 'first')
+SECOND = rotated(FIRST, 'second')
+MOVED = rotated(SECOND, 'third', OTHER_HOST, 'device-9')
+FOUND = Content('found', HOST, 'device-0', 'theirs')
+ADOPTED = FOUND._replace(state='ready')
+BESIDE = Content('ready', HOST, 'device-1', 'neighbour')
 
 
 class Bench:
@@ -142,6 +66,8 @@ class Bench:
         self.bus, self.tpm, self.daemon = PlainBus(self), PlainTpm(self), PlainDaemon(self)
         self.strangers = {}
         self.transient = None
+        self.kept = {}  # name of a state: what is in its slots, and their highest generations so far
+        self.contents, self.generations = {}, {}
         self.error = None  # of the last call
 
     def at(self, name):
@@ -161,20 +87,55 @@ class Bench:
     # ---- the states that everything starts from ----
 
     def prepare(self):
-        """fresh: no SRK, slot 0 empty. ready: slot 0 provisioned. beside: slot 1 alone. both: both."""
+        """fresh has no SRK; the later ones have slot 1 as a neighbour of the slot that something is done with, up to
+        those that begin with what somebody else made."""
         self.bus.start()
         self.tpm.start()
         self.put_strangers()
         self.start_daemon()
-        self.keep('fresh')
-        check(self.provision(), 'the first Provision fails: ' + self.daemon.tail())
-        self.keep('ready')
-        check(self.provision(1, NEIGHBOUR_DEVICE, NEIGHBOUR_KEY), 'Provision of slot 1 fails')
-        self.keep('both')
-        check(self.clear(), 'Clear fails')
-        self.keep('beside')
+        self.keep('fresh', {0: EMPTY})
+        self.must(self.provision(0, FIRST))
+        self.keep('ready', {0: FIRST})
+        self.must(self.provision(NEIGHBOUR, BESIDE))
+        self.must(self.rotate(0, SECOND))
+        self.keep('rotated', {0: SECOND, NEIGHBOUR: BESIDE})
+        self.must(self.rotate(0, MOVED))
+        self.keep('moved', {0: MOVED, NEIGHBOUR: BESIDE})
+        self.must(self.clear(0))
+        self.keep('beside', {0: EMPTY, NEIGHBOUR: BESIDE, FILE_SLOT: EMPTY})
+        self.prepare_file()
+        self.prepare_found()
 
-    def keep(self, name):
+    def prepare_file(self):
+        self.must(self.provision(FILE_SLOT, FIRST))
+        self.keep('file', {FILE_SLOT: FIRST, NEIGHBOUR: BESIDE})
+        self.must(self.rotate(FILE_SLOT, SECOND))
+        self.keep('file-rotated', {FILE_SLOT: SECOND, NEIGHBOUR: BESIDE})
+
+    def prepare_found(self):
+        """As the Windows tool leaves a slot; both its parts go on working there only if not a byte of them changes. No
+        other slot is in use, so that adopting this one pins the SRK."""
+        self.must(self.clear(FILE_SLOT))
+        self.must(self.clear(NEIGHBOUR))
+        self.raw.put_key(KEY_HANDLE, KEYS['theirs'])
+        self.raw.put_nv(NV_INDEX, f'{FOUND.host}/{FOUND.device}'.encode())
+        self.theirs = self.raw.public(KEY_HANDLE), self.raw.nv_public(NV_INDEX)
+        self.daemon.kill()
+        self.start_daemon()
+        self.keep('found', {0: FOUND})
+        self.must(self.adopt(0, FOUND))
+        self.keep('adopted', {0: ADOPTED})
+
+    def must(self, answer):
+        check(answer, f'preparing fails: {self.error}\n{self.daemon.tail()}')
+
+    def keep(self, name, contents):
+        for slot in contents:
+            self.generations[slot] = max(self.generations.get(slot, 0), self.generation(slot))
+        self.keep_files(name, contents, self.generations)
+
+    def keep_files(self, name, contents, generations):
+        self.kept[name] = dict(contents), dict(generations)
         for part in ('tpm', 'state'):
             copy_files(self.at(part), self.at(f'kept/{name}/{part}'))
 
@@ -187,6 +148,7 @@ class Bench:
         if self.daemon.running():
             self.daemon.kill()
         self.tpm.cut()
+        self.contents, self.generations = (dict(part) for part in self.kept[name])
         for part in ('tpm', 'state'):
             copy_files(self.at(f'kept/{name}/{part}'), self.at(part))
         for orders in ('tpm-orders', 'file-orders'):
@@ -204,11 +166,16 @@ class Bench:
 
     def await_ready(self):
         deadline = time.monotonic() + PATIENCE
-        while self.get('/org/hubkey', 'Manager1', 'TpmState') != 'ready' or self.state() == 'pending':
+        while not self.is_ready():
             if time.monotonic() > deadline:
+                states = {slot: self.state(slot) for slot in self.contents}
                 raise Wrong(f'not ready in {PATIENCE} s: TpmState {self.get("/org/hubkey", "Manager1", "TpmState")}, '
-                            f'slot 0 {self.state()}\n{self.daemon.tail()}')
+                            f'slots {states}\n{self.daemon.tail()}')
             select.select([], [], [], 0.005)
+
+    def is_ready(self):
+        return self.get('/org/hubkey', 'Manager1', 'TpmState') == 'ready' and \
+            all(self.state(slot) != 'pending' for slot in self.contents)
 
     # ---- calls ----
 
@@ -230,26 +197,44 @@ class Bench:
         except dbus.exceptions.DBusException as error:
             if error.get_dbus_name() == 'org.hubkey.Error.NotProvisioned':
                 return 'empty'
-            raise
+            raise Failed(f'{path} does not tell its {name}: {error}') from None
 
-    def state(self, slot=0):
-        return self.get(f'/org/hubkey/slot/{slot}', 'Slot1', 'State')
+    def get_slot(self, slot, name):
+        return self.get(f'/org/hubkey/slot/{slot}', 'Slot1', name)
 
-    def provision(self, slot=0, device=DEVICE, key=KEY):
-        import dbus
-        fd = os.memfd_create('key')
-        os.write(fd, key)
-        os.lseek(fd, 0, os.SEEK_SET)
-        settings = dbus.Dictionary({'HostName': HOST, 'DeviceId': device}, signature='sv')
-        try:
-            return self.call('/org/hubkey', 'Manager1', 'Provision', 'ua{sv}ha{sv}', dbus.UInt32(slot), settings,
-                             dbus.types.UnixFd(fd), dbus.Dictionary({}, signature='sv'))
-        finally:
-            os.close(fd)
+    def state(self, slot):
+        return str(self.get_slot(slot, 'State'))
 
-    def clear(self, slot=0):
-        import dbus
-        return self.call(f'/org/hubkey/slot/{slot}', 'Slot1', 'Clear', 'a{sv}', dbus.Dictionary({}, signature='sv'))
+    def generation(self, slot):
+        value = self.get_slot(slot, 'Generation')
+        return 0 if value == 'empty' else int(value)
+
+    def call_slot(self, slot, method, signature, *arguments):
+        return self.call(f'/org/hubkey/slot/{slot}', 'Slot1', method, signature, *arguments)
+
+    def provision(self, slot, content):
+        with key_fd(content.key) as key:
+            return self.call('/org/hubkey', 'Manager1', 'Provision', 'ua{sv}ha{sv}', slot, identity(content), key,
+                             dictionary())
+
+    def adopt(self, slot, content):
+        expected = identity(content)
+        expected['TpmName'] = self.get_slot(slot, 'TpmName')
+        return self.call('/org/hubkey', 'Manager1', 'Adopt', 'ua{sv}a{sv}', slot, expected, dictionary())
+
+    def rotate(self, slot, content):
+        with key_fd(content.key) as key:
+            return self.call_slot(slot, 'Rotate', 'ha{sv}', key, identity(content))
+
+    def undo(self, slot):
+        return self.call_slot(slot, 'UndoRotate', 'a{sv}', dictionary())
+
+    def clear(self, slot):
+        return self.call_slot(slot, 'Clear', 'a{sv}', dictionary())
+
+    def token(self, slot):
+        answer = self.call_slot(slot, 'GetToken', 'su', '', 0)
+        return str(answer[0]) if answer else None
 
     # ---- strangers ----
 
@@ -264,67 +249,29 @@ class Bench:
             raw.put_nv(index, content)
             self.strangers[index] = raw.nv_public(index) + raw.nv_content(index)
 
-    def check_strangers(self):
-        for handle, expected in self.strangers.items():
-            if handle >> 24 == 0x01:
-                found = self.raw.nv_public(handle) + self.raw.nv_content(handle)
-            else:
-                found = self.raw.public(handle)
-            check(found == expected, f'the stranger at 0x{handle:08x} was touched')
-
-    # ---- what must hold ----
-
-    def leftovers(self):
-        """Transient objects beside the stranger's, sessions loaded and saved: none, unless a process was killed."""
-        transient = [handle for handle in self.raw.handles(rawtpm.TRANSIENT) if handle not in self.strangers]
-        return transient, self.raw.handles(rawtpm.LOADED_SESSION), self.raw.handles(rawtpm.SAVED_SESSION)
-
     def after_power_cut(self):
         self.strangers.pop(self.transient, None)
 
-    def check_disk(self):
-        left = [name for name in os.listdir(self.at('state')) if not name.startswith('slot-') and name != 'srk' or
-                name.endswith(('.intent', '.new'))]
-        check(not left, f'left in the state directory: {left}')
 
-    def check_slot(self, slot=0, device=DEVICE, key=KEY):
-        """Exactly empty or exactly provisioned; says which."""
-        handle, index = KEY_HANDLE + slot, NV_INDEX + slot
-        key_there = handle in self.raw.handles(rawtpm.PERSISTENT)
-        nv_there = index in self.raw.handles(rawtpm.NV)
-        state = self.state(slot)
-        check(state in ('empty', 'ready'), f'slot {slot} is {state}')
-        check(key_there == nv_there == (state == 'ready'),
-              f'slot {slot} is {state}, but key {key_there}, NV {nv_there}')
-        if state == 'ready':
-            self.check_ready(slot, device, key)
-        return state
-
-    def check_ready(self, slot, device, key):
-        content = self.raw.nv_content(NV_INDEX + slot)
-        check(content == f'{HOST}/{device}'.encode(), f'slot {slot}: NV holds {content}')
-        public = self.raw.public(KEY_HANDLE + slot)
-        size = int.from_bytes(public[:2], 'big')
-        name = '000b' + hashlib.sha256(public[2:2 + size]).hexdigest()
-        path = f'/org/hubkey/slot/{slot}'
-        told = [str(self.get(path, 'Slot1', what)) for what in ('TpmName', 'HostName', 'DeviceId')]
-        check(told == [name, HOST, device], f'slot {slot} tells of itself {told}')
-        answer = self.call(path, 'Slot1', 'GetToken', 'su', '', 0)
-        check(answer, f'slot {slot} gives no token')
-        check_token(str(answer[0]), f'{HOST}/devices/{device}', key)
-
-    def generation(self):
-        value = self.get('/org/hubkey/slot/0', 'Slot1', 'Generation')
-        return 0 if value == 'empty' else int(value)
+@contextlib.contextmanager
+def key_fd(name):
+    import dbus
+    fd = os.memfd_create('key')
+    try:
+        os.write(fd, KEYS[name])
+        os.lseek(fd, 0, os.SEEK_SET)
+        yield dbus.types.UnixFd(fd)
+    finally:
+        os.close(fd)
 
 
-def check_token(token, resource, key):
-    kind, _, fields = token.partition(' ')
-    check(kind == 'SharedAccessSignature', f'not a token: {token}')
-    parts = dict(field.split('=', 1) for field in fields.split('&'))
-    check(urllib.parse.unquote(parts['sr']) == resource, f'a token for {parts["sr"]}')
-    mac = hmac.new(key, f'{parts["sr"]}\n{parts["se"]}'.encode(), 'sha256').digest()
-    check(urllib.parse.unquote(parts['sig']) == base64.b64encode(mac).decode(), 'a token that is signed wrongly')
+def dictionary(entries=()):
+    import dbus
+    return dbus.Dictionary(dict(entries), signature='sv')
+
+
+def identity(content):
+    return dictionary((('HostName', content.host), ('DeviceId', content.device)))
 
 
 def copy_files(source, target):

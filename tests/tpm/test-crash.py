@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 # Copyright (c) 2026 the hubkey authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""Kills hubkeyd, and cuts the TPM's power, before and after every TPM command and every change of a file that a
-Provision or a Clear makes, one point after the other until the operation gets through untouched. Each time what died is
-started again, and then the slot is exactly what it was or exactly what it was to be, and nothing is left over."""
+"""Kills hubkeyd, and cuts the TPM's power, at every TPM command and every change of a file that a change of a slot
+makes, one point after the other until the operation gets through untouched. Each time what died is started again, and
+then the slot is exactly what it was or exactly what it was to be, nothing is left over, and it can be used again.
+
+Arguments are words of a series (test-crash.py Rotate cut-lost); those that have all of them are run."""
 
 import multiprocessing
 import os
@@ -13,32 +15,77 @@ import time
 import traceback
 
 import rawtpm
-from crashbench import NEIGHBOUR_DEVICE, NEIGHBOUR_KEY, Bench, Failed, Wrong, check, library
+from crashbench import ADOPTED, EMPTY, FILE_SLOT, FIRST, FOUND, OTHER_HOST, STRANGERS_SLOT, Bench, rotated
+from crashcheck import check_all
+from crashservers import Failed, Wrong, check, library
 
 WORKERS = 2
 MANY = 200  # points of one series; an operation that has more is one that does not end
+ENOUGH = 10  # failures of one series, each of which may take half a minute; it is given up then
 
-# What happens to an operation: the spy between hubkeyd and TPM and the one below its file calls know these words.
-# Beside another slot in use there is less to do (the SRK is there, and stays pinned), so less is tried; so it is where
-# what a crash left is settled.
-ALL = (('tpm', ('kill-before', 'kill-after', 'cut-before', 'cut-lost', 'reset-before')),
-       ('file', ('kill-before', 'kill-after')))
-SOME = (('tpm', ('kill-after',)),)
-SETTLING = (('tpm', ('kill-after',)), ('file', ('kill-before',)))
-# What is done, from which state on. Start is hubkeyd's own, after a crash that left half of an operation behind.
-OPERATIONS = (('Provision', 'fresh', ALL), ('Clear', 'ready', ALL), ('Provision', 'beside', SOME),
-              ('Clear', 'both', SOME), ('Start', 'half-provisioned', SETTLING), ('Start', 'half-cleared', SETTLING))
+# What happens to an operation: the spy between hubkeyd and TPM and the one below its file calls know these words. A
+# kill before a command or an operation is the same as one after what came before it; a power cut is not, because
+# hubkeyd lives on with what it believes. Making a slot and its SRK, and exchanging its key, are the long ways, and have
+# all of them. Elsewhere most of the way is the same, and a kill leaves all the states that differ; a cut is added where
+# the TPM is changed.
+ALL = (('tpm', ('kill-after', 'cut-before', 'cut-lost', 'reset-before')), ('file', ('kill-after',)))
+KILLS = (('tpm', ('kill-after',)), ('file', ('kill-after',)))
+
+# What is done, from which state on, in which slot. A move is a rotation that changes the identity as well. Rotated is
+# what was rotated before: its earlier key must stay what UndoRotate brings back, or give way to the next. In a file
+# slot it makes no difference what is in the record that takes the old one's place. Start is hubkeyd's own, after a
+# crash that left half of an operation behind.
+OPERATIONS = (
+    ('Provision', 'fresh', 0, ALL),
+    ('Rotate', 'rotated', 0, ALL),
+    ('Clear', 'ready', 0, (('tpm', ('kill-after', 'cut-lost', 'reset-before')), ('file', ('kill-after',)))),
+    ('Move', 'adopted', 0, (('tpm', ('kill-after',)),)),
+    ('UndoRotate', 'moved', 0, (('tpm', ('kill-after', 'cut-lost')), ('file', ('kill-after',)))),
+    ('Adopt', 'found', 0, (('tpm', ('kill-after', 'cut-before')), ('file', ('kill-after',)))),
+    ('Provision', 'beside', FILE_SLOT, KILLS),
+    ('Rotate', 'file-rotated', FILE_SLOT, KILLS),
+    ('Move', 'file', FILE_SLOT, (('tpm', ('cut-lost',)),)),
+    ('UndoRotate', 'file-rotated', FILE_SLOT, KILLS),
+    ('Clear', 'file', FILE_SLOT, (('file', ('kill-after',)),)),
+    ('GetToken', 'file', FILE_SLOT, (('tpm', ('kill-after',)),)),
+    ('Start', 'half-rotated', 0, KILLS),
+    ('Start', 'half-moved', 0, KILLS),
+    ('Start', 'half-provisioned', 0, KILLS),
+    ('Start', 'half-cleared', 0, KILLS),
+)
 # Where the halves come from: an operation, its start, and the command in the TPM that was the last one.
 HALVES = {'half-provisioned': ('Provision', 'fresh', rawtpm.NV_WRITE_LOCK),
-          'half-cleared': ('Clear', 'ready', rawtpm.EVICT_CONTROL)}
+          'half-cleared': ('Clear', 'ready', rawtpm.EVICT_CONTROL),
+          'half-rotated': ('Rotate', 'rotated', rawtpm.EVICT_CONTROL),
+          'half-moved': ('Move', 'adopted', rawtpm.NV_UNDEFINE_SPACE)}
 
 
 def plan():
-    for name, start, places in OPERATIONS:
+    for name, start, slot, places in OPERATIONS:
         for place, orders in places:
             for order in orders:
-                yield name, start, place, order
+                yield name, start, slot, place, order
 
+
+def outcome(name, before):
+    """What the slot holds when the operation was carried out."""
+    if name == 'Rotate':
+        return rotated(before, 'third')
+    if name == 'Move':
+        return rotated(before, 'third', OTHER_HOST, 'device-9')
+    return {'Provision': FIRST, 'Clear': EMPTY, 'UndoRotate': before.previous, 'Adopt': ADOPTED,
+            'GetToken': before}[name]
+
+
+def call(bench, name, slot, content):
+    """content is what is to be there afterwards."""
+    return {'Provision': lambda: bench.provision(slot, content), 'Rotate': lambda: bench.rotate(slot, content),
+            'Move': lambda: bench.rotate(slot, content), 'UndoRotate': lambda: bench.undo(slot),
+            'Adopt': lambda: bench.adopt(slot, FOUND), 'Clear': lambda: bench.clear(slot),
+            'GetToken': lambda: bench.token(slot)}[name]()
+
+
+# ---- one point ----
 
 def give_order(bench, place, order, n):
     path = bench.at(f'{place}-orders')
@@ -47,14 +94,13 @@ def give_order(bench, place, order, n):
     os.rename(path + '.new', path)
 
 
-def operate(bench, name, place):
+def operate(bench, name, slot, place):
     """The operation, and all that comes after it of itself: jobs are done in turn, so that when a Provision of a slot
-    that is taken was refused, nothing of the operation is under way, and the order that it missed is withdrawn."""
-    answer = bench.provision() if name == 'Provision' else bench.clear()
+    that is taken was refused, nothing of the operation is under way. The order that it missed is withdrawn."""
+    answer = call(bench, name, slot, outcome(name, bench.contents[slot]))
     error = bench.error
     give_order(bench, place, 'none', MANY)
-    if answer:
-        check(not bench.provision(7, 'nobody'), 'slot 7 is a stranger\'s, but it was provisioned')
+    check(not bench.provision(STRANGERS_SLOT, FIRST), f'slot {STRANGERS_SLOT} is a stranger\'s, but it was provisioned')
     bench.error = error
     return answer
 
@@ -72,8 +118,7 @@ def may_leave_session(place, order, what):
     """A session that hubkeyd had started when it was killed. Without a resource manager it cannot be told from a
     stranger's, so nobody may flush it; the TPM drops it at its next reset. There is exactly one moment for that:
     between StartAuthSession and the Create that ends the session."""
-    return place == 'tpm' and (order, int(what, 16)) in (('kill-after', rawtpm.START_AUTH_SESSION),
-                                                         ('kill-before', rawtpm.CREATE))
+    return place == 'tpm' and order == 'kill-after' and int(what, 16) == rawtpm.START_AUTH_SESSION
 
 
 def tear(bench, half):
@@ -82,16 +127,18 @@ def tear(bench, half):
     for n in range(1, MANY):
         bench.restore(start)
         give_order(bench, 'tpm', 'kill-after', n)
-        operate(bench, name, 'tpm')
+        operate(bench, name, 0, 'tpm')
         what = fired(bench, 'tpm')
         check(what, f'{name} has no command 0x{command:x}')
         if int(what, 16) == command:
-            bench.keep(half)
+            bench.keep_files(half, bench.contents, bench.generations)
             return
 
 
 def start_under_order(bench, half, place, order, n):
     """hubkeyd finds the order when it starts, and what it has to settle."""
+    if half not in bench.kept:
+        tear(bench, half)
     bench.restore_tpm(half)
     give_order(bench, place, order, n)
     try:
@@ -109,81 +156,103 @@ def revive(bench, order):
         bench.await_ready()
 
 
-def check_all(bench, start, sessions):
-    """The state of slot 0."""
-    state = bench.check_slot()
-    if start in ('beside', 'both'):
-        check(bench.check_slot(1, NEIGHBOUR_DEVICE, NEIGHBOUR_KEY) == 'ready', 'slot 1 is not what it was')
-    bench.check_disk()
-    bench.check_strangers()
-    transient, loaded, saved = bench.leftovers()
-    check(not transient, f'transient objects left: {[hex(handle) for handle in transient]}')
-    check(not saved and len(loaded) <= sessions, f'sessions left: {len(loaded)} loaded, {len(saved)} saved')
-    return state
+def check_generation(bench, slot, found, before=None):
+    """It grows with every change that was made, and with nothing else. Before is the slot's content, if it is not the
+    one that everything started from."""
+    generation, last = bench.generation(slot), bench.generations[slot]
+    if found == (before or bench.contents[slot]):
+        check(generation in (0, last), f'nothing was changed, but generation {last} became {generation}')
+    elif found != EMPTY:
+        check(generation > last, f'slot {slot} was changed, but generation {last} became {generation}')
+    bench.generations[slot] = max(generation, last)
 
 
-def check_outcome(name, start, answer, state, generations):
-    if name == 'Start':
-        check(state == 'empty', f'{start} became {state}')
-        return False
-    before, after = ('empty', 'ready') if name == 'Provision' else ('ready', 'empty')
-    if answer:
-        check(state == after, f'{name} was answered with success, but slot 0 is {state}')
-    if state == 'ready':
-        check(generations[1] > generations[0] if name == 'Provision' else generations[1] == generations[0],
-              f'generation {generations[0]} became {generations[1]}')
-    return state == before
+def step(bench, slot, name, before, after, sessions):
+    check(call(bench, name, slot, after), f'{name} afterwards fails: {bench.error}\n{bench.daemon.tail()}')
+    check_all(bench, slot, (after,), sessions)
+    check_generation(bench, slot, after, before)
+    return after
 
 
-def use_again(bench, start, state, sessions):
-    """The slot can be emptied, filled and emptied, and its generation only ever grows."""
-    first = bench.generation()
-    if state == 'ready':
-        check(bench.clear(), 'Clear afterwards fails')
-        check(check_all(bench, start, sessions) == 'empty', 'Clear afterwards clears nothing')
-    check(bench.provision(), 'Provision afterwards fails')
-    check(check_all(bench, start, sessions) == 'ready', 'Provision afterwards makes nothing')
-    check(bench.generation() > first, 'a generation was used again')
-    check(bench.clear(), 'the last Clear fails')
-    check(check_all(bench, start, sessions) == 'empty', 'the last Clear clears nothing')
+def use_again(bench, slot, content, sessions):
+    """Whatever can be done with a slot of that content goes well: the previous key comes back where there should be
+    one, and else the key is exchanged; the slot can be emptied and filled."""
+    if content == EMPTY:
+        content = step(bench, slot, 'Provision', content, FIRST, sessions)
+        step(bench, slot, 'Clear', content, EMPTY, sessions)
+        return
+    if content.state == 'found':
+        content = step(bench, slot, 'Adopt', content, ADOPTED, sessions)
+    if content.previous:
+        content = step(bench, slot, 'UndoRotate', content, content.previous, sessions)
+    else:
+        content = step(bench, slot, 'Rotate', content, rotated(content, 'fourth'), sessions)
+    content = step(bench, slot, 'Clear', content, EMPTY, sessions)
+    step(bench, slot, 'Provision', content, FIRST, sessions)
+
+
+def is_settled(bench):
+    return not any(name.endswith('.intent') for name in os.listdir(bench.at('state')))
+
+
+def after_operation(bench, series, n):
+    """What stood in the way of the operation, and what the slot may hold then."""
+    name, start, slot, place, order = series
+    bench.restore(start)
+    give_order(bench, place, order, n)
+    answer = bench.tpm.kept_alive(lambda: operate(bench, name, slot, place))
+    what = fired(bench, place)
+    if what is None:
+        check(answer, f'{name} fails although nobody disturbs it: {bench.error}')
+    before = bench.contents[slot]
+    after = outcome(name, before)
+    return what, (after,) if answer else (before, after)
+
+
+def after_start(bench, series, n):
+    """The same of hubkeyd's start: a provisioning is undone, everything else finished."""
+    _, half, slot, place, order = series
+    start_under_order(bench, half, place, order, n)
+    name, before = HALVES[half][0], bench.contents[slot]
+    return fired(bench, place), (before if name == 'Provision' else outcome(name, before),)
 
 
 def one_point(bench, series, n):
-    """What the point was, and whether it turned out as the old state; None where there is no such point any more."""
-    name, start, place, order = series
-    answer, generation = None, 0
-    if name == 'Start':
-        start_under_order(bench, start, place, order, n)
-    else:
-        bench.restore(start)
-        generation = bench.generation()
-        give_order(bench, place, order, n)
-        answer = bench.tpm.kept_alive(lambda: operate(bench, name, place))
-    what = fired(bench, place)
+    """What the point was, and whether it is the last one that matters; None where there is no such point any more."""
+    name, _, slot, place, order = series
+    what, allowed = (after_start if name == 'Start' else after_operation)(bench, series, n)
     if what is None:
-        check(answer or name == 'Start', f'{name} fails although nobody disturbs it: {bench.error}')
         return None
+    last = name == 'Start' and is_settled(bench)  # what hubkeyd still does then is to look at its slots
     revive(bench, order)
     sessions = 1 if may_leave_session(place, order, what) else 0
-    state = check_all(bench, start, sessions)
-    old = check_outcome(name, start, answer, state, (generation, bench.generation()))
-    use_again(bench, start, state, sessions)
-    return f'{what}, {"undone" if old else "done"}'
+    found = check_all(bench, slot, allowed, sessions)
+    check_generation(bench, slot, found)
+    text = f'{what}, {"undone" if found == bench.contents[slot] else "done"}'
+    use_again(bench, slot, found, sessions)
+    return text, last
 
 
 def run_series(bench, series, results):
-    text = '{}, {}: {} of {}'.format(series[0], series[1], series[3], series[2])
+    text = '{} of slot {}, {}: {} of {}'.format(series[0], series[2], series[1], series[4], series[3])
+    failures = 0
     for n in range(1, MANY):
         try:
             point = one_point(bench, series, n)
         except Exception as error:  # noqa: BLE001, whatever it is, it is a case that failed
             note = str(error) if isinstance(error, Wrong) else traceback.format_exc()
             results.put((False, f'{text} {n}', note))
+            failures += 1
+            if failures == ENOUGH:
+                return
             continue
         if point is None:
             results.put((n > 1, f'{text}: {n - 1} points', 'no point was met'))
             return
-        results.put((True, f'{text} {n} ({point})', ''))
+        what, last = point
+        results.put((True, f'{text} {n} ({what})', ''))
+        if last:
+            return
     results.put((False, text, f'{MANY} points and no end'))
 
 
@@ -191,8 +260,6 @@ def work(tasks, results):
     bench = Bench()
     try:
         bench.prepare()
-        for half in HALVES:
-            tear(bench, half)
         while (series := tasks.get()) is not None:
             run_series(bench, series, results)
     except Exception:  # noqa: BLE001
@@ -204,7 +271,7 @@ def work(tasks, results):
 
 def run():
     tasks, results = multiprocessing.Queue(), multiprocessing.Queue()
-    wanted = [series for series in plan() if all(word in series for word in sys.argv[1:])]
+    wanted = [series for series in plan() if all(word in map(str, series) for word in sys.argv[1:])]
     for series in wanted + [None] * WORKERS:
         tasks.put(series)
     workers = [multiprocessing.Process(target=work, args=(tasks, results)) for _ in range(WORKERS)]
@@ -230,7 +297,7 @@ def run():
 
 def missing():
     if os.geteuid() != 0:
-        return 'Provision and Clear need root'
+        return 'changing a slot needs root'
     if not shutil.which('swtpm'):
         return 'swtpm is not installed'
     try:
