@@ -257,6 +257,7 @@ api_bus_stop(struct api_bus *api)
     g_assert_true(worker_stop(api->api.worker, 20 * G_USEC_PER_SEC));
     reload_free(api->api.reload);
     sharing_free(api->api.sharing);
+    audit_flush(); /* the next test's users begin anew */
     health_free(api->api.health);
     clock_step_free(api->api.clock_step);
     close(api->clock_fd);
