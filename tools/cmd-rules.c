@@ -170,7 +170,7 @@ const struct command command_why = {
 const struct command command_reload = {
     .name = "reload",
     .arguments = "",
-    .summary = "make hubkeyd read its configuration anew (root)",
+    .summary = "make hubkeyd read its configuration anew (administrators)",
     .details = "All of it holds at once, or, where anything in it is wrong, nothing changes and the place is named. Tcti=\n"
                "and ProtectBus= wait until hubkeyd is started again.",
     .run = run_reload,
