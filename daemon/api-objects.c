@@ -15,6 +15,7 @@
 #include "common/error.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* Properties of a slot object: any local user may read them, an empty slot has none. */
 static bool
@@ -202,4 +203,14 @@ api_objects_wanted(uint32_t slot, void *user)
 {
     const struct api *api = user;
     return config_adoption(api->config, slot);
+}
+
+/* Nobody called: the configuration decided. */
+void
+api_objects_adopted(uint32_t slot, const GError *error, void *user)
+{
+    const struct audit_record record = { .event = "adopt", .decision = error ? "failed" : "allowed", .slot = slot,
+                                         .rule = "configuration", .uid = getuid(),
+                                         .error = error ? error_name(error->code) : NULL };
+    audit_write(&record);
 }

@@ -28,6 +28,7 @@ void api_objects_slot_appeared(uint32_t slot, bool there, void *api);
 void api_objects_config_changed(struct api *api, const struct config *old);
 void api_objects_slot_invalidated(uint32_t slot, uint64_t generation, void *api);
 void api_objects_tpm_changed(void *api);
+void api_objects_adopted(uint32_t slot, const GError *error, void *api); /* leaves a record of it */
 const struct identity *api_objects_wanted(uint32_t slot, void *api); /* by the configuration */
 
 void api_objects_health_changed(void *api);                /* hook of health */

@@ -275,18 +275,6 @@ leave_bus(struct hubkeyd *hubkeyd)
 
 /* ---- a new configuration ---- */
 
-/* Whether a key that has been found may be adopted now. */
-static bool
-wants_look(struct hubkeyd *hubkeyd)
-{
-    for (uint32_t number = 0; number < CONFIG_ADOPTED_SLOTS; number++) {
-        const struct slot *slot = slots_get(hubkeyd->api.slots, number);
-        if (slot && slot->state == SLOT_FOUND && config_adoption(hubkeyd->config, number))
-            return true;
-    }
-    return false;
-}
-
 /* How the TPM is reached is settled at the start, whatever has been read since. */
 static void
 warn_of_restart(const struct hubkeyd *hubkeyd, const struct config *config)
@@ -309,8 +297,7 @@ apply_config(struct config *config, void *user)
     tpm_set_owner_auth_file(hubkeyd->tpm, config->owner_auth_file);
     sharing_set_granularity(hubkeyd->api.sharing, config->token_granularity);
     api_objects_config_changed(&hubkeyd->api, old);
-    if (wants_look(hubkeyd))
-        slots_look(hubkeyd->api.slots);
+    slots_look(hubkeyd->api.slots); /* with another owner password, for a key that may be adopted now */
 }
 
 static gboolean
@@ -329,6 +316,7 @@ static const struct slots_hooks slots_hooks = {
     .invalidated = api_objects_slot_invalidated,
     .tpm_changed = api_objects_tpm_changed,
     .surveyed = surveyed,
+    .adopted = api_objects_adopted,
     .wanted = api_objects_wanted,
 };
 

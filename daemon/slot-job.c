@@ -11,6 +11,7 @@
 #include "common/error.h"
 
 #define ATTACH_RETRY_MS 1000
+#define PENDING_RETRY_MAX_MS 60000
 #define LOOK_LIMIT_US (5 * G_USEC_PER_SEC)
 #define CHANGE_LIMIT_US (120 * G_USEC_PER_SEC) /* a chip may take a minute to make an RSA SRK */
 
@@ -23,11 +24,12 @@ struct slot_job {
     struct identity *identity; /* provision, rotate */
     struct secret *key;
     bool file; /* provision */
+    bool extended; /* its first deadline, for waiting, has passed while it was running */
     struct slot_expected expected; /* adopt */
     slots_done_fn done;
     void *user;
     struct slot_medium medium; /* attach */
-    bool was_cleared;
+    bool afresh, was_cleared;
     uint32_t *numbers; /* whose findings these are, or will be */
     struct slot_finding *findings;
     unsigned n_numbers, n_all, n_findings; /* n_all: where the TPM turns out to be another one */
@@ -82,13 +84,35 @@ drop(struct worker_job *base)
     free_job(job);
 }
 
+static void run_recheck(struct worker_job *base);
+
+/* Behind a command that does not come back nobody waits for long; what has begun is given its time. */
+static void
+give_up_waiting(struct slot_job *job)
+{
+    g_autoptr(GError) error = NULL;
+    if (!worker_withdraw(job->slots->worker, &job->job)) {
+        worker_extend(job->slots->worker, &job->job, CHANGE_LIMIT_US);
+        return;
+    }
+    error_set(&error, ERROR_BUSY, "the TPM is busy with something that takes long, and slot %u was not touched; retry in "
+              "5000 ms", job->number);
+    answer(job, error);
+    free_job(job);
+}
+
 static void
 expired(struct worker_job *base)
 {
     struct slot_job *job = (struct slot_job *)base;
     g_autoptr(GError) error = NULL;
+    if (!job->extended && job->job.run != run_recheck) {
+        job->extended = true;
+        give_up_waiting(job);
+        return;
+    }
     error_set(&error, ERROR_TPM_FAILED, "the TPM has not answered for %d s; whether slot %u was changed is known when "
-              "it answers again", (int)(job->job.limit_us / G_USEC_PER_SEC), job->number);
+              "it answers again", (int)(CHANGE_LIMIT_US / G_USEC_PER_SEC), job->number);
     answer(job, error);
     slots_set_tpm_state(job->slots, SLOT_TPM_FAILED, error->message);
 }
@@ -142,7 +166,7 @@ run_attach(struct worker_job *base)
 {
     struct slot_job *job = (struct slot_job *)base;
     struct slots *slots = job->slots;
-    if (!slots->ops->attach(slots->storage, &job->medium, &job->error))
+    if (!slots->ops->attach(slots->storage, job->afresh, &job->medium, &job->error))
         return;
     unsigned n = job->medium.cleared == job->was_cleared ? job->n_numbers : job->n_all;
     for (; job->n_findings < n; job->n_findings++)
@@ -161,9 +185,9 @@ retry_attach(gpointer data)
 }
 
 static void
-retry_later(struct slots *slots)
+retry_later(struct slots *slots, unsigned gap_ms)
 {
-    slots->retry = g_timeout_source_new(ATTACH_RETRY_MS);
+    slots->retry = g_timeout_source_new(gap_ms);
     g_source_set_callback(slots->retry, retry_attach, slots, NULL);
     g_source_attach(slots->retry, g_main_context_get_thread_default());
 }
@@ -185,27 +209,60 @@ anything_pending(const struct slots *slots)
     return false;
 }
 
+struct adoption {
+    struct slots *slots;
+    uint32_t number;
+};
+
+/* One that fails is not tried over and over: only at the next look that is asked for, or when the TPM comes back. */
 static void
 adopted(const GError *error, void *user)
 {
-    if (error)
-        g_warning("adopting by configuration: %s", error->message);
+    struct adoption *adoption = user;
+    struct slots *slots = adoption->slots;
+    if (error) {
+        g_warning("slot %u is not adopted as the configuration says: %s", adoption->number, error->message);
+        if (error->code != ERROR_TPM_ABSENT)
+            g_hash_table_add(slots->not_adopted, GUINT_TO_POINTER(adoption->number));
+    }
+    if (slots->hooks->adopted)
+        slots->hooks->adopted(adoption->number, error, slots->user);
+    g_free(adoption);
+}
+
+static bool
+is_wanted(struct slots *slots, const struct slot *slot)
+{
+    if (slot->state != SLOT_FOUND || !slots->hooks->wanted ||
+        g_hash_table_contains(slots->not_adopted, GUINT_TO_POINTER(slot->number)))
+        return false;
+    const struct identity *wanted = slots->hooks->wanted(slot->number, slots->user);
+    return wanted && identity_equal(wanted, slot->identity);
 }
 
 /* Adoption by configuration: only what is found, and only for the very identity that is wanted there. */
 static void
 adopt_wanted(struct slots *slots)
 {
-    for (const struct slot *slot = slots_next(slots, 0); slot && slots->hooks->wanted;
-         slot = slots_next(slots, slot->number + 1)) {
-        const struct identity *wanted =
-            slot->state == SLOT_FOUND ? slots->hooks->wanted(slot->number, slots->user) : NULL;
-        if (!wanted || !identity_equal(wanted, slot->identity))
+    for (const struct slot *slot = slots_next(slots, 0); slot; slot = slots_next(slots, slot->number + 1)) {
+        if (!is_wanted(slots, slot))
             continue;
-        g_message("slot %u: adopted for %s/%s, as the configuration says", slot->number, wanted->host, wanted->device);
+        struct adoption *adoption = g_new(struct adoption, 1);
+        *adoption = (struct adoption){ slots, slot->number };
         const struct slot_expected expected = { identity_copy(slot->identity), g_strdup(slot->tpm_name) };
-        slots_adopt(slots, slot->number, expected, adopted, NULL);
+        slots_adopt(slots, slot->number, expected, adopted, adoption);
     }
+}
+
+/* A TPM that is not there, or not well, is looked for every second; what is pending because the TPM refuses to let it be
+ * finished, ever more seldom. */
+static void
+retry_if_needed(struct slots *slots, bool unwell)
+{
+    bool pending = !unwell && anything_pending(slots);
+    slots->retry_ms = pending ? CLAMP(2 * slots->retry_ms, ATTACH_RETRY_MS, PENDING_RETRY_MAX_MS) : 0;
+    if (unwell || pending)
+        retry_later(slots, unwell ? ATTACH_RETRY_MS : slots->retry_ms);
 }
 
 static void
@@ -220,13 +277,17 @@ done_attach(struct worker_job *base)
         take_findings(job);
         adopt_wanted(slots);
     }
+    if (job->error)
+        g_hash_table_remove_all(slots->not_adopted);
     slots_set_tpm_state(slots, state_after(job), job->error ? job->error->message : NULL);
     if (!slots->surveyed) {
         slots->surveyed = true;
         slots->hooks->surveyed(slots->user);
     }
-    if (job->error || anything_pending(slots))
-        retry_later(slots);
+    if (slots->afresh) /* asked for while this look was under way */
+        slots_attach(slots);
+    else
+        retry_if_needed(slots, job->error != NULL);
     free_job(job);
 }
 
@@ -248,6 +309,8 @@ slots_attach(struct slots *slots)
         return;
     struct slot_job *job = new_look(slots);
     slots->attaching = true;
+    job->afresh = slots->afresh;
+    slots->afresh = false;
     job->job.run = run_attach;
     job->job.done = done_attach;
     job->job.expire = expired_attach;
@@ -342,13 +405,12 @@ done_change(struct worker_job *base)
 }
 
 static void
-submit_change(struct slots *slots, struct slot_job *job, uint32_t number, void (*run)(struct worker_job *),
-              int64_t limit_us)
+submit_change(struct slots *slots, struct slot_job *job, uint32_t number, void (*run)(struct worker_job *))
 {
     job->number = job->numbers[0] = number;
     job->job.run = run;
     job->job.done = done_change;
-    job->job.limit_us = limit_us;
+    job->job.limit_us = LOOK_LIMIT_US;
     worker_submit(slots->worker, SLOT_ROOT_UID, &job->job);
 }
 
@@ -369,7 +431,7 @@ slots_provision(struct slots *slots, uint32_t number, bool file, struct identity
     job->file = file;
     job->identity = identity;
     job->key = key;
-    submit_change(slots, job, number, run_provision, CHANGE_LIMIT_US);
+    submit_change(slots, job, number, run_provision);
 }
 
 void
@@ -380,7 +442,7 @@ slots_rotate(struct slots *slots, uint32_t number, uint64_t generation, struct i
     job->generation = generation;
     job->identity = identity;
     job->key = key;
-    submit_change(slots, job, number, run_rotate, CHANGE_LIMIT_US);
+    submit_change(slots, job, number, run_rotate);
 }
 
 void
@@ -388,7 +450,7 @@ slots_undo(struct slots *slots, uint32_t number, uint64_t generation, slots_done
 {
     struct slot_job *job = new_change(slots, done, user);
     job->generation = generation;
-    submit_change(slots, job, number, run_undo, CHANGE_LIMIT_US);
+    submit_change(slots, job, number, run_undo);
 }
 
 void
@@ -396,18 +458,24 @@ slots_adopt(struct slots *slots, uint32_t number, struct slot_expected expected,
 {
     struct slot_job *job = new_change(slots, done, user);
     job->expected = expected;
-    submit_change(slots, job, number, run_adopt, CHANGE_LIMIT_US);
+    submit_change(slots, job, number, run_adopt);
 }
 
 void
 slots_clear(struct slots *slots, uint32_t number, slots_done_fn done, void *user)
 {
-    submit_change(slots, new_change(slots, done, user), number, run_clear, CHANGE_LIMIT_US);
+    submit_change(slots, new_change(slots, done, user), number, run_clear);
 }
 
 void
 slots_look(struct slots *slots)
 {
+    slots->afresh = true;
+    g_hash_table_remove_all(slots->not_adopted);
+    if (slots->retry) {
+        g_source_destroy(slots->retry);
+        g_clear_pointer(&slots->retry, g_source_unref);
+    }
     slots_attach(slots);
 }
 
@@ -416,7 +484,7 @@ void
 slots_recheck(struct slots *slots, uint32_t number)
 {
     if (g_hash_table_add(slots->rechecking, GUINT_TO_POINTER(number)))
-        submit_change(slots, new_job(slots, 1), number, run_recheck, LOOK_LIMIT_US);
+        submit_change(slots, new_job(slots, 1), number, run_recheck);
 }
 
 /* A look costs several TPM commands, and the next signature more than one. */

@@ -75,6 +75,14 @@ read_disk(struct slot_storage *storage, uint32_t slot, struct store_record *reco
     }
     finding->generation = record->generation;
     finding->file = record->file;
+    if (slot >= SLOT_TPM_COUNT && ((record->in_use && !record->file) || (!absent && !intent.file))) {
+        finding->state = SLOT_DAMAGED;
+        finding->file = true;
+        finding->reason = g_strdup_printf("its record says that its key is in the TPM, where only slots 0 to %d are; "
+                                          "hubkeyctl clear %u forgets it", SLOT_TPM_COUNT - 1, slot);
+        intent_clear(&intent);
+        return true;
+    }
     if (!absent) {
         describe_intent(slot, &intent, finding);
     } else if (record->in_use) {
@@ -178,9 +186,13 @@ settle_once(uint32_t slot, void *user)
 }
 
 static bool
-attach(void *data, struct slot_medium *medium, GError **error)
+attach(void *data, bool afresh, struct slot_medium *medium, GError **error)
 {
     struct slot_storage *storage = data;
+    if (afresh) {
+        g_hash_table_remove_all(storage->refused);
+        tpm_forget_owner_refusal(storage->tpm);
+    }
     if (!tpm_open(storage->tpm, error) || !slot_file_sweep(storage->in_files, error) ||
         !slot_key_settle_srk(storage->tpm, storage->store, error))
         return false;
@@ -393,10 +405,17 @@ clear(void *data, uint32_t slot, GError **error)
     let_go(storage, slot);
     bool settled = read_disk(storage, slot, &record, &finding), damaged = finding.state == SLOT_DAMAGED, ok = false;
     slot_finding_clear(&finding);
+    if (settled && !damaged) {
+        /* What was cut short is finished or undone first; a key that stands there afterwards goes, too. */
+        store_record_clear(&record);
+        if (!tpm_open(storage->tpm, error) || !slot_settle_open(storage->tpm, storage->store, slot, error) ||
+            !store_load_record(storage->store, slot, &record, error))
+            return false;
+        if (!record.in_use)
+            return true;
+    }
     if (damaged)
         ok = forget_damaged(storage, slot, error);
-    else if (settled) /* what was cut short is finished or undone; either way nothing half-done is left */
-        ok = tpm_open(storage->tpm, error) && slot_settle_open(storage->tpm, storage->store, slot, error);
     else if (!record.in_use)
         error_set(error, ERROR_NOT_PROVISIONED, "slot %u holds no key of hubkeyd's; there is nothing to clear", slot);
     else if (record.file)

@@ -20,7 +20,10 @@ struct slots {
     bool cleared; /* what the last look said: the SRK that our keys are under is gone */
     bool surveyed;
     bool attaching;         /* an attach job is under way */
-    GSource *retry;         /* tries again to attach while the TPM is unwell */
+    bool afresh;            /* the next attach tries again what was refused */
+    GSource *retry;         /* tries again to attach while the TPM is unwell, or something is pending */
+    unsigned retry_ms;      /* the gap of the last retry for something pending, 0 for none */
+    GHashTable *not_adopted; /* numbers of slots whose adoption by configuration failed */
 };
 
 struct slot *slots_find(const struct slots *slots, uint32_t number); /* NULL where it is empty */

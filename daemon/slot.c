@@ -194,6 +194,7 @@ slots_new(const struct slot_ops *ops, void *storage, struct worker *worker, cons
     slots->user = user;
     slots->table = g_ptr_array_new_with_free_func(free_slot);
     slots->rechecking = g_hash_table_new(NULL, NULL);
+    slots->not_adopted = g_hash_table_new(NULL, NULL);
     ops->load_all(storage, take_loaded, slots);
     worker_on_idle(worker, ops->idle, storage);
     slots_attach(slots);
@@ -211,6 +212,7 @@ slots_free(struct slots *slots)
     }
     g_ptr_array_unref(slots->table);
     g_hash_table_destroy(slots->rechecking);
+    g_hash_table_destroy(slots->not_adopted);
     g_free(slots->srk_name);
     g_free(slots);
 }

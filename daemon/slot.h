@@ -69,7 +69,7 @@ struct slot_ops {
     /* The same of one. */
     void (*load)(void *storage, uint32_t slot, struct slot_finding *finding);
     /* Makes the TPM ready, finishes or undoes what a crash cut short. */
-    bool (*attach)(void *storage, struct slot_medium *medium, GError **error);
+    bool (*attach)(void *storage, bool afresh, struct slot_medium *medium, GError **error);
     /* Compares the slot with the TPM, or with its own record. */
     bool (*survey)(void *storage, uint32_t slot, struct slot_finding *finding, GError **error);
     bool (*sign)(void *storage, uint32_t slot, uint64_t generation, const void *data, size_t len,
@@ -111,6 +111,8 @@ struct slots_hooks {
     void (*invalidated)(uint32_t slot, uint64_t generation, void *user); /* tokens of earlier generations are void */
     void (*tpm_changed)(void *user);
     void (*surveyed)(void *user); /* the first look at the TPM is over, well or not */
+    /* A slot was adopted for whom wanted named, or was not. May be NULL. */
+    void (*adopted)(uint32_t slot, const GError *error, void *user);
     /* Whom a found slot is to be adopted for without hands; NULL where nobody said so. May be NULL itself. */
     const struct identity *(*wanted)(uint32_t slot, void *user);
 };
@@ -128,7 +130,7 @@ const struct slot *slots_next(const struct slots *slots, uint32_t number);
 unsigned slots_in_use(const struct slots *slots); /* how many are not empty */
 enum slot_tpm_state slots_tpm_state(const struct slots *slots);
 
-/* Looks at the TPM anew; what it finds is told by the hooks. */
+/* Looks at the TPM anew, and tries again what was refused before; what it finds is told by the hooks. */
 void slots_look(struct slots *slots);
 
 /* Lower-case hex SHA-256 of the slot number (little-endian) and the SRK's Name (hex, NULL where there is none): what

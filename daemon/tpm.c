@@ -27,6 +27,12 @@ tpm_new(const char *tcti, const char *owner_auth_file)
 }
 
 void
+tpm_forget_owner_refusal(struct tpm *tpm)
+{
+    tpm->owner_refused = false;
+}
+
+void
 tpm_set_owner_auth_file(struct tpm *tpm, const char *owner_auth_file)
 {
     g_mutex_lock(&tpm->owner_lock);

@@ -28,6 +28,7 @@ struct tpm;
 
 /* tcti as tss2-tctildr takes it ("device:/dev/tpmrm0"). owner_auth_file holds the owner's password, NULL for none. */
 struct tpm *tpm_new(const char *tcti, const char *owner_auth_file);
+void tpm_forget_owner_refusal(struct tpm *tpm); /* the password may be right by now */
 void tpm_set_owner_auth_file(struct tpm *tpm, const char *owner_auth_file); /* from any thread */
 void tpm_free(struct tpm *tpm);
 

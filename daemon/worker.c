@@ -244,6 +244,13 @@ worker_submit(struct worker *worker, uid_t uid, struct worker_job *job)
     g_mutex_unlock(&worker->lock);
 }
 
+void
+worker_extend(struct worker *worker, struct worker_job *job, int64_t limit_us)
+{
+    job->deadline_us = clock_monotonic_us() + limit_us;
+    arm(worker);
+}
+
 bool
 worker_withdraw(struct worker *worker, struct worker_job *job)
 {

@@ -38,6 +38,9 @@ void worker_on_idle(struct worker *worker, void (*idle)(void *data), void *data)
 /* uid is whose turn the job takes. */
 void worker_submit(struct worker *worker, uid_t uid, struct worker_job *job);
 
+/* From expire: the job is given limit_us from now on, after which expire is called again. */
+void worker_extend(struct worker *worker, struct worker_job *job, int64_t limit_us);
+
 /* True where the job had not begun: it is out, done will not be called. */
 bool worker_withdraw(struct worker *worker, struct worker_job *job);
 

@@ -212,7 +212,7 @@ load_all(void *storage, slot_loaded_fn loaded, void *user)
 }
 
 static bool
-attach(void *user, struct slot_medium *medium, GError **error)
+attach(void *user, bool afresh, struct slot_medium *medium, GError **error)
 {
     struct fake_storage *storage = user;
     bool ok = enter(storage, FAKE_STORAGE_ATTACH, error);

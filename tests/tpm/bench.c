@@ -185,7 +185,7 @@ bench_attach(struct bench *bench)
     g_autoptr(GError) error = NULL;
     g_clear_pointer(&bench->medium.srk_name, g_free);
     bench->medium.cleared = false;
-    slot_storage_ops.attach(bench->storage, &bench->medium, &error);
+    slot_storage_ops.attach(bench->storage, false, &bench->medium, &error);
     g_assert_no_error(error);
 }
 

@@ -267,6 +267,27 @@ test_swapped(void)
     bench_stop(bench);
 }
 
+/* A record of a slot in the TPM that was copied to a number where the TPM has none. */
+static void
+test_misplaced(void)
+{
+    struct bench *bench = start();
+    g_autoptr(GError) error = NULL;
+    g_assert_true(bench_provision(bench, 3, key, 32, &error));
+    struct store_record record = read_record(bench, 3);
+    write_record(bench, 12, &record);
+    bench_restart(bench);
+    bench_expect(bench, 12, SLOT_DAMAGED, "only slots 0 to 9");
+    expect_not_signed(bench, 12, ERROR_DAMAGED, "only slots 0 to 9");
+    g_assert_false(bench_rotate(bench, 12, &(struct identity){ .host = (char *)BENCH_HOST, .device = (char *)"d" },
+                                other_key, 32, &error));
+    bench_expect_error(&error, ERROR_DAMAGED, "slot 12");
+    g_assert_true(bench_clear(bench, 12, &error));
+    bench_expect(bench, 12, SLOT_EMPTY, NULL);
+    bench_expect_signs(bench, 3, key, 32);
+    bench_stop(bench);
+}
+
 /* The public area that says the right policy, before a private area that was made with another: the TPM itself refuses. */
 static void
 test_forged_policy(void)
@@ -349,6 +370,7 @@ main(int argc, char **argv)
     g_test_add_func("/slot-file/rotate", test_rotate);
     g_test_add_func("/slot-file/damage/torn", test_torn);
     g_test_add_func("/slot-file/damage/swapped", test_swapped);
+    g_test_add_func("/slot-file/damage/misplaced", test_misplaced);
     g_test_add_func("/slot-file/damage/forged-policy", test_forged_policy);
     g_test_add_func("/slot-file/damage/copied", test_copied);
     g_test_add_func("/slot-file/damage/cleared", test_cleared);

@@ -100,6 +100,28 @@ test_refused(void)
     bench_stop(bench);
 }
 
+/* Clear of a slot whose rotation was cut short and can be finished leaves nothing that signs. */
+static void
+test_clear_pending(void)
+{
+    struct bench *bench = start_provisioned();
+    g_autoptr(GError) error = NULL;
+    g_assert_true(bench_rotate(bench, 0, NULL, next_key, sizeof next_key, &error));
+    struct store_record record;
+    g_assert_true(store_load_record(bench->store, 0, &record, NULL));
+    const struct intent intent = { .operation = INTENT_ROTATE, .generation = record.generation + 1,
+                                   .made = record.previous, .old = record.key };
+    g_assert_true(intent_write(bench->store, 0, &intent, NULL)); /* as if the next one had just begun */
+    store_record_clear(&record);
+    bench_expect(bench, 0, SLOT_PENDING, "rotating was cut short");
+    g_assert_true(bench_clear(bench, 0, &error));
+    bench_expect(bench, 0, SLOT_EMPTY, NULL);
+    g_assert_null(stranger_look(bench->stranger, BENCH_KEY(0)));
+    g_assert_null(stranger_look(bench->stranger, BENCH_NV(0)));
+    bench_expect_tidy(bench);
+    bench_stop(bench);
+}
+
 /* A stranger's key in the slot is neither rotated away nor taken for ours. */
 static void
 test_tampered(void)
@@ -270,6 +292,7 @@ main(int argc, char **argv)
     g_test_add_func("/slot-rotate/same-identity", test_rotate);
     g_test_add_func("/slot-rotate/move", test_move);
     g_test_add_func("/slot-rotate/refused", test_refused);
+    g_test_add_func("/slot-rotate/clear-pending", test_clear_pending);
     g_test_add_func("/slot-rotate/tampered", test_tampered);
     g_test_add_func("/slot-rotate/cut-short", test_cut_short);
     g_test_add_func("/slot-adopt/windows", test_adopt);

@@ -356,15 +356,21 @@ test_first_srk(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpstr(slots_srk_name(fixture->slots), ==, FAKE_STORAGE_SRK);
 }
 
-/* The caller is answered within two minutes; what became of the slot is known when the TPM comes back. */
+/* Who waits behind it is answered within five seconds, and nothing was done; its own caller within two minutes: what became of the slot is known when the TPM comes back. */
 static void
 test_change_hangs(struct fixture *fixture, gconstpointer unused)
 {
-    struct outcome outcome = { 0 };
+    struct outcome outcome = { 0 }, behind = { 0 };
     start(fixture);
     fake_storage_hold(fixture->storage, FAKE_STORAGE_PROVISION);
     begin_provision(fixture, 3, &outcome);
     g_assert_true(await(fake_storage_is_inside, fixture->storage));
+    begin_provision(fixture, 5, &behind);
+    fake_clock_pass(5 * G_USEC_PER_SEC);
+    g_assert_true(await(is_done, &behind));
+    g_assert_cmpint(behind.code, ==, ERROR_BUSY);
+    g_assert_cmpint(outcome.calls, ==, 0);
+    g_free(behind.text);
     fake_clock_pass(120 * G_USEC_PER_SEC);
     g_assert_true(await(is_done, &outcome));
     g_assert_cmpint(outcome.code, ==, ERROR_TPM_FAILED);
@@ -495,6 +501,22 @@ test_adoption(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpuint(fake_storage_count(fixture->storage, FAKE_STORAGE_ADOPT), ==, 1);
 }
 
+/* An adoption that fails is not tried again and again by itself; only when somebody asks for a look. */
+static void
+test_failed_adoption(struct fixture *fixture, gconstpointer unused)
+{
+    fake_storage_put(fixture->storage, 4, SLOT_FOUND, 0, HOST, "wanted", "key");
+    fake_storage_fail(fixture->storage, FAKE_STORAGE_ADOPT, ERROR_TPM_FAILED);
+    start(fixture);
+    g_assert_true(await(is_idle, fixture));
+    g_assert_cmpuint(fake_storage_count(fixture->storage, FAKE_STORAGE_ADOPT), ==, 1);
+    g_assert_cmpuint(fake_storage_count(fixture->storage, FAKE_STORAGE_ATTACH), ==, 2); /* a fresh look, and no more */
+    fake_storage_fail(fixture->storage, FAKE_STORAGE_ADOPT, 0);
+    slots_look(fixture->slots);
+    g_assert_true(await(is_idle, fixture));
+    g_assert_cmpint(slots_get(fixture->slots, 4)->state, ==, SLOT_READY);
+}
+
 static bool
 has_idled(void *user)
 {
@@ -572,6 +594,7 @@ main(int argc, char **argv)
     ADD("/slot/look/many", test_many_looks);
     ADD("/slot/look/which", test_what_is_looked_at);
     ADD("/slot/look/adoption", test_adoption);
+    ADD("/slot/look/failed-adoption", test_failed_adoption);
     ADD("/slot/look/idle", test_idle);
     ADD("/slot/look/failures", test_note_failures);
     g_test_add_func("/slot/hardware-id", test_hardware_id);
