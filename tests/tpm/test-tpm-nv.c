@@ -197,7 +197,7 @@ test_full(void)
     g_autoptr(GError) error = NULL;
     stranger_fill_nv(bench->stranger);
     g_assert_false(tpm_nv_write(bench->tpm, INDEX, TEXT, &error));
-    bench_expect_error(&error, ERROR_NO_SPACE, "tpm2_getcap");
+    bench_expect_error(&error, ERROR_NO_SPACE, "tpm2_nvundefine");
     struct tpm_nv nv = look(bench);
     g_assert_false(nv.present);
     g_assert_true(stranger_same_usage(bench->stranger, &before));
