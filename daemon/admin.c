@@ -69,6 +69,15 @@ refusal_of_polkit(const struct asking *asking, enum polkit_answer answer)
         return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED,
                            "you are %s; %s is for root, as polkit does not answer on this machine: run the command as "
                            "root, with sudo for example", who, asking->method);
+    if (answer == POLKIT_UNANSWERED)
+        return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED,
+                           "you are %s; nobody answered the password question for %s in time; call again", who,
+                           asking->action);
+    if (answer == POLKIT_ERROR)
+        return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED,
+                           "you are %s; polkit does not know the action %s, or does not tell hubkeyd about it; is "
+                           "org.hubkey.policy installed? (the log of hubkeyd has polkit's words) Or run the command as "
+                           "root", who, asking->action);
     if (answer == POLKIT_GONE)
         return g_error_new(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED, "%s left, or hubkeyd ends, before polkit answered", who);
     const char *but = answer == POLKIT_PASSWORD ? " without an administrator's password, which nothing here could ask "
@@ -129,10 +138,10 @@ admin_forget(struct admin *admin, const char *name)
 }
 
 struct admin *
-admin_new(DBusConnection *bus)
+admin_new(DBusConnection *bus, int person_limit_ms)
 {
     struct admin *admin = g_new(struct admin, 1);
-    admin->polkit = polkit_new(bus);
+    admin->polkit = polkit_new(bus, person_limit_ms);
     return admin;
 }
 

@@ -26,7 +26,8 @@ struct admin_question {
  * the log; static, NULL with Busy. */
 typedef void (*admin_decided_fn)(const GError *error, const char *rule, void *user);
 
-struct admin *admin_new(DBusConnection *bus);
+/* person_limit_ms is for polkit_new. */
+struct admin *admin_new(DBusConnection *bus, int person_limit_ms);
 void admin_free(struct admin *admin); /* what is under way is refused; NULL is fine */
 
 /* Calls decided once, before returning or later. question is read before returning. */

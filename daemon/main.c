@@ -14,6 +14,7 @@
 #include "daemon/health.h"
 #include "daemon/limits.h"
 #include "daemon/metrics.h"
+#include "daemon/polkit.h"
 #include "daemon/rate.h"
 #include "daemon/reload.h"
 #include "daemon/sharing.h"
@@ -255,7 +256,7 @@ join_bus(struct hubkeyd *hubkeyd, GError **error)
      * user could end us. What a call may carry is checked where its arguments are read. */
     if (!loop_attach(hubkeyd->bus, NULL) || !dbus_connection_add_filter(hubkeyd->bus, watch_bus, hubkeyd, NULL))
         g_error("out of memory: the bus connection");
-    hubkeyd->api.admin = admin_new(hubkeyd->bus);
+    hubkeyd->api.admin = admin_new(hubkeyd->bus, POLKIT_PERSON_LIMIT_MS);
     hubkeyd->api.callers = caller_cache_new(hubkeyd->bus, caller_gone, hubkeyd, error);
     return hubkeyd->api.callers && api_objects_add(&hubkeyd->api, hubkeyd->bus, NULL, error);
 }

@@ -21,6 +21,7 @@
 struct polkit {
     DBusConnection *connection;
     GQueue questions; /* struct question */
+    int person_limit_ms;
     unsigned counted; /* questions ever asked, for what they are cancelled by */
 };
 
@@ -31,6 +32,7 @@ struct question {
     char *caller;
     uid_t uid;
     char id[24];
+    gint64 person_until; /* monotonic; when a person has had time enough to answer, 0 where none may be asked */
     polkit_answered_fn answered;
     void *user;
 };
@@ -103,7 +105,7 @@ read_reply(DBusMessage *reply)
     DBusMessageIter iter, result;
     if (!dbus_message_has_signature(reply, "(bba{ss})")) {
         g_warning("polkit answers with \"%s\", which is no answer", dbus_message_get_signature(reply));
-        return POLKIT_ABSENT;
+        return POLKIT_ERROR;
     }
     dbus_message_iter_init(reply, &iter);
     dbus_message_iter_recurse(&iter, &result);
@@ -124,6 +126,18 @@ finish(struct question *question, enum polkit_answer answer)
     g_free(question);
 }
 
+/* Why there is no reply. Without a person in it, polkit that is silent is as good as none. */
+static enum polkit_answer
+read_failure(const struct question *question, const GError *error)
+{
+    if (error->code != ERROR_UNREACHABLE) {
+        g_warning("polkit does not say what it thinks: %s", error->message);
+        return POLKIT_ERROR;
+    }
+    bool timed_out = question->person_until != 0 && g_get_monotonic_time() >= question->person_until;
+    return timed_out ? POLKIT_UNANSWERED : POLKIT_ABSENT;
+}
+
 static void
 on_reply(DBusMessage *reply, const GError *error, void *user)
 {
@@ -133,10 +147,8 @@ on_reply(DBusMessage *reply, const GError *error, void *user)
         finish(question, read_reply(reply));
         return;
     }
-    if (error->code != ERROR_UNREACHABLE)
-        g_warning("polkit does not say what it thinks: %s", error->message);
     cancel_at_polkit(question);
-    finish(question, POLKIT_ABSENT);
+    finish(question, read_failure(question, error));
 }
 
 static void
@@ -171,8 +183,9 @@ polkit_ask(struct polkit *polkit, const char *caller, uid_t uid, const char *act
     g_snprintf(question->id, sizeof question->id, "hubkey-%u", ++polkit->counted);
     g_queue_push_tail_link(&polkit->questions, &question->link);
     g_autoptr(dbus_message_auto) message = check_message(question, action, interactive);
-    question->call = call_send(polkit->connection, message, interactive ? POLKIT_PERSON_LIMIT_MS : POLKIT_LIMIT_MS,
-                               on_reply, question, NULL);
+    int limit_ms = interactive ? polkit->person_limit_ms : POLKIT_LIMIT_MS;
+    question->person_until = interactive ? g_get_monotonic_time() + (gint64)limit_ms * 1000 : 0;
+    question->call = call_send(polkit->connection, message, limit_ms, on_reply, question, NULL);
     if (!question->call)
         finish(question, POLKIT_ABSENT);
 }
@@ -189,10 +202,11 @@ polkit_forget(struct polkit *polkit, const char *caller)
 }
 
 struct polkit *
-polkit_new(DBusConnection *connection)
+polkit_new(DBusConnection *connection, int person_limit_ms)
 {
     struct polkit *polkit = g_new0(struct polkit, 1);
     polkit->connection = dbus_connection_ref(connection);
+    polkit->person_limit_ms = person_limit_ms;
     return polkit;
 }
 

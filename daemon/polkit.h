@@ -20,18 +20,21 @@
 enum polkit_answer {
     POLKIT_YES,
     POLKIT_NO,
-    POLKIT_PASSWORD, /* yes with an administrator's password, which nobody was there to ask for */
-    POLKIT_ABSENT,   /* not on the bus, or it gives no answer */
-    POLKIT_BUSY,     /* not asked: too many questions are under way */
-    POLKIT_GONE,     /* the caller left, or we do */
+    POLKIT_PASSWORD,   /* yes with an administrator's password, which nobody was there to ask for */
+    POLKIT_UNANSWERED, /* a person was asked, and the limit was over before an answer */
+    POLKIT_ERROR,      /* it answers with an error: it does not know the action, or does not trust us */
+    POLKIT_ABSENT,     /* not on the bus, or it is silent */
+    POLKIT_BUSY,       /* not asked: too many questions are under way */
+    POLKIT_GONE,       /* the caller left, or we do */
 };
 
 struct polkit;
 
 typedef void (*polkit_answered_fn)(enum polkit_answer answer, void *user);
 
-/* connection must be registered on the bus that polkit is on, and attached to a loop. */
-struct polkit *polkit_new(DBusConnection *connection);
+/* connection must be registered on the bus that polkit is on, and attached to a loop. person_limit_ms is
+ * POLKIT_PERSON_LIMIT_MS but for tests. */
+struct polkit *polkit_new(DBusConnection *connection, int person_limit_ms);
 void polkit_free(struct polkit *polkit); /* what is under way is answered POLKIT_GONE; NULL is fine */
 
 /* May caller (its unique name; uid is for the bounds alone) do action? With interactive, polkit may ask a person. Calls

@@ -22,6 +22,7 @@
 
 #define NAME "org.freedesktop.PolicyKit1"
 #define SOMEBODY 1234
+#define SHORT_MS 200 /* a person's time in tests */
 
 /* What our polkit was asked, and how it answers. */
 struct fixture {
@@ -131,7 +132,7 @@ set_up(struct fixture *fixture, gconstpointer no_authority)
     if (!no_authority)
         g_assert_cmpint(dbus_bus_request_name(fixture->authority, NAME, 0, NULL), ==,
                         DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER);
-    fixture->polkit = polkit_new(fixture->connection);
+    fixture->polkit = polkit_new(fixture->connection, POLKIT_PERSON_LIMIT_MS);
 }
 
 static void
@@ -188,8 +189,8 @@ test_answers(struct fixture *fixture, gconstpointer unused)
         const char *reply;
         enum polkit_answer answer;
     } rows[] = {
-        { "yes", POLKIT_YES },         { "no", POLKIT_NO },       { "challenge", POLKIT_PASSWORD },
-        { "nonsense", POLKIT_ABSENT }, { "error", POLKIT_ABSENT },
+        { "yes", POLKIT_YES },        { "no", POLKIT_NO },       { "challenge", POLKIT_PASSWORD },
+        { "nonsense", POLKIT_ERROR }, { "error", POLKIT_ERROR },
     };
     g_log_set_always_fatal(G_LOG_FATAL_MASK);
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -221,6 +222,32 @@ test_silent(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpint((g_get_monotonic_time() - start) / 1000, >=, POLKIT_LIMIT_MS - 100);
     await_count(&fixture->n_cancelled, 1);
     g_assert_cmpstr(fixture->cancelled, ==, "hubkey-1");
+}
+
+/* A dialog that nobody answers: told apart from polkit that hangs, or is not there, or ends meanwhile. */
+static void
+test_unanswered(struct fixture *fixture, gconstpointer unused)
+{
+    polkit_free(fixture->polkit);
+    fixture->polkit = polkit_new(fixture->connection, SHORT_MS);
+    ask(fixture, ":1.77", SOMEBODY, true);
+    await_count(&fixture->n_answers, 1);
+    g_assert_cmpint(fixture->answers[POLKIT_UNANSWERED], ==, 1);
+    await_count(&fixture->n_cancelled, 1);
+    g_assert_cmpstr(fixture->cancelled, ==, "hubkey-1");
+}
+
+static void
+test_ending(struct fixture *fixture, gconstpointer unused)
+{
+    ask(fixture, ":1.77", SOMEBODY, true);
+    await_count(&fixture->n_asked, 1);
+    dbus_connection_remove_filter(fixture->authority, on_message, fixture);
+    loop_close(fixture->authority);
+    await_count(&fixture->n_answers, 1);
+    g_assert_cmpint(fixture->answers[POLKIT_ABSENT], ==, 1);
+    fixture->authority = private_bus_connect(fixture->bus);
+    dbus_connection_add_filter(fixture->authority, on_message, fixture, NULL);
 }
 
 static void
@@ -283,27 +310,30 @@ test_decisions(struct fixture *fixture, gconstpointer unused)
     static const struct {
         const char *reply;
         uid_t uid;
-        bool at_socket, socket_allowed;
+        bool at_socket, socket_allowed, interactive;
         const char *rule, *words; /* "" where it is allowed */
     } rows[] = {
-        { "no", 0, false, false, "root", "" },
-        { "yes", SOMEBODY, false, false, "polkit", "" },
-        { "no", SOMEBODY, false, false, "polkit", "does not let you do org.hubkey.rotate: run the command as root" },
-        { "challenge", SOMEBODY, false, false, "polkit", "without an administrator's password" },
-        { "error", SOMEBODY, false, false, "not-root", "UndoRotate is for root" },
-        { "yes", 0, true, false, "AdminOnSocket", "refused at the private socket" },
-        { "yes", SOMEBODY, true, false, "AdminOnSocket", "set AdminOnSocket=yes in [hubkeyd]" },
-        { "no", 0, true, true, "root", "" },
-        { "yes", SOMEBODY, true, true, "not-root", "for root at the private socket" },
+        { "no", 0, false, false, false, "root", "" },
+        { "yes", SOMEBODY, false, false, false, "polkit", "" },
+        { "no", SOMEBODY, false, false, false, "polkit",
+          "does not let you do org.hubkey.rotate: run the command as root" },
+        { "challenge", SOMEBODY, false, false, false, "polkit", "without an administrator's password" },
+        { "error", SOMEBODY, false, false, false, "polkit", "is org.hubkey.policy installed?" },
+        { NULL, SOMEBODY, false, false, true, "polkit", "nobody answered the password question" },
+        { "yes", 0, true, false, false, "AdminOnSocket", "refused at the private socket" },
+        { "yes", SOMEBODY, true, false, false, "AdminOnSocket", "set AdminOnSocket=yes in [hubkeyd]" },
+        { "no", 0, true, true, false, "root", "" },
+        { "yes", SOMEBODY, true, true, false, "not-root", "for root at the private socket" },
     };
-    struct admin *admin = admin_new(fixture->connection);
+    struct admin *admin = admin_new(fixture->connection, SHORT_MS);
     struct decision decision = { 0 };
     g_log_set_always_fatal(G_LOG_FATAL_MASK);
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         struct caller *caller = caller_new(":1.77", rows[i].uid, NULL, 0);
         const struct admin_question question = { .caller = caller, .method = "UndoRotate",
                                                  .at_socket = rows[i].at_socket,
-                                                 .socket_allowed = rows[i].socket_allowed };
+                                                 .socket_allowed = rows[i].socket_allowed,
+                                                 .interactive = rows[i].interactive };
         fixture->reply = rows[i].reply;
         admin_ask(admin, &question, on_decided, &decision);
         await_count(&decision.n, (int)i + 1);
@@ -311,7 +341,24 @@ test_decisions(struct fixture *fixture, gconstpointer unused)
         g_assert_true(rows[i].words[0] ? strstr(decision.text, rows[i].words) != NULL : decision.text[0] == '\0');
         caller_unref(caller);
     }
-    g_assert_cmpint(fixture->n_asked, ==, 4); /* never about root, never about the socket */
+    g_assert_cmpint(fixture->n_asked, ==, 5); /* never about root, never about the socket */
+    g_free(decision.rule);
+    g_free(decision.text);
+    admin_free(admin);
+}
+
+static void
+test_alone(struct fixture *fixture, gconstpointer unused)
+{
+    struct admin *admin = admin_new(fixture->connection, SHORT_MS);
+    struct decision decision = { 0 };
+    struct caller *caller = caller_new(":1.77", SOMEBODY, NULL, 0);
+    const struct admin_question question = { .caller = caller, .method = "UndoRotate", .interactive = true };
+    admin_ask(admin, &question, on_decided, &decision);
+    await_count(&decision.n, 1);
+    g_assert_cmpstr(decision.rule, ==, "not-root");
+    g_assert_nonnull(strstr(decision.text, "UndoRotate is for root, as polkit does not answer"));
+    caller_unref(caller);
     g_free(decision.rule);
     g_free(decision.text);
     admin_free(admin);
@@ -366,9 +413,12 @@ main(int argc, char **argv)
     ADD("/polkit/answers", test_answers);
     g_test_add("/polkit/absent", struct fixture, "", set_up, test_absent, tear_down);
     ADD("/polkit/silent", test_silent);
+    ADD("/polkit/unanswered", test_unanswered);
+    ADD("/polkit/ending", test_ending);
     ADD("/polkit/leaving", test_leaving);
     ADD("/polkit/bounds", test_bounds);
     ADD("/admin/decisions", test_decisions);
+    g_test_add("/admin/alone", struct fixture, "", set_up, test_alone, tear_down);
     g_test_add_func("/admin/policy", test_policy);
     int failed = g_test_run();
     dbus_shutdown();

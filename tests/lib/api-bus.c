@@ -11,6 +11,7 @@
 #include "daemon/config.h"
 #include "daemon/health.h"
 #include "daemon/limits.h"
+#include "daemon/polkit.h"
 #include "daemon/rate.h"
 #include "daemon/reload.h"
 #include "daemon/sharing.h"
@@ -236,7 +237,7 @@ api_bus_start(struct api_bus *api, const char *configuration)
     api->api.config = api->config;
     api->api.callers = caller_cache_new(api->service, on_gone, api, &error);
     g_assert_no_error(error);
-    api->api.admin = admin_new(api->service);
+    api->api.admin = admin_new(api->service, POLKIT_PERSON_LIMIT_MS);
     g_assert_true(api_objects_add(&api->api, api->service, NULL, &error));
     api->api.worker = worker_new(NULL);
     api->api.slots = slots_new(&fake_storage_ops, api->storage, api->api.worker, &hooks, &api->api);
