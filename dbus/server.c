@@ -189,8 +189,13 @@ static bool
 remove_stale(const char *path, GError **error)
 {
     struct stat info;
-    if (lstat(path, &info) != 0 && errno == ENOENT)
-        return true;
+    if (lstat(path, &info) != 0) {
+        if (errno == ENOENT)
+            return true;
+        error_set(error, ERROR_INTERNAL, "cannot look at %s, where the private socket belongs: %s; see that hubkeyd may "
+                  "enter its folder", path, g_strerror(errno));
+        return false;
+    }
     if (S_ISSOCK(info.st_mode) && unlink(path) == 0)
         return true;
     error_set(error, ERROR_INTERNAL, "%s is in the way of the private socket; remove it", path);

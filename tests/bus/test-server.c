@@ -249,6 +249,12 @@ test_file(struct fixture *fixture, gconstpointer unused)
     g_assert_null(server_new(file, NULL, &hooks, fixture, &error));
     g_assert_error(error, ERROR_DOMAIN, ERROR_INTERNAL);
     g_assert_true(strstr(error->message, "in the way") && g_file_test(file, G_FILE_TEST_IS_REGULAR));
+    g_clear_error(&error);
+    /* What cannot even be looked at is told with why. */
+    g_autofree char *below = g_build_filename(file, "socket", NULL);
+    g_assert_null(server_new(below, NULL, &hooks, fixture, &error));
+    g_assert_error(error, ERROR_DOMAIN, ERROR_INTERNAL);
+    g_assert_true(strstr(error->message, "cannot look at") && strstr(error->message, g_strerror(ENOTDIR)));
 }
 
 /* ---- who ---- */
