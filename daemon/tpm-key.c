@@ -7,6 +7,7 @@
 #include "daemon/tpm-esys.h"
 #include "common/error.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include <tss2/tss2_mu.h>
@@ -292,6 +293,32 @@ check_under_srk(struct tpm *tpm, TSS2_RC rc, const char *what, GError **error)
                           "does not know; another program put it there", error);
 }
 
+/* ESYS that stopped in the middle of a command takes no other, and frees its context with what is in it. It has no
+ * call for that, so its copy, which is whole and thus cannot be mistaken, is looked for in its memory. */
+static void
+erase_by_force(struct tpm *tpm, const TPM2B_SENSITIVE_CREATE *sensitive)
+{
+    char *copy = memmem(tpm->esys, malloc_usable_size(tpm->esys), sensitive, sizeof *sensitive);
+    if (copy)
+        explicit_bzero(copy, sizeof *sensitive);
+}
+
+/* ESYS keeps a copy of a command's input in its context until the next one overwrites it. A Create with nothing in it,
+ * which the TPM refuses (a key that is neither given nor to be made, Part 3, 12.1), overwrites all of it. */
+static void
+erase_from_context(struct tpm *tpm, ESYS_TR srk, const TPM2B_SENSITIVE_CREATE *sensitive)
+{
+    static const TPM2B_SENSITIVE_CREATE nothing = { 0 };
+    static const TPM2B_DATA outside = { 0 };
+    static const TPML_PCR_SELECTION pcrs = { 0 };
+    g_autoptr(esys_private) private = NULL;
+    g_autoptr(esys_public) public = NULL;
+    struct tpm_retry retry = { 0 };
+    tpm_again(tpm, &retry, Esys_Create(tpm->esys, srk, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &nothing,
+                                       &key_template, &outside, &pcrs, &private, &public, NULL, NULL, NULL));
+    erase_by_force(tpm, sensitive);
+}
+
 /* TPM2_Create; sensitive crosses encrypted by session. The session ends with the command. */
 static bool
 create(struct tpm *tpm, ESYS_TR srk, ESYS_TR *session, const TPM2B_SENSITIVE_CREATE *sensitive,
@@ -307,23 +334,8 @@ create(struct tpm *tpm, ESYS_TR srk, ESYS_TR *session, const TPM2B_SENSITIVE_CRE
     while (tpm_again(tpm, &retry, rc));
     if (rc == TSS2_RC_SUCCESS)
         *session = ESYS_TR_NONE;
+    erase_from_context(tpm, srk, sensitive); /* before the check, which may close the context */
     return check_under_srk(tpm, rc, "TPM2_Create of the key", error);
-}
-
-/* ESYS keeps a copy of a command's input in its context until the next one overwrites it. A Create with nothing in it,
- * which the TPM refuses (a key that is neither given nor to be made, Part 3, 12.1), overwrites all of it. */
-static void
-erase_from_context(struct tpm *tpm, ESYS_TR srk)
-{
-    static const TPM2B_SENSITIVE_CREATE nothing = { 0 };
-    static const TPM2B_DATA outside = { 0 };
-    static const TPML_PCR_SELECTION pcrs = { 0 };
-    g_autoptr(esys_private) private = NULL;
-    g_autoptr(esys_public) public = NULL;
-    struct tpm_retry retry = { 0 };
-    if (tpm->esys)
-        tpm_again(tpm, &retry, Esys_Create(tpm->esys, srk, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &nothing,
-                                           &key_template, &outside, &pcrs, &private, &public, NULL, NULL, NULL));
 }
 
 /* Name = algorithm identifier and digest of the public area (Part 1, 16). */
@@ -370,7 +382,6 @@ tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct se
     memcpy(sensitive->sensitive.data.buffer, key->data, key->len);
     bool ok = tpm_session_start(tpm, srk, TPMA_SESSION_DECRYPT, &session, error) &&
               create(tpm, srk, &session, sensitive, &template, &private, &public, error);
-    erase_from_context(tpm, srk);
     tpm_flush(tpm, &session);
     tpm_forget(tpm, &srk);
     if (!ok)

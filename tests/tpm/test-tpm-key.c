@@ -9,6 +9,7 @@
 #include "common/error.h"
 #include "tests/tpm/bench.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define HANDLE BENCH_KEY(4)
@@ -331,6 +332,54 @@ test_srk_leftovers(void)
     bench_stop(bench);
 }
 
+/* ---- what stays in memory ---- */
+
+/* How often the bytes stand in the heap, which what was freed is part of. */
+static unsigned
+count_in_heap(const uint8_t *bytes, size_t len)
+{
+    unsigned long from = 0, to = 0;
+    g_autofree char *maps = NULL;
+    g_assert_true(g_file_get_contents("/proc/self/maps", &maps, NULL, NULL));
+    g_auto(GStrv) lines = g_strsplit(maps, "\n", -1);
+    for (char **line = lines; *line; line++)
+        if (g_str_has_suffix(*line, "[heap]"))
+            g_assert_cmpint(sscanf(*line, "%lx-%lx", &from, &to), ==, 2);
+    g_assert_cmpuint(from, <, to);
+    unsigned found = 0;
+    const char *at = (const char *)from;
+    while ((at = memmem(at, to - (uintptr_t)at, bytes, len))) {
+        found++;
+        at += len;
+    }
+    return found;
+}
+
+/* The connection breaks around TPM2_Create: ESYS closes its context, and no copy of the key stays behind. */
+static void
+test_broken_create(gconstpointer verb)
+{
+    struct bench *bench = bench_start_injected("record=%s/record,");
+    struct tpm_name srk, name;
+    g_autoptr(GError) error = NULL;
+    GBytes *blob = NULL;
+    g_autoptr(secret_auto) key = secret_new(32);
+    tpm_open(bench->tpm, &error);
+    g_assert_no_error(error);
+    make_srk(bench, &srk);
+    memcpy(key->data, "a key that must not stay around!", 32);
+    key->len = 32;
+    unsigned before = count_in_heap(key->data, 32);
+    g_autofree char *rules = g_strdup_printf("0x153 1 1 %s\n", (const char *)verb);
+    bench_inject(bench, rules);
+    g_assert_false(tpm_key_create(bench->tpm, &srk, key, NULL, &blob, &name, &error));
+    bench_expect_error(&error, ERROR_TPM_ABSENT, "was lost");
+    g_assert_cmpuint(bench_injected(bench), ==, 1);
+    g_assert_cmpuint(count_in_heap(key->data, 32), ==, before);
+    bench_inject(bench, NULL);
+    bench_stop(bench);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -347,5 +396,7 @@ main(int argc, char **argv)
     g_test_add_func("/tpm-key/hmac-lengths", test_hmac_lengths);
     g_test_add_func("/tpm-key/key-lengths", test_key_lengths);
     g_test_add_func("/tpm-key/leftovers", test_leftovers);
+    g_test_add_data_func("/tpm-key/create/broken", "break", test_broken_create);
+    g_test_add_data_func("/tpm-key/create/lost", "lose", test_broken_create);
     return g_test_run();
 }
