@@ -183,7 +183,7 @@ set_rate(struct config_loading *loading, struct config_given *given, const char 
     return wrong;
 }
 
-/* Whether it is a good one is seen when both are known, see check_adoption in config.c. */
+/* Whether it is a good one is seen when both are known, see take_adoption in config.c. */
 static char *
 set_identity(struct config_loading *loading, struct config_given *given, const char *value, char **part)
 {
