@@ -153,10 +153,12 @@ api_settings_check_next(struct api_settings *settings, const struct identity *no
         error_set(error, ERROR_INVALID_ARGUMENT, "options: the key of a module is kept in a file, this slot's is in the "
                   "TPM; provision another slot");
     else {
+        if (!next->host && !next->device) { /* a module and a gateway are those of one device at one hub */
+            keep(&next->module, now->module);
+            keep(&next->gateway, now->gateway);
+        }
         keep(&next->host, now->host);
         keep(&next->device, now->device);
-        keep(&next->module, now->module);
-        keep(&next->gateway, now->gateway);
         keep(&next->audience, now->audience);
         keep(&next->key_name, now->key_name);
         return identity_check(next, error);

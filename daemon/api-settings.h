@@ -31,5 +31,6 @@ bool api_settings_check_new(struct api_settings *settings, uint32_t slot, bool *
 /* Adopt: host, device and Name, all of them. */
 bool api_settings_check_expected(struct api_settings *settings, GError **error);
 
-/* Rotate: the identity that the slot will speak for, what was not said being as it is now. */
+/* Rotate: the identity that the slot will speak for, what was not said being as it is now; but with another host or
+ * device module and gateway are those said, or none. */
 bool api_settings_check_next(struct api_settings *settings, const struct identity *now, bool file, GError **error);

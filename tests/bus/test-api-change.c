@@ -257,6 +257,36 @@ test_rotate(struct api_bus *api, gconstpointer unused)
     api_bus_expect_error(undo(api, SLOT0), "Unsupported", "no earlier key");
 }
 
+/* A module and a gateway belong to one device at one hub: they stay with a new key, and not with another device. */
+static void
+test_rotate_identity(struct api_bus *api, gconstpointer unused)
+{
+    static const struct api_bus_entry
+        module[] = { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "d" }, { "ModuleId", 's', "m" },
+                     { "GatewayHostName", 's', "edge" }, { NULL } },
+        gateway[] = { { "GatewayHostName", 's', "edge2" }, { NULL } },
+        full[] = { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "e" }, { "ModuleId", 's', "n" }, { NULL } },
+        device[] = { { "DeviceId", 's', "f" }, { NULL } }, host[] = { { "HostName", 's', API_BUS_HOST }, { NULL } };
+    static const struct {
+        const struct api_bus_entry *options;
+        const char *device, *module, *gateway;
+    } steps[] = {
+        { NULL, "d", "m", "edge" },    { gateway, "d", "m", "edge2" }, { full, "e", "n", "" },
+        { gateway, "e", "n", "edge2" }, { device, "f", "", "" },       { module, "d", "m", "edge" },
+        { host, "d", "", "" },
+    };
+    if (!is_root())
+        return;
+    api_bus_expect_reply(provision(api, 1, module), "o");
+    for (size_t i = 0; i < G_N_ELEMENTS(steps); i++) {
+        api_bus_expect_reply(rotate(api, NAMES_SLOTS "/1", NEW_KEY, steps[i].options), "a{sv}");
+        expect_property(api, NAMES_SLOTS "/1", "HostName", API_BUS_HOST);
+        expect_property(api, NAMES_SLOTS "/1", "DeviceId", steps[i].device);
+        expect_property(api, NAMES_SLOTS "/1", "ModuleId", steps[i].module);
+        expect_property(api, NAMES_SLOTS "/1", "GatewayHostName", steps[i].gateway);
+    }
+}
+
 static void
 test_bad_rotate(struct api_bus *api, gconstpointer unused)
 {
@@ -330,6 +360,7 @@ main(int argc, char **argv)
     ADD("/api/change/adopt", test_adopt);
     ADD("/api/change/bad-adopt", test_bad_adopt);
     ADD("/api/change/rotate", test_rotate);
+    ADD("/api/change/rotate-identity", test_rotate_identity);
     ADD("/api/change/bad-rotate", test_bad_rotate);
     ADD("/api/change/rotate-beside-token", test_rotate_beside_token);
     ADD("/api/change/rotate-late", test_rotate_late);
