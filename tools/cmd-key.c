@@ -180,18 +180,32 @@ undo_rotate(DBusConnection *connection, uint32_t slot, GError **error)
     return bus_call(connection, message, "", error);
 }
 
-static void
-print_rotated(const struct context *context, uint32_t slot, DBusMessage *properties)
+/* "dev-1 at hub.azure-devices.net". g_free. */
+static char *
+describe_slot(DBusMessage *properties)
 {
     const char *where = bus_string(properties, "Audience"), *device = bus_string(properties, "DeviceId");
-    json_t *all = value_object(properties);
+    return g_strdup_printf(" of %s at %s", *device ? device : bus_string(properties, "KeyName"),
+                           *where ? where : bus_string(properties, "HostName"));
+}
+
+/* What Rotate answers holds of this very rotation; UndoRotate answers nothing, and the properties have it. They may be
+ * NULL: the key was exchanged all the same. */
+static void
+print_rotated(const struct context *context, uint32_t slot, DBusMessage *reply, DBusMessage *properties)
+{
+    DBusMessage *told = undo ? properties : reply;
+    json_t *all = told ? value_object(told) : json_object();
+    g_autofree char *whose = properties ? describe_slot(properties) : g_strdup("");
     if (context->json)
-        output_json(json_pack("{s:I, s:O, s:O}", "slot", (json_int_t)slot, "generation",
+        output_json(json_pack("{s:I, s:O*, s:O*}", "slot", (json_int_t)slot, "generation",
                               json_object_get(all, "generation"), "can_undo", json_object_get(all, "can_undo")));
     else
-        printf("slot %u holds %s key of %s at %s%s\n", slot, undo ? "its former" : "a new",
-               *device ? device : bus_string(properties, "KeyName"), *where ? where : bus_string(properties, "HostName"),
-               json_is_true(json_object_get(all, "can_undo")) ? "; hubkeyctl rotate --undo brings the former one back" : "");
+        printf("slot %u holds %s key%s", slot, undo ? "its former" : "a new", whose);
+    if (!context->json && json_is_true(json_object_get(all, "can_undo")))
+        printf("; hubkeyctl rotate %u --undo brings the former one back", slot);
+    if (!context->json)
+        putchar('\n');
     json_decref(all);
 }
 
@@ -207,11 +221,11 @@ run_rotate(const struct context *context, char **arguments, int n)
     if (connection)
         reply = undo ? undo_rotate(connection, slot, &error) : rotate(connection, slot, &error);
     if (reply)
-        properties = bus_slot_properties(connection, slot, &error);
+        properties = bus_slot_properties(connection, slot, NULL);
     loop_close(connection);
-    if (!properties)
+    if (!reply)
         return command_error(error);
-    print_rotated(context, slot, properties);
+    print_rotated(context, slot, reply, properties);
     return EXIT_DONE;
 }
 

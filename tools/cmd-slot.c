@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include "common/error.h"
 #include "dbus/loop.h"
 #include "tools/bus.h"
 #include "tools/command.h"
@@ -121,6 +122,24 @@ clear(DBusConnection *connection, uint32_t slot)
     return reply ? EXIT_DONE : command_error(error);
 }
 
+/* The slot is forgotten; what is somebody else's, or did not match the record, may still stand in the TPM. */
+static void
+print_cleared(const struct context *context, DBusConnection *connection, uint32_t slot)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(dbus_message_auto) properties = bus_slot_properties(connection, slot, &error);
+    const char *state = properties ? bus_string(properties, "State")
+                        : g_error_matches(error, ERROR_DOMAIN, ERROR_NOT_PROVISIONED) ? "empty"
+                                                                                       : NULL;
+    const char *reason = properties ? bus_string(properties, "StateReason") : "";
+    if (context->json)
+        output_json(json_pack("{s:I, s:s*}", "slot", (json_int_t)slot, "state", state));
+    else if (properties)
+        printf("slot %u is forgotten; what stands there now is %s%s%s\n", slot, state, *reason ? ": " : "", reason);
+    else
+        printf("slot %u is %s\n", slot, state ? state : "forgotten");
+}
+
 static int
 run_clear(const struct context *context, char **arguments, int n)
 {
@@ -134,11 +153,9 @@ run_clear(const struct context *context, char **arguments, int n)
     if (!connection)
         return command_error(error);
     int code = clear(connection, slot);
+    if (code == EXIT_DONE)
+        print_cleared(context, connection, slot);
     loop_close(connection);
-    if (code == EXIT_DONE && context->json)
-        output_json(json_pack("{s:I}", "slot", (json_int_t)slot));
-    else if (code == EXIT_DONE)
-        printf("slot %u is empty\n", slot);
     return code;
 }
 

@@ -214,7 +214,7 @@ clearing() {
     ctl clear 1 --yes
     is "there is nothing to clear twice" "$code" 1
     ctl clear 2 --yes --json
-    is "clear --yes --json" "$code:$(field slot)" 0:2
+    is "clear --yes --json" "$code:$(field slot):$(field state)" 0:2:empty
 }
 
 tokens() {
