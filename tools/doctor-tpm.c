@@ -1,13 +1,12 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The TPM as hubkeyd sees it, what stands in it by the handles that are agreed on, and the slots.
+ * The TPM as hubkeyd sees it, and what stands in it by the handles that are agreed on.
  */
 #include <config.h>
 
 #include "tools/bus.h"
 #include "tools/doctor.h"
-#include "tools/slots.h"
 #include "tools/value.h"
 #include "dbus/loop.h"
 #include "dbus/names.h"
@@ -78,13 +77,18 @@ check_info(struct doctor *doctor)
     json_t *info = value_object(reply);
     json_int_t free_objects = number(info, "persistent_free"), free_nv = number(info, "nv_free");
     doctor_say(doctor, DOCTOR_OK, CHECK, NULL, "made by %s, firmware %s; persistent objects: %lld in use, room for %lld; "
-               "NV indices: %lld in use, room for %lld small ones",
+               "NV indices: %lld in use, room for %lld counters",
                json_string_value(json_object_get(info, "manufacturer")),
                json_string_value(json_object_get(info, "firmware")), (long long)number(info, "persistent_used"),
                (long long)free_objects, (long long)number(info, "nv_used"), (long long)free_nv);
-    if (free_objects == 0 || free_nv == 0)
-        doctor_say(doctor, DOCTOR_WARNING, CHECK, "use slots from 10 on, or free some with tpm2_evictcontrol and "
-                   "tpm2_nvundefine", "the TPM is full: slots 0 to 9 cannot be provisioned");
+    if (free_objects == 0)
+        doctor_say(doctor, DOCTOR_WARNING, CHECK, "use --storage file, or free one with tpm2_evictcontrol",
+                   "by the TPM's "
+                   "own estimate it has no room for another persistent object: provisioning slots 0 to 9 may fail");
+    if (free_nv == 0)
+        doctor_say(doctor, DOCTOR_WARNING, CHECK, "use --storage file, or free one with tpm2_nvundefine",
+                   "the TPM has no "
+                   "room for another NV counter, its NV memory may be full: provisioning slots 0 to 9 may fail");
     if (!json_is_true(json_object_get(info, "owner_auth_set")))
         doctor_say(doctor, DOCTOR_WARNING, CHECK, "tpm2_changeauth -c owner, and OwnerAuthFile= in hubkeyd.conf",
                    "the TPM's owner has no password: group tss can remove or replace what slots 0 to 9 hold (which "
@@ -154,38 +158,4 @@ doctor_tpm(struct doctor *doctor)
     }
     list_handles(doctor, "handles-persistent");
     list_handles(doctor, "handles-nv-index");
-}
-
-/* ---- slots: their pins hold, or the reason why not ---- */
-
-static void
-check_slot(const struct slot_row *row, void *user)
-{
-    struct doctor *doctor = user;
-    const char *state = row->texts[SLOTS_STATE];
-    if (strcmp(state, "ready") == 0)
-        return;
-    g_autoptr(dbus_message_auto) properties = bus_slot_properties(doctor->bus, row->slot, NULL);
-    g_autofree char *mend = g_strdup_printf("hubkeyctl show %u", row->slot);
-    doctor_say(doctor, strcmp(state, "found") == 0 ? DOCTOR_WARNING : DOCTOR_BAD, "slots", mend, "slot %u is %s: %s",
-               row->slot, state, properties ? bus_string(properties, "StateReason") : "");
-}
-
-static void
-count_ready(const struct slot_row *row, void *user)
-{
-    *(unsigned *)user += strcmp(row->texts[SLOTS_STATE], "ready") == 0;
-}
-
-void
-doctor_slots(struct doctor *doctor)
-{
-    g_autoptr(GError) error = NULL;
-    unsigned ready = 0;
-    if (slots_walk(doctor->bus, count_ready, &ready, &error) && slots_walk(doctor->bus, check_slot, doctor, &error))
-        doctor_say(doctor, DOCTOR_OK, "slots", NULL, "%u slot%s ready: key, identity and storage root key are those of "
-                   "the pin", ready, ready == 1 ? " is" : "s are");
-    else
-        doctor_say(doctor, DOCTOR_BAD, "slots", "systemctl restart hubkeyd", "the slots cannot be listed: %s",
-                   error->message);
 }

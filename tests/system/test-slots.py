@@ -111,8 +111,8 @@ def send(body):
 def test_rotation(tap):
     device = os.environ['HUBKEY_DEVICE_ID']
     old = base64.b64decode(os.environ['HUBKEY_DEVICE_KEY'])
-    code, _, err = ctl('rotate', '0', '--key-file', '-', key=base64_of(NEXT_KEY))
-    tap.ok(code == 0, 'rotate', err)
+    code, out, err = ctl('rotate', '0', '--key-file', '-', key=base64_of(NEXT_KEY))
+    tap.ok(code == 0 and 'hubkeyctl rotate 0 --undo' in out, 'rotate, which says what undoes it', f'{out} {err}')
     hub('/devices', 'POST', {'deviceId': device, 'primaryKey': base64.b64encode(NEXT_KEY).decode()})
     code, _, err = send(b'after the rotation')
     tap.ok(code == 0 and hub_has(b'after the rotation'), 'the hub takes what the new key signs', err)
@@ -170,6 +170,28 @@ def test_damaged(tap):
     tap.ok(code == 0 and show(13)['state'] == 'empty', 'the command that the message names cures it', text)
 
 
+def doctors_findings():
+    _, out, _ = ctl('doctor', '--json')
+    findings = map(json.loads, out.splitlines())
+    return [finding for finding in findings if finding['check'] == 'slots' and finding['level'] != 'ok']
+
+
+def test_many_damaged(tap):
+    """Slots that fell to one cause are one finding, a few are told one by one; each names the command for its state."""
+    numbers = range(20, 26)
+    for number in numbers:
+        ctl('provision', str(number), '--host-name', HOST, '--device-id', 'd', '--key-file', '-', key=base64_of(KEY))
+    restart_with(lambda state: [flip_a_bit(os.path.join(state, f'slot-{number}')) for number in numbers])
+    found = doctors_findings()
+    tap.ok(len(found) == 1 and '6 slots (20, 21, 22, 23, 24 and 1 more) are damaged' in found[0]['text'] and
+           found[0]['mend'].endswith('hubkeyctl clear N'), 'the doctor tells of six damaged slots at once', found)
+    ctl('clear', '20', '--yes')
+    mends = [finding['mend'] for finding in doctors_findings()]
+    tap.ok(mends == [f'hubkeyctl clear {number}' for number in numbers[1:]], 'and of five one by one', mends)
+    for number in numbers[1:]:
+        ctl('clear', str(number), '--yes')
+
+
 def provision_in_tpm(slot):
     code, _, err = ctl('provision', str(slot), '--host-name', HOST, '--device-id', 'd', '--key-file', '-',
                        key=base64_of(KEY))
@@ -182,6 +204,8 @@ def test_found(tap):
     reason = expect_state(tap, 2, 'found', 'a record that is gone')
     code, _, err = ctl('token', '2')
     tap.ok(code == 1, 'it gives no tokens', err)
+    mends = [finding['mend'] for finding in doctors_findings()]
+    tap.ok(mends == ['hubkeyctl adopt 2'], 'the doctor names what cures it', mends)
     code, text = on_terminal(named_command(reason, 'hubkeyctl adopt'))
     tap.ok(code == 0 and HOST in text, 'the command that the message names shows it and asks', text)
     expect_token(tap, 2, KEY, f'{HOST}/devices/d', 'adopted, it signs as before')
@@ -215,7 +239,8 @@ def test_tampered_and_foreign(tap):
     made = provision_in_tpm(2)
     tap.ok(made is True, 'so that it can be provisioned', made)
     expect_token(tap, 2, KEY, f'{HOST}/devices/d', 'and signs')
-    ctl('clear', '2', '--yes')
+    code, out, _ = ctl('clear', '2', '--yes')
+    tap.ok(code == 0 and out == 'slot 2 is empty\n', 'clear says that it is empty now', out)
 
 
 def swap_key():
@@ -236,7 +261,10 @@ def test_swapped_key(tap):
     wait_until(lambda: show(3)['state'] == 'tampered', 'slot 3 tampered')
     code, _, err = ctl('token', '3')
     tap.ok(code == 1 and 'another key' in err, 'is noticed, and nothing is signed with it', err)
-    ctl('clear', '3', '--yes')
+    code, out, _ = ctl('clear', '3', '--yes', '--json')
+    told = json.loads(out)
+    tap.ok(code == 0 and told == {'slot': 3, 'state': show(3)['state']} and told['state'] != 'empty',
+           'clear says that something still stands there', told)
 
 
 def test_adoption_by_configuration(tap):
@@ -258,6 +286,7 @@ def main():
     test_kinds(tap)
     test_rotation(tap)
     test_damaged(tap)
+    test_many_damaged(tap)
     test_found(tap)
     test_tampered_and_foreign(tap)
     test_swapped_key(tap)

@@ -179,6 +179,7 @@ await 10 sh -c 'hubkeyctl list | grep -q tampered'
 doctor
 is "a slot whose key is gone must be mended" $? 1
 ok "it is told why" found slots bad 'slot 0 is tampered: its key is gone'
+ok "and what mends it" found slots bad '"mend":"hubkeyctl clear 0"'
 
 kill -KILL "$(cat "$HUBKEY_SANDBOX/swtpm.pid")"
 gone() { mends && found tpm bad 'no TPM answers'; }
