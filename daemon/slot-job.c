@@ -84,8 +84,6 @@ drop(struct worker_job *base)
     free_job(job);
 }
 
-static void run_recheck(struct worker_job *base);
-
 /* Behind a command that does not come back nobody waits for long; what has begun is given its time. */
 static void
 give_up_waiting(struct slot_job *job)
@@ -106,7 +104,7 @@ expired(struct worker_job *base)
 {
     struct slot_job *job = (struct slot_job *)base;
     g_autoptr(GError) error = NULL;
-    if (!job->extended && job->job.run != run_recheck) {
+    if (!job->extended) {
         job->extended = true;
         give_up_waiting(job);
         return;
@@ -182,6 +180,14 @@ retry_attach(gpointer data)
     g_clear_pointer(&slots->retry, g_source_unref);
     slots_attach(slots);
     return G_SOURCE_REMOVE;
+}
+
+static void
+drop_retry(struct slots *slots)
+{
+    if (slots->retry)
+        g_source_destroy(slots->retry);
+    g_clear_pointer(&slots->retry, g_source_unref);
 }
 
 static void
@@ -305,8 +311,10 @@ expired_attach(struct worker_job *base)
 void
 slots_attach(struct slots *slots)
 {
-    if (slots->attaching || slots->retry)
+    /* For a TPM that is unwell the next look is a second away at most; for what is pending it may be a minute. */
+    if (slots->attaching || (slots->retry && slots->retry_ms == 0))
         return;
+    drop_retry(slots);
     struct slot_job *job = new_look(slots);
     slots->attaching = true;
     job->afresh = slots->afresh;
@@ -472,19 +480,25 @@ slots_look(struct slots *slots)
 {
     slots->afresh = true;
     g_hash_table_remove_all(slots->not_adopted);
-    if (slots->retry) {
-        g_source_destroy(slots->retry);
-        g_clear_pointer(&slots->retry, g_source_unref);
-    }
+    drop_retry(slots);
     slots_attach(slots);
+}
+
+static void
+expired_look(struct worker_job *base)
+{
+    slots_set_tpm_state(((struct slot_job *)base)->slots, SLOT_TPM_FAILED, "it does not answer");
 }
 
 /* Callers can ask for this as often as they like, so one look that is under way serves all of them. */
 void
 slots_recheck(struct slots *slots, uint32_t number)
 {
-    if (g_hash_table_add(slots->rechecking, GUINT_TO_POINTER(number)))
-        submit_change(slots, new_job(slots, 1), number, run_recheck);
+    if (!g_hash_table_add(slots->rechecking, GUINT_TO_POINTER(number)))
+        return;
+    struct slot_job *job = new_job(slots, 1);
+    job->job.expire = expired_look;
+    submit_change(slots, job, number, run_recheck);
 }
 
 /* A look costs several TPM commands, and the next signature more than one. */

@@ -213,6 +213,21 @@ test_pending(struct fixture *fixture, gconstpointer unused)
 
 /* ---- what callers are told ---- */
 
+/* What stays pending is looked at ever more seldom by itself, but a TPM in trouble is looked at at once. */
+static void
+test_pending_long(struct fixture *fixture, gconstpointer unused)
+{
+    fake_storage_put(fixture->storage, 4, SLOT_PENDING, 5, HOST, "d", NULL);
+    start(fixture);
+    g_autoptr(GError) error = g_error_new(ERROR_DOMAIN, ERROR_TPM_ABSENT, "while signing");
+    unsigned looks = fake_storage_count(fixture->storage, FAKE_STORAGE_ATTACH);
+    fake_storage_fail(fixture->storage, FAKE_STORAGE_ATTACH, ERROR_TPM_ABSENT);
+    slots_note_failure(fixture->slots, 1, error);
+    g_assert_true(await(is_idle, fixture));
+    g_assert_cmpuint(fake_storage_count(fixture->storage, FAKE_STORAGE_ATTACH), ==, looks + 1);
+    g_assert_cmpint(slots_tpm_state(fixture->slots), ==, SLOT_TPM_ABSENT);
+}
+
 static void
 test_states(struct fixture *fixture, gconstpointer unused)
 {
@@ -583,6 +598,7 @@ main(int argc, char **argv)
     ADD("/slot/tpm/broken-survey", test_broken_survey);
     ADD("/slot/tpm/hangs-at-start", test_hangs_at_start);
     ADD("/slot/pending", test_pending);
+    ADD("/slot/pending-long", test_pending_long);
     ADD("/slot/states", test_states);
     ADD("/slot/change/refused", test_refused_changes);
     ADD("/slot/change/done", test_changes);
