@@ -6,7 +6,7 @@
  */
 #include <config.h>
 
-#include "tests/bench/timing.h"
+#include "tests/bench/calls.h"
 #include "dbus/loop.h"
 #include "dbus/names.h"
 
@@ -20,7 +20,6 @@
 #define WARM_UP 200
 #define SAMPLES 3000
 #define ECHO_BYTES 250
-#define TIMEOUT_MS 10000
 
 /* ---- the bare service ---- */
 
@@ -99,29 +98,6 @@ new_echo(unsigned number)
     return message;
 }
 
-static DBusMessage *
-new_get_token(const char *scope)
-{
-    dbus_uint32_t ttl = 600;
-    DBusMessage *message = dbus_message_new_method_call(NAMES_BUS, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken");
-    dbus_message_append_args(message, DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID);
-    return message;
-}
-
-static DBusMessage *
-new_shared(unsigned number)
-{
-    return new_get_token("messages/events");
-}
-
-static DBusMessage *
-new_fresh(unsigned number)
-{
-    char scope[64];
-    g_snprintf(scope, sizeof scope, "bench/%d/%u", (int)getpid(), number);
-    return new_get_token(scope);
-}
-
 static const struct {
     const char *row;
     DBusMessage *(*make)(unsigned number);
@@ -129,22 +105,9 @@ static const struct {
 } rows[] = {
     { "ping", new_ping, true },
     { "echo", new_echo, true },
-    { "token-shared", new_shared, false },
-    { "token-fresh", new_fresh, false },
+    { "token-shared", calls_shared, false },
+    { "token-fresh", calls_fresh, false },
 };
-
-static int64_t
-round_trip(DBusConnection *connection, DBusMessage *message)
-{
-    DBusError error = DBUS_ERROR_INIT;
-    int64_t start = timing_now_ns();
-    DBusMessage *reply = dbus_connection_send_with_reply_and_block(connection, message, TIMEOUT_MS, &error);
-    int64_t end = timing_now_ns();
-    if (!reply)
-        g_error("%s: %s", error.name, error.message);
-    dbus_message_unref(reply);
-    return end - start;
-}
 
 static void
 measure(const char *row, DBusMessage *(*make)(unsigned))
@@ -154,7 +117,7 @@ measure(const char *row, DBusMessage *(*make)(unsigned))
     DBusConnection *connection = open_bus();
     for (unsigned i = 0; i < WARM_UP + n; i++) {
         g_autoptr(dbus_message_auto) message = make(i);
-        int64_t took = round_trip(connection, message);
+        int64_t took = calls_round_trip(connection, message);
         if (i >= WARM_UP)
             samples[i - WARM_UP] = took;
     }

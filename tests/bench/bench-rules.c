@@ -7,7 +7,7 @@
  */
 #include <config.h>
 
-#include "tests/bench/timing.h"
+#include "tests/bench/calls.h"
 #include "dbus/call.h"
 #include "dbus/loop.h"
 #include "dbus/names.h"
@@ -27,7 +27,6 @@
 #define OTHER "hubkey-out"
 #define WARM_UP 200
 #define SAMPLES 3000
-#define TIMEOUT_MS 10000
 #define FLOOD_DEPTH 64 /* calls that the other user has outstanding at any time */
 
 #define BOTH "[slot 0]\nAllowUsers=" USER ";" OTHER "\n"
@@ -83,7 +82,7 @@ set_rules(const char *text)
         g_chmod(path, 0644);
     DBusConnection *connection = open_bus();
     g_autoptr(dbus_message_auto) message = dbus_message_new_method_call(NAMES_BUS, NAMES_ROOT, NAMES_MANAGER, "Reload");
-    g_autoptr(dbus_message_auto) reply = call_wait(connection, message, TIMEOUT_MS, &error);
+    g_autoptr(dbus_message_auto) reply = call_wait(connection, message, CALLS_TIMEOUT_MS, &error);
     if (!reply)
         g_error("Reload: %s", error->message);
     loop_close(connection);
@@ -100,42 +99,6 @@ become(const char *user)
 
 /* ---- calls ---- */
 
-static DBusMessage *
-new_get_token(const char *scope)
-{
-    dbus_uint32_t ttl = 600;
-    DBusMessage *message = dbus_message_new_method_call(NAMES_BUS, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken");
-    dbus_message_append_args(message, DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID);
-    return message;
-}
-
-static DBusMessage *
-new_shared(unsigned number)
-{
-    return new_get_token("messages/events");
-}
-
-static DBusMessage *
-new_fresh(unsigned number)
-{
-    char scope[64];
-    g_snprintf(scope, sizeof scope, "bench/%d/%u", (int)getpid(), number);
-    return new_get_token(scope);
-}
-
-static int64_t
-round_trip(DBusConnection *connection, DBusMessage *message)
-{
-    DBusError error = DBUS_ERROR_INIT;
-    int64_t start = timing_now_ns();
-    DBusMessage *reply = dbus_connection_send_with_reply_and_block(connection, message, TIMEOUT_MS, &error);
-    int64_t end = timing_now_ns();
-    if (!reply)
-        g_error("%s: %s", error.name, error.message);
-    dbus_message_unref(reply);
-    return end - start;
-}
-
 /* ---- the other user ---- */
 
 /* Every answer makes room for another call; what is refused (Busy) is an answer too. */
@@ -149,7 +112,7 @@ flood(int ready)
         _exit(1);
     for (;;) {
         for (; outstanding < FLOOD_DEPTH; outstanding++) {
-            g_autoptr(dbus_message_auto) message = new_fresh(number++);
+            g_autoptr(dbus_message_auto) message = calls_fresh(number++);
             dbus_connection_send(connection, message, NULL);
         }
         if (!dbus_connection_read_write(connection, -1))
@@ -184,10 +147,10 @@ static const struct {
     DBusMessage *(*make)(unsigned number);
     bool with_flood;
 } rows[] = {
-    { "no-rules", NULL, new_shared, false },
-    { "rules", FULL, new_shared, false },
-    { "quiet", BOTH, new_fresh, false },
-    { "fairness", BOTH, new_fresh, true },
+    { "no-rules", NULL, calls_shared, false },
+    { "rules", FULL, calls_shared, false },
+    { "quiet", BOTH, calls_fresh, false },
+    { "fairness", BOTH, calls_fresh, true },
 };
 
 static void
@@ -198,7 +161,7 @@ measure(const char *row, DBusMessage *(*make)(unsigned))
     DBusConnection *connection = open_socket();
     for (unsigned i = 0; i < WARM_UP + SAMPLES; i++) {
         g_autoptr(dbus_message_auto) message = make(i);
-        int64_t took = round_trip(connection, message);
+        int64_t took = calls_round_trip(connection, message);
         if (i >= WARM_UP)
             samples[i - WARM_UP] = took;
     }

@@ -157,25 +157,6 @@ on_answer(enum polkit_answer answer, void *user)
     fixture->n_answers++;
 }
 
-struct wanted {
-    const int *is;
-    int wanted;
-};
-
-static bool
-is_reached(void *user)
-{
-    const struct wanted *wanted = user;
-    return *wanted->is >= wanted->wanted;
-}
-
-static void
-await_count(const int *is, int wanted)
-{
-    struct wanted waiting = { is, wanted };
-    g_assert_true(await(is_reached, &waiting));
-}
-
 static void
 ask(struct fixture *fixture, const char *caller, uid_t uid, bool interactive)
 {
@@ -197,7 +178,7 @@ test_answers(struct fixture *fixture, gconstpointer unused)
         fixture->reply = rows[i].reply;
         memset(fixture->answers, 0, sizeof fixture->answers);
         ask(fixture, ":1.77", SOMEBODY, i % 2);
-        await_count(&fixture->n_answers, (int)i + 1);
+        g_assert_true(await_count(&fixture->n_answers, (int)i + 1));
         g_assert_cmpint(fixture->answers[rows[i].answer], ==, 1);
         g_autofree char *wanted = g_strdup_printf("system-bus-name :1.77 org.hubkey.clear %zu hubkey-%zu", i % 2,
                                                   i + 1);
@@ -209,7 +190,7 @@ static void
 test_absent(struct fixture *fixture, gconstpointer unused)
 {
     ask(fixture, ":1.77", SOMEBODY, false);
-    await_count(&fixture->answers[POLKIT_ABSENT], 1);
+    g_assert_true(await_count(&fixture->answers[POLKIT_ABSENT], 1));
 }
 
 /* polkit that hangs: the answer comes all the same, and the question is taken back. */
@@ -218,9 +199,9 @@ test_silent(struct fixture *fixture, gconstpointer unused)
 {
     gint64 start = g_get_monotonic_time();
     ask(fixture, ":1.77", SOMEBODY, false);
-    await_count(&fixture->answers[POLKIT_ABSENT], 1);
+    g_assert_true(await_count(&fixture->answers[POLKIT_ABSENT], 1));
     g_assert_cmpint((g_get_monotonic_time() - start) / 1000, >=, POLKIT_LIMIT_MS - 100);
-    await_count(&fixture->n_cancelled, 1);
+    g_assert_true(await_count(&fixture->n_cancelled, 1));
     g_assert_cmpstr(fixture->cancelled, ==, "hubkey-1");
 }
 
@@ -231,9 +212,9 @@ test_unanswered(struct fixture *fixture, gconstpointer unused)
     polkit_free(fixture->polkit);
     fixture->polkit = polkit_new(fixture->connection, SHORT_MS);
     ask(fixture, ":1.77", SOMEBODY, true);
-    await_count(&fixture->n_answers, 1);
+    g_assert_true(await_count(&fixture->n_answers, 1));
     g_assert_cmpint(fixture->answers[POLKIT_UNANSWERED], ==, 1);
-    await_count(&fixture->n_cancelled, 1);
+    g_assert_true(await_count(&fixture->n_cancelled, 1));
     g_assert_cmpstr(fixture->cancelled, ==, "hubkey-1");
 }
 
@@ -241,10 +222,10 @@ static void
 test_ending(struct fixture *fixture, gconstpointer unused)
 {
     ask(fixture, ":1.77", SOMEBODY, true);
-    await_count(&fixture->n_asked, 1);
+    g_assert_true(await_count(&fixture->n_asked, 1));
     dbus_connection_remove_filter(fixture->authority, on_message, fixture);
     loop_close(fixture->authority);
-    await_count(&fixture->n_answers, 1);
+    g_assert_true(await_count(&fixture->n_answers, 1));
     g_assert_cmpint(fixture->answers[POLKIT_ABSENT], ==, 1);
     fixture->authority = private_bus_connect(fixture->bus);
     dbus_connection_add_filter(fixture->authority, on_message, fixture, NULL);
@@ -255,12 +236,12 @@ test_leaving(struct fixture *fixture, gconstpointer unused)
 {
     ask(fixture, ":1.77", SOMEBODY, true);
     ask(fixture, ":1.78", SOMEBODY, true);
-    await_count(&fixture->n_asked, 2);
+    g_assert_true(await_count(&fixture->n_asked, 2));
     polkit_forget(fixture->polkit, ":1.99");
     g_assert_cmpint(fixture->n_answers, ==, 0);
     polkit_forget(fixture->polkit, ":1.78");
     g_assert_cmpint(fixture->answers[POLKIT_GONE], ==, 1);
-    await_count(&fixture->n_cancelled, 1);
+    g_assert_true(await_count(&fixture->n_cancelled, 1));
     g_assert_cmpstr(fixture->cancelled, ==, "hubkey-2");
     polkit_free(fixture->polkit); /* as when hubkeyd ends */
     fixture->polkit = NULL;
@@ -336,7 +317,7 @@ test_decisions(struct fixture *fixture, gconstpointer unused)
                                                  .interactive = rows[i].interactive };
         fixture->reply = rows[i].reply;
         admin_ask(admin, &question, on_decided, &decision);
-        await_count(&decision.n, (int)i + 1);
+        g_assert_true(await_count(&decision.n, (int)i + 1));
         g_assert_cmpstr(decision.rule, ==, rows[i].rule);
         g_assert_true(rows[i].words[0] ? strstr(decision.text, rows[i].words) != NULL : decision.text[0] == '\0');
         caller_unref(caller);
@@ -355,7 +336,7 @@ test_alone(struct fixture *fixture, gconstpointer unused)
     struct caller *caller = caller_new(":1.77", SOMEBODY, NULL, 0);
     const struct admin_question question = { .caller = caller, .method = "UndoRotate", .interactive = true };
     admin_ask(admin, &question, on_decided, &decision);
-    await_count(&decision.n, 1);
+    g_assert_true(await_count(&decision.n, 1));
     g_assert_cmpstr(decision.rule, ==, "not-root");
     g_assert_nonnull(strstr(decision.text, "UndoRotate is for root, as polkit does not answer"));
     caller_unref(caller);

@@ -138,25 +138,6 @@ connect_as(struct fixture *fixture, uid_t uid)
     return fd;
 }
 
-struct wanted {
-    const int *is;
-    int wanted;
-};
-
-static bool
-is_reached(void *user)
-{
-    const struct wanted *wanted = user;
-    return *wanted->is >= wanted->wanted;
-}
-
-static void
-await_count(const int *is, int wanted)
-{
-    struct wanted waiting = { is, wanted };
-    g_assert_true(await(is_reached, &waiting));
-}
-
 /* The server has closed it. What it may have said first is read away. */
 static bool
 is_shut(void *user)
@@ -176,7 +157,7 @@ connect_client(struct fixture *fixture)
     DBusConnection *client = loop_open_socket(fixture->path, &error);
     g_assert_no_error(error);
     g_assert_true(loop_attach(client, NULL));
-    await_count(&fixture->opened, before + 1);
+    g_assert_true(await_count(&fixture->opened, before + 1));
     return client;
 }
 
@@ -241,7 +222,7 @@ test_file(struct fixture *fixture, gconstpointer unused)
     DBusConnection *client = connect_client(fixture);
     g_assert_true(is_served(client));
     loop_close(client);
-    await_count(&fixture->closed, 1);
+    g_assert_true(await_count(&fixture->closed, 1));
     server_free(next);
     /* What is no socket is somebody's file. */
     g_free(folder_file(fixture->folder, "file", "x", 1));
@@ -270,7 +251,7 @@ test_caller(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpint(setgroups(G_N_ELEMENTS(groups), groups), ==, 0);
     int fd = connect_as(fixture, SOME_UID);
     g_assert_cmpint(setgroups(0, NULL), ==, 0);
-    await_count(&fixture->opened, 1);
+    g_assert_true(await_count(&fixture->opened, 1));
     g_assert_cmpint(fixture->last->uid, ==, SOME_UID); /* and not root, whose process it is */
     g_assert_true(caller_in_group(fixture->last, 7) && caller_in_group(fixture->last, SOME_GID));
     g_assert_true(caller_in_group(fixture->last, getgid())); /* the primary one */
@@ -278,9 +259,9 @@ test_caller(struct fixture *fixture, gconstpointer unused)
     g_assert_true(g_str_has_prefix(fixture->last->name, "socket:"));
     g_autofree char *name = g_strdup(fixture->last->name);
     close(fd);
-    await_count(&fixture->closed, 1);
+    g_assert_true(await_count(&fixture->closed, 1));
     fd = connect_as(fixture, SOME_UID);
-    await_count(&fixture->opened, 2);
+    g_assert_true(await_count(&fixture->opened, 2));
     g_assert_cmpstr(name, !=, fixture->last->name); /* names are never used twice */
     close(fd);
 }
@@ -295,21 +276,21 @@ test_caps(struct fixture *fixture, gconstpointer unused)
     for (; n < SERVER_CONNECTIONS_PER_UID_MAX; n++) {
         int fd = connect_as(fixture, getuid());
         g_array_append_val(fds, fd);
-        await_count(&fixture->opened, n + 1);
+        g_assert_true(await_count(&fixture->opened, n + 1));
     }
     int surplus = connect_as(fixture, getuid());
     g_assert_true(await(is_shut, &surplus));
     g_assert_cmpint(fixture->opened, ==, n);
     close(surplus);
     close(g_array_index(fds, int, 5));
-    await_count(&fixture->closed, 1);
+    g_assert_true(await_count(&fixture->closed, 1));
     DBusConnection *client = connect_client(fixture); /* there is room again */
     g_assert_true(is_served(client));
     loop_close(client);
     for (int i = 0; i < n; i++)
         if (i != 5)
             close(g_array_index(fds, int, i));
-    await_count(&fixture->closed, n + 1);
+    g_assert_true(await_count(&fixture->closed, n + 1));
 }
 
 static void
@@ -326,7 +307,7 @@ test_total(struct fixture *fixture, gconstpointer unused)
     for (int n = 0; n < SERVER_CONNECTIONS_MAX; n++) {
         int fd = connect_as(fixture, SOME_UID + (uid_t)(n / SERVER_CONNECTIONS_PER_UID_MAX));
         g_array_append_val(fds, fd);
-        await_count(&fixture->opened, n + 1);
+        g_assert_true(await_count(&fixture->opened, n + 1));
     }
     int surplus = connect_as(fixture, SOME_UID + 1000);
     g_assert_true(await(is_shut, &surplus));
@@ -334,7 +315,7 @@ test_total(struct fixture *fixture, gconstpointer unused)
     close(surplus);
     for (guint i = 0; i < fds->len; i++)
         close(g_array_index(fds, int, i));
-    await_count(&fixture->closed, SERVER_CONNECTIONS_MAX);
+    g_assert_true(await_count(&fixture->closed, SERVER_CONNECTIONS_MAX));
 }
 
 /* Who does not authenticate within the limit is shut out; who has, and says nothing, may stay. */
@@ -367,7 +348,7 @@ test_message_size(struct fixture *fixture, gconstpointer unused)
     int calls = fixture->calls;
     g_assert_null(ask(client, size_message(SERVER_MESSAGE_MAX)));
     g_assert_cmpint(fixture->calls, ==, calls);
-    await_count(&fixture->closed, 1);
+    g_assert_true(await_count(&fixture->closed, 1));
     loop_close(client);
 }
 
@@ -382,7 +363,7 @@ test_descriptors(struct fixture *fixture, gconstpointer unused)
         g_assert_true(dbus_message_append_args(message, DBUS_TYPE_UNIX_FD, &fd, DBUS_TYPE_INVALID));
     }
     g_assert_null(ask(client, message));
-    await_count(&fixture->closed, 1);
+    g_assert_true(await_count(&fixture->closed, 1));
     loop_close(client);
 }
 
@@ -399,7 +380,7 @@ test_unread(struct fixture *fixture, gconstpointer unused)
         dbus_connection_flush(client);
         await_idle();
     }
-    await_count(&fixture->closed, 1);
+    g_assert_true(await_count(&fixture->closed, 1));
     loop_close(client);
 }
 
@@ -418,7 +399,7 @@ test_unread_signals(struct fixture *fixture, gconstpointer unused)
             object_signal(object, "/demo", DEMO, "Changed", DBUS_TYPE_INVALID);
         await_idle();
     }
-    await_count(&fixture->closed, 1);
+    g_assert_true(await_count(&fixture->closed, 1));
     g_assert_true(is_served(other)); /* who reads stays */
     loop_close(client);
     loop_close(other);

@@ -29,6 +29,25 @@ await(bool (*done)(void *user), void *user)
     return !late;
 }
 
+struct count {
+    const int *is;
+    int wanted;
+};
+
+static bool
+is_reached(void *user)
+{
+    const struct count *count = user;
+    return *count->is >= count->wanted;
+}
+
+bool
+await_count(const int *is, int wanted)
+{
+    struct count count = { is, wanted };
+    return await(is_reached, &count);
+}
+
 void
 await_idle(void)
 {

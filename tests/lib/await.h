@@ -10,5 +10,8 @@
 /* Runs the default main context until done says yes; false after 20 s. */
 bool await(bool (*done)(void *user), void *user);
 
+/* The same until a counter has reached wanted. */
+bool await_count(const int *is, int wanted);
+
 /* Runs what is ready now, without waiting for more. */
 void await_idle(void);

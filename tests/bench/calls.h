@@ -1,0 +1,52 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The calls that the measuring programs make of hubkeyd.
+ */
+#pragma once
+
+#include "tests/bench/timing.h"
+#include "dbus/names.h"
+
+#include <unistd.h>
+
+#include <dbus/dbus.h>
+#include <glib.h>
+
+#define CALLS_TIMEOUT_MS 10000
+
+static inline DBusMessage *
+calls_get_token(const char *scope)
+{
+    dbus_uint32_t ttl = 600;
+    DBusMessage *message = dbus_message_new_method_call(NAMES_BUS, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken");
+    dbus_message_append_args(message, DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID);
+    return message;
+}
+
+static inline DBusMessage *
+calls_shared(unsigned number)
+{
+    return calls_get_token("messages/events");
+}
+
+static inline DBusMessage *
+calls_fresh(unsigned number)
+{
+    char scope[64];
+    g_snprintf(scope, sizeof scope, "bench/%d/%u", (int)getpid(), number);
+    return calls_get_token(scope);
+}
+
+static inline int64_t
+calls_round_trip(DBusConnection *connection, DBusMessage *message)
+{
+    DBusError error = DBUS_ERROR_INIT;
+    int64_t start = timing_now_ns();
+    DBusMessage *reply = dbus_connection_send_with_reply_and_block(connection, message, CALLS_TIMEOUT_MS, &error);
+    int64_t end = timing_now_ns();
+    if (!reply)
+        g_error("%s: %s", error.name, error.message);
+    dbus_message_unref(reply);
+    return end - start;
+}
