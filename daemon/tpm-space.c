@@ -4,39 +4,12 @@
 #include <config.h>
 
 #include "daemon/tpm-space.h"
+#include "common/handles.h"
 
 #define NAMED_MAX 16 /* handles of one kind that a message names */
 
 /* tss2's own constants shift a bit into the sign of an int. */
 #define FIRST_OF(type) ((TPM2_HANDLE)(type) << TPM2_HR_SHIFT)
-
-/* TCG Registry of Reserved TPM 2.0 Handles and Localities, and what programs of this field are known to use; the
- * narrower range first. */
-static const struct {
-    uint32_t first, last;
-    const char *owner;
-} owners[] = {
-    { 0x81000001, 0x81000001, "the storage root key" },
-    { 0x81000100, 0x81000109, "a slot of hubkey, or of another IoT program in the same place" },
-    { 0x81000000, 0x8100ffff, "a storage key" },
-    { 0x81010000, 0x8101ffff, "the manufacturer's endorsement key" },
-    { 0x81800000, 0x81ffffff, "the platform's" },
-    { 0x01400100, 0x01400109, "a slot of hubkey or of Windows IoT" },
-    { 0x01000000, 0x013fffff, "the TPM manufacturer's" },
-    { 0x01400000, 0x017fffff, "the platform manufacturer's" },
-    { 0x01c00000, 0x01c07fff, "an endorsement certificate" },
-    { 0x01c08000, 0x01c0ffff, "a platform certificate" },
-    { 0x01c10000, 0x01c1ffff, "the firmware's" },
-};
-
-const char *
-tpm_space_owner(uint32_t handle)
-{
-    for (size_t i = 0; i < G_N_ELEMENTS(owners); i++)
-        if (owners[i].first <= handle && handle <= owners[i].last)
-            return owners[i].owner;
-    return NULL;
-}
 
 /* What stands in one range of handles; *more where the TPM could not list all. Best effort: the message is shorter
  * where the TPM does not even answer this. */
@@ -64,7 +37,7 @@ tell(GString *text, ESYS_CONTEXT *esys, TPM2_HT type, const char *what)
         return false;
     g_string_append_printf(text, "%s%u%s %s (", text->len ? " and " : "", found.count, more ? " or more" : "", what);
     for (UINT32 i = 0; i < MIN(found.count, NAMED_MAX); i++) {
-        const char *owner = tpm_space_owner(found.handle[i]);
+        const char *owner = handles_owner(found.handle[i]);
         g_string_append_printf(text, "%s0x%08x%s%s", i ? ", " : "", found.handle[i], owner ? " " : "",
                                owner ? owner : "");
     }

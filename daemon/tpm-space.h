@@ -15,6 +15,3 @@
 
 /* A sentence with the cure for the code of a TPM that has no room; NULL for another code. g_free. */
 char *tpm_space_advice(ESYS_CONTEXT *esys, TSS2_RC code);
-
-/* Who likely put an object or index at this handle; NULL where nobody can tell. Static. */
-const char *tpm_space_owner(uint32_t handle);

@@ -10,6 +10,7 @@
 #include "tools/value.h"
 #include "dbus/loop.h"
 #include "dbus/names.h"
+#include "common/handles.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -98,30 +99,11 @@ check_info(struct doctor *doctor)
 
 /* ---- what stands in it ---- */
 
-/* Handles that are agreed on: TCG Provisioning Guidance 7.8, EK Credential Profile 2.2, and hubkeyd(8), SLOTS. */
-static const struct {
-    uint32_t first, last;
-    const char *what;
-} known[] = {
-    { 0x81000001, 0x81000001, "storage root key" },
-    { 0x81000100, 0x81000109, "key of a slot, of hubkeyd or Windows; or of device provisioning (DPS)" },
-    { 0x81010001, 0x81010001, "endorsement key, RSA" },
-    { 0x81010002, 0x81010002, "endorsement key, ECC (Windows)" },
-    { 0x81010016, 0x81010016, "endorsement key, ECC" },
-    { 0x01c00002, 0x01c00002, "endorsement certificate, RSA" },
-    { 0x01c0000a, 0x01c0000a, "endorsement certificate, ECC" },
-    { 0x01c00003, 0x01c07fff, "of the manufacturer, for endorsement" },
-    { 0x01c08000, 0x01c0ffff, "platform certificate" },
-    { 0x01400100, 0x01400109, "identity of a slot, of hubkeyd or Windows" },
-};
-
 static const char *
 what_is(uint32_t handle)
 {
-    for (size_t i = 0; i < G_N_ELEMENTS(known); i++)
-        if (handle >= known[i].first && handle <= known[i].last)
-            return known[i].what;
-    return "of another program";
+    const char *owner = handles_owner(handle);
+    return owner ? owner : "of another program";
 }
 
 /* hubkeyd tells numbers only; who may open the TPM can see more. */

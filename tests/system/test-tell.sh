@@ -122,7 +122,7 @@ is "a healthy sandbox needs no mending" $? 0
 ok "the configuration is good" found config ok ''
 ok "hubkeyd answers" found bus ok 'hubkeyd answers'
 ok "the TPM tells of itself" found tpm ok 'made by IBM'
-ok "handles are told by whom they are" found tpm ok '0x81000001: storage root key'
+ok "handles are told by whom they are" found tpm ok '0x81000001: the storage root key'
 ok "an owner without a password is pointed out" found tpm warning 'owner has no password'
 ok "slots are ready" found slots ok '1 slot is ready'
 ok "the clock is looked at" grep -q '"check":"clock"' "$work/doctor"
