@@ -32,6 +32,12 @@ show_failures() {
         done
 }
 
+# Once more in a few lines, because the end of a long log is what everybody reads first.
+name_failures() {
+    (cd "$build_dir" && { grep -rE --include='*.trs' '^:test-result: (FAIL|XPASS|ERROR)\b' . || true; }) |
+        sed -E 's|^\./(.*)\.trs::test-result: ([A-Z]+) (.*)|\2 \1: \3|' | sort
+}
+
 # sum_up STATUS : STATUS is make's; one that no test accounts for (a test that does not compile) counts as a failure.
 sum_up() {
     local passed failed skipped
@@ -41,6 +47,7 @@ sum_up() {
         printf '\n==== make check failed (%s), the whole log: %s\n' "$1" "$build_dir/check.log"
         failed=1
     fi
+    name_failures
     printf '%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
     [ "$failed" -eq 0 ]
 }
