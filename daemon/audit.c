@@ -4,8 +4,11 @@
 #include <config.h>
 
 #include "daemon/audit.h"
+#include "daemon/audit-fold.h"
 #include "daemon/audit-limit.h"
 #include "common/clock.h"
+
+#include <glib.h>
 
 #include <string.h>
 #include <unistd.h>
@@ -138,13 +141,14 @@ write_more(uid_t uid, unsigned count, void *unused)
 void
 audit_write(const struct audit_record *record)
 {
-    bool refused = strcmp(record->decision, "allowed") != 0;
-    if (!refused || audit_limit_pass(record->uid, write_more, NULL))
+    bool allowed = strcmp(record->decision, "allowed") == 0;
+    if (allowed ? !audit_fold_take(record, write_record) : audit_limit_pass(record->uid, write_more, NULL))
         write_record(record);
 }
 
 void
 audit_flush(void)
 {
+    audit_fold_flush();
     audit_limit_flush(write_more, NULL);
 }

@@ -6,11 +6,15 @@
  */
 #include <config.h>
 
+#include "daemon/audit-fold.h"
 #include "daemon/audit-limit.h"
 #include "daemon/audit.h"
 #include "tests/lib/fake-clock.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include <glib.h>
 
 /* ---- what audit_init_log writes to stderr ---- */
 
@@ -144,6 +148,107 @@ test_users(void)
     expect_last(count);
 }
 
+/* ---- how much what is allowed can make of it ---- */
+
+static void
+allow(struct audit_record record, unsigned times)
+{
+    record.decision = "allowed";
+    while (times-- > 0)
+        audit_write(&record);
+}
+
+/* How many decisions the records stand for. */
+static unsigned
+count_decisions(void)
+{
+    unsigned sum = 0;
+    for (guint i = 0; i < records->len; i++) {
+        const char *count = strstr(records->pdata[i], "HUBKEY_COUNT=");
+        sum += count ? (unsigned)strtoul(count + strlen("HUBKEY_COUNT="), NULL, 10) : 1;
+    }
+    return sum;
+}
+
+/* The same again and again: each up to the rate, then their exact number with all they have in common. */
+static void
+test_fold(void)
+{
+    struct audit_record other = full;
+    other.caller = ":1.6";
+    allow(full, AUDIT_ALLOWED_PER_SECOND + 4000);
+    allow(other, 990);
+    g_assert_cmpuint(records->len, ==, AUDIT_ALLOWED_PER_SECOND);
+    fake_clock_pass(G_USEC_PER_SEC);
+    allow(full, 1);
+    g_assert_cmpuint(records->len, ==, AUDIT_ALLOWED_PER_SECOND + 2);
+    const char *more = records->pdata[AUDIT_ALLOWED_PER_SECOND];
+    g_assert_nonnull(strstr(more, "MESSAGE=4990 more token allowed: slot 3, uid 1000 "));
+    g_assert_nonnull(strstr(more, "HUBKEY_DECISION=allowed HUBKEY_SLOT=3 HUBKEY_UID=1000 HUBKEY_SCOPE=a/b HUBKEY_TTL=60 "
+                                  "HUBKEY_RULE=Scopes "));
+    g_assert_nonnull(strstr(more, "HUBKEY_TOKEN_ID=0123456789abcdef HUBKEY_GENERATION=7 HUBKEY_TRACKING_ID=id "
+                                  "HUBKEY_COUNT=4990 "));
+    expect_last("HUBKEY_CALLER=:1.5 "); /* a new second: written again */
+    g_assert_null(strstr(records->pdata[records->len - 1], "HUBKEY_COUNT="));
+}
+
+/* However fast: what is different in anything that tells who got what has a record of its own, at once. */
+static void
+test_fold_different(void)
+{
+    struct audit_record rows[] = { full, full, full, full, full, full, full };
+    rows[0].token_id = "fedcba9876543210";
+    rows[1].scope = "a/c";
+    rows[2].scope = NULL;
+    rows[3].slot = 4;
+    rows[4].ttl = 61;
+    rows[5].uid = 1001;
+    rows[6].event = "connection-string";
+    allow(full, AUDIT_ALLOWED_PER_SECOND + 5);
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        allow(rows[i], 1);
+        g_assert_cmpuint(records->len, ==, AUDIT_ALLOWED_PER_SECOND + i + 1);
+        g_assert_null(strstr(records->pdata[records->len - 1], "HUBKEY_COUNT="));
+    }
+    allow(rows[5], AUDIT_ALLOWED_PER_SECOND); /* one user's flood does not touch another's */
+    g_assert_cmpuint(records->len, ==, 2 * AUDIT_ALLOWED_PER_SECOND + G_N_ELEMENTS(rows) - 1);
+    audit_flush();
+    g_assert_cmpuint(count_decisions(), ==, 2 * AUDIT_ALLOWED_PER_SECOND + 5 + G_N_ELEMENTS(rows));
+}
+
+/* No clock runs on while nobody asks: the loop ends the second. */
+static gboolean
+give_up(gpointer unused)
+{
+    g_error("the number was never written");
+    return G_SOURCE_REMOVE;
+}
+
+static void
+test_fold_ends(void)
+{
+    guint limit = g_timeout_add_seconds(20, give_up, NULL);
+    allow(full, AUDIT_ALLOWED_PER_SECOND + 3);
+    while (records->len == AUDIT_ALLOWED_PER_SECOND)
+        g_main_context_iteration(NULL, TRUE);
+    g_source_remove(limit);
+    expect_last("HUBKEY_COUNT=3 ");
+}
+
+/* Nothing is lost where there is more to count than is kept. */
+static void
+test_fold_bounds(void)
+{
+    struct audit_record record = full;
+    unsigned n = 0;
+    for (record.slot = 0; record.slot < 3 * AUDIT_FOLDS_MAX; record.slot++, n += 3)
+        allow(record, 3);
+    for (record.uid = 100000; record.uid < 100000 + 3 * AUDIT_FOLDS_MAX; record.uid++, n += 3)
+        allow(record, 3);
+    audit_flush();
+    g_assert_cmpuint(count_decisions(), ==, n);
+}
+
 static void
 with_records(gconstpointer test)
 {
@@ -169,5 +274,9 @@ main(int argc, char **argv)
     g_test_add_data_func("/audit/limit", test_limit, with_records);
     g_test_add_data_func("/audit/flush", test_flush, with_records);
     g_test_add_data_func("/audit/users", test_users, with_records);
+    g_test_add_data_func("/audit/fold", test_fold, with_records);
+    g_test_add_data_func("/audit/fold/different", test_fold_different, with_records);
+    g_test_add_data_func("/audit/fold/ends", test_fold_ends, with_records);
+    g_test_add_data_func("/audit/fold/bounds", test_fold_bounds, with_records);
     return g_test_run();
 }
