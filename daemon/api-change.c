@@ -26,13 +26,13 @@ struct change {
 };
 
 static struct change *
-begin(struct object_request *request, struct api *api, const char *event, void (*reply)(struct change *))
+begin(struct object_request *request, struct api *api, void (*reply)(struct change *))
 {
     struct change *change = g_new0(struct change, 1);
     change->api = api;
     change->request = request;
     change->reply = reply;
-    change->record = (struct audit_record){ .event = event, .decision = "allowed", .slot = AUDIT_NO_SLOT };
+    change->record = (struct audit_record){ .event = api_event_of(request), .decision = "allowed", .slot = AUDIT_NO_SLOT };
     return change;
 }
 
@@ -138,7 +138,7 @@ read_provision(struct change *change, int *fd, GError **error)
 void
 api_change_provision(struct object_request *request, void *user)
 {
-    struct change *change = begin(request, user, "provision", reply_path);
+    struct change *change = begin(request, user, reply_path);
     g_autoptr(GError) error = NULL;
     int fd = -1;
     if (read_provision(change, &fd, &error)) {
@@ -180,7 +180,7 @@ read_adopt(struct change *change, GError **error)
 void
 api_change_adopt(struct object_request *request, void *user)
 {
-    struct change *change = begin(request, user, "adopt", reply_path);
+    struct change *change = begin(request, user, reply_path);
     g_autoptr(GError) error = NULL;
     if (!read_adopt(change, &error)) {
         finish(error, change);
@@ -231,7 +231,7 @@ read_rotate(struct change *change, int *fd, GError **error)
 void
 api_change_rotate(struct object_request *request, void *user)
 {
-    struct change *change = begin(request, user, "rotate", reply_rotated);
+    struct change *change = begin(request, user, reply_rotated);
     g_autoptr(GError) error = NULL;
     int fd = -1;
     if (read_rotate(change, &fd, &error)) {
@@ -246,7 +246,7 @@ api_change_rotate(struct object_request *request, void *user)
 void
 api_change_undo(struct object_request *request, void *user)
 {
-    struct change *change = begin(request, user, "undo-rotate", reply_nothing);
+    struct change *change = begin(request, user, reply_nothing);
     g_autoptr(GError) error = NULL;
     DBusMessageIter iter;
     dbus_message_iter_init(object_message(request), &iter);
@@ -274,7 +274,7 @@ check_clear(struct api *api, uint32_t number, GError **error)
 void
 api_change_clear(struct object_request *request, void *user)
 {
-    struct change *change = begin(request, user, "clear", reply_nothing);
+    struct change *change = begin(request, user, reply_nothing);
     g_autoptr(GError) error = NULL;
     DBusMessageIter iter;
     dbus_message_iter_init(object_message(request), &iter);

@@ -24,7 +24,8 @@ static void
 reloaded(const GError *error, void *user)
 {
     struct reloading *reloading = user;
-    struct audit_record record = { .event = "reload", .decision = "allowed", .slot = AUDIT_NO_SLOT };
+    struct audit_record record = { .event = api_event_of(reloading->request), .decision = "allowed",
+                                   .slot = AUDIT_NO_SLOT };
     if (error) {
         api_refuse(reloading->api, reloading->request, &record, error);
     } else {
@@ -81,7 +82,7 @@ explain(struct object_request *request, void *user)
 {
     struct api *api = user;
     const struct question question = read_question(request);
-    struct audit_record record = { .event = "explain", .slot = question.slot, .scope = question.scope };
+    struct audit_record record = { .event = api_event_of(request), .slot = question.slot, .scope = question.scope };
     g_autoptr(GError) error = NULL;
     if (!check_question(&question, &error)) {
         api_refuse(api, request, &record, error);
@@ -104,6 +105,20 @@ explain(struct object_request *request, void *user)
                  DBUS_TYPE_INVALID);
 }
 
+/* About somebody else: an administrator has been let in, which leaves a record. */
+static void
+explain_other(struct object_request *request, void *user)
+{
+    const struct question question = read_question(request);
+    struct audit_record record = { .event = api_event_of(request), .decision = "allowed", .slot = question.slot,
+                                   .scope = question.scope, .rule = api_admin_rule(request) };
+    if (check_question(&question, NULL)) {
+        api_describe_caller(request, &record);
+        audit_write(&record);
+    }
+    explain(request, user);
+}
+
 /* Whether it is about the caller as the bus knows it: with groups that it has not, it is about somebody else. */
 static bool
 is_about_caller(const struct question *question, const struct caller *caller)
@@ -121,5 +136,5 @@ api_rules_explain(struct object_request *request, void *user)
     if (is_about_caller(&question, api_caller(request)))
         explain(request, user);
     else
-        api_permit_admin(user, request, question.slot, explain);
+        api_permit_admin(user, request, question.slot, explain_other);
 }

@@ -36,16 +36,10 @@ struct asking {
     const char *rule;
 };
 
-static const char *
-event_of(const struct asking *asking)
-{
-    return asking->connection_string ? "connection-string" : "token";
-}
-
 static void
 refuse(struct asking *asking, const GError *error)
 {
-    struct audit_record record = { .event = event_of(asking), .slot = asking->slot, .ttl = asking->ttl,
+    struct audit_record record = { .event = api_event_of(asking->request), .slot = asking->slot, .ttl = asking->ttl,
                                    .scope = asking->scope, .rule = asking->rule };
     api_refuse(asking->api, asking->request, &record, error);
     g_free(asking);
@@ -74,7 +68,7 @@ reply_token(struct asking *asking, const struct sharing_answer *answer)
     g_autofree char *made = asking->connection_string ? connection_string(slots_get(api->slots, asking->slot),
                                                                           answer->token) : NULL;
     const char *text = made ? made : answer->token;
-    struct audit_record record = { .event = event_of(asking), .decision = "allowed", .slot = asking->slot,
+    struct audit_record record = { .event = api_event_of(asking->request), .decision = "allowed", .slot = asking->slot,
                                    .ttl = asking->ttl, .scope = asking->scope, .rule = asking->rule,
                                    .token_id = answer->token_id };
     api_describe_caller(asking->request, &record);
@@ -265,7 +259,7 @@ static void
 report_rejected(struct object_request *request, void *user)
 {
     struct api *api = user;
-    struct audit_record record = { .event = "rejected", .decision = "allowed", .slot = AUDIT_NO_SLOT };
+    struct audit_record record = { .event = api_event_of(request), .decision = "allowed", .slot = AUDIT_NO_SLOT };
     g_autoptr(GError) error = NULL;
     dbus_uint64_t generation = 0;
     const char *tracking_id = "";

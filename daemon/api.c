@@ -82,6 +82,51 @@ api_caller(struct object_request *request)
     return object_data(request);
 }
 
+static const struct event {
+    const char *method, *name;
+    bool gives_token;
+} events[] = {
+    { "GetToken", "token", true },
+    { "GetConnectionString", "connection-string", true },
+    { "ReportRejected", "rejected", false },
+    { "Provision", "provision", false },
+    { "Adopt", "adopt", false },
+    { "Rotate", "rotate", false },
+    { "UndoRotate", "undo-rotate", false },
+    { "Clear", "clear", false },
+    { "Reload", "reload", false },
+    { "Explain", "explain", false },
+};
+
+/* NULL for what anybody may call: only those whom the bus does not know are refused there. */
+static const struct event *
+find_event(const char *method)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(events); i++)
+        if (strcmp(events[i].method, method) == 0)
+            return &events[i];
+    return NULL;
+}
+
+const char *
+api_event(const char *method)
+{
+    const struct event *event = find_event(method);
+    return event ? event->name : method;
+}
+
+const char *
+api_event_of(struct object_request *request)
+{
+    return api_event(object_row(request)->name);
+}
+
+const char *
+api_admin_rule(struct object_request *request)
+{
+    return api_caller(request)->uid == 0 ? "root" : "polkit"; /* nobody else is let in, see daemon/admin.c */
+}
+
 void
 api_describe_caller(struct object_request *request, struct audit_record *record)
 {
@@ -89,7 +134,7 @@ api_describe_caller(struct object_request *request, struct audit_record *record)
     record->caller = caller ? caller->name : object_sender(request);
     record->uid = caller ? caller->uid : (uid_t)-1;
     if (caller && !record->rule && object_row(request)->access == API_ADMIN)
-        record->rule = caller->uid == 0 ? "root" : "polkit"; /* nobody else is let in, see daemon/admin.c */
+        record->rule = api_admin_rule(request);
 }
 
 void
@@ -99,7 +144,8 @@ api_refuse(struct api *api, struct object_request *request, struct audit_record 
     api_describe_caller(request, record);
     record->decision = denied ? "denied" : "failed";
     record->error = error_name(error->code);
-    if (denied && (strcmp(record->event, "token") == 0 || strcmp(record->event, "connection-string") == 0))
+    const struct event *event = find_event(object_row(request)->name);
+    if (denied && event && event->gives_token)
         api->stats.tokens_denied++;
     audit_write(record);
     if (g_error_matches(error, ERROR_DOMAIN, ERROR_TPM_FAILED))
@@ -107,27 +153,10 @@ api_refuse(struct api *api, struct object_request *request, struct audit_record 
     object_fail(request, error);
 }
 
-/* The name of a method in the log. */
-static const char *
-event_of(const struct object_method *row)
-{
-    static const struct {
-        const char *method, *event;
-    } events[] = {
-        { "GetToken", "token" },        { "GetConnectionString", "connection-string" }, { "ReportRejected", "rejected" },
-        { "Provision", "provision" },   { "Adopt", "adopt" },   { "Rotate", "rotate" },
-        { "UndoRotate", "undo-rotate" }, { "Clear", "clear" },  { "Reload", "reload" }, { "Explain", "explain" },
-    };
-    for (size_t i = 0; i < G_N_ELEMENTS(events); i++)
-        if (strcmp(events[i].method, row->name) == 0)
-            return events[i].event;
-    return row->name;
-}
-
 static void
 deny(struct api *api, struct object_request *request, uint32_t slot, const char *rule, const GError *error)
 {
-    struct audit_record record = { .event = event_of(object_row(request)), .slot = slot, .rule = rule };
+    struct audit_record record = { .event = api_event_of(request), .slot = slot, .rule = rule };
     api_refuse(api, request, &record, error);
 }
 

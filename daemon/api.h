@@ -67,6 +67,12 @@ const struct caller *api_caller(struct object_request *request); /* valid in and
 bool api_slot_of_path(const char *path, uint32_t *slot, GError **error);
 void api_slot_path(uint32_t slot, char path[]); /* NAMES_SLOT_PATH_MAX bytes */
 
+/* The name that calls of a method have in the log. */
+const char *api_event(const char *method);
+const char *api_event_of(struct object_request *request);
+/* What let an administrator in. */
+const char *api_admin_rule(struct object_request *request);
+
 /* Answers with the error and leaves a record of it. */
 void api_refuse(struct api *api, struct object_request *request, struct audit_record *record, const GError *error);
 /* Fills in who calls, and the rule that let an administrator in where the record names none. */

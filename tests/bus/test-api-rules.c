@@ -220,6 +220,10 @@ test_explain(struct api_bus *api, gconstpointer unused)
     expect(api, 1, in, hubkey, "files", "outside-allowed", "AllowUsers=" IN " in [slot 1]");
     expect(api, 2, 54321, hubkey, "", "AllowGroups", NULL);
     expect(api, 0, 0, none, "", "root", NULL);
+    g_assert_true(api_bus_has_record("HUBKEY_EVENT=explain", "HUBKEY_DECISION=allowed", "HUBKEY_SLOT=9999",
+                                     "HUBKEY_RULE=root", "HUBKEY_UID=0", NULL));
+    g_assert_true(api_bus_has_record("HUBKEY_EVENT=explain", "HUBKEY_DECISION=failed", "HUBKEY_ERROR=InvalidArgument",
+                                     NULL));
 }
 
 static char *
@@ -242,7 +246,9 @@ test_who_may_ask(struct api_bus *api, gconstpointer unused)
     const dbus_uint32_t hubkey = getgrnam("hubkey")->gr_gid, in_uid = in->pw_uid, own[] = { in->pw_gid, hubkey };
     const dbus_uint32_t strange[] = { own[0], 54321 }, out_uid = getpwnam(OUT)->pw_uid;
     const char *denied = NAMES_ERROR_PREFIX "NotAuthorized: you are uid ";
+    g_autofree char *own_uid = g_strdup_printf("HUBKEY_UID=%u", in_uid);
     g_autofree char *self = explain_as(api, IN, in_uid, own, 2), *without = explain_as(api, IN, in_uid, NULL, 0);
+    g_assert_false(api_bus_has_record("HUBKEY_EVENT=explain", own_uid, NULL)); /* nothing was decided */
     g_autofree char *boast = explain_as(api, IN, in_uid, strange, 2), *wish = explain_as(api, OUT, out_uid, &hubkey, 1);
     g_autofree char *other = explain_as(api, IN, out_uid, NULL, 0), *root = explain_as(api, OUT, 0, NULL, 0);
     g_assert_cmpstr(self, ==, "ok");
