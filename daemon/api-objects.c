@@ -89,6 +89,13 @@ api_objects_remove(struct api *api, DBusConnection *connection)
         g_clear_pointer(&api->faces, g_hash_table_destroy);
 }
 
+bool
+api_objects_busy(const struct api *api, DBusConnection *connection)
+{
+    const struct api_face *face = api->faces ? g_hash_table_lookup(api->faces, connection) : NULL;
+    return face && !(object_is_idle(face->manager) && object_is_idle(face->slot_objects));
+}
+
 /* ---- signals ---- */
 
 static const struct api_face *

@@ -20,6 +20,7 @@ struct identity;
  * who is at the other end, NULL for the bus, where it is asked who sent each message. */
 bool api_objects_add(struct api *api, DBusConnection *connection, struct caller *caller, GError **error);
 void api_objects_remove(struct api *api, DBusConnection *connection);
+bool api_objects_busy(const struct api *api, DBusConnection *connection); /* a call that came by it is under way */
 
 /* Hooks of the slot table; what they tell goes to the bus and to everybody at the private socket. */
 void api_objects_slot_changed(uint32_t slot, void *api);

@@ -189,6 +189,17 @@ config_rules(const struct config *config, uint32_t slot)
 }
 
 bool
+config_allows_some(const struct config *config, const struct access_subject *subject)
+{
+    GHashTableIter iter;
+    gpointer rules;
+    bool allowed = access_check_subject(&config->defaults, config->default_group, subject).allowed;
+    for (g_hash_table_iter_init(&iter, config->slots); !allowed && g_hash_table_iter_next(&iter, NULL, &rules);)
+        allowed = access_check_subject(rules, config->default_group, subject).allowed;
+    return allowed;
+}
+
+bool
 config_host_allowed(const struct config *config, const char *host)
 {
     return hosts_match(config->allowed_hosts, host);

@@ -47,6 +47,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(config_auto, config_free)
 /* The rules that hold for a slot. Borrowed. */
 const struct access_rules *config_rules(const struct config *config, uint32_t slot);
 
+/* Whether there may be a slot whose rules let subject in. */
+bool config_allows_some(const struct config *config, const struct access_subject *subject);
+
 /* Whether a key that stands in the TPM may be adopted for this host (AllowedHosts=), which is in lower case. */
 bool config_host_allowed(const struct config *config, const char *host);
 

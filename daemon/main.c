@@ -179,11 +179,27 @@ peer_closed(DBusConnection *connection, struct caller *caller, void *user)
     api_objects_remove(&hubkeyd->api, connection);
 }
 
+static bool
+peer_busy(DBusConnection *connection, void *user)
+{
+    struct hubkeyd *hubkeyd = user;
+    return api_objects_busy(&hubkeyd->api, connection);
+}
+
+static bool
+peer_favoured(const struct caller *caller, void *user)
+{
+    struct hubkeyd *hubkeyd = user;
+    const struct access_subject subject = { caller->uid, caller->groups, caller->n_groups };
+    return config_allows_some(hubkeyd->config, &subject);
+}
+
 /* Containers mount the directory, so everybody may look into it whatever our umask. */
 static bool
 open_socket(struct hubkeyd *hubkeyd, GError **error)
 {
-    static const struct server_hooks hooks = { .opened = peer_opened, .closed = peer_closed };
+    static const struct server_hooks hooks = { .opened = peer_opened, .closed = peer_closed, .busy = peer_busy,
+                                               .favoured = peer_favoured };
     g_autofree char *path = g_build_filename(hubkeyd->runtime_dir, "socket", NULL);
     int made = mkdir(hubkeyd->runtime_dir, 0755);
     if ((made == 0 && chmod(hubkeyd->runtime_dir, 0755) != 0) || (made != 0 && errno != EEXIST)) {

@@ -278,6 +278,12 @@ object_add(DBusConnection *connection, const char *path, bool fallback,
     return NULL;
 }
 
+bool
+object_is_idle(const struct object *object)
+{
+    return object->references == 1;
+}
+
 void
 object_remove(struct object *object)
 {

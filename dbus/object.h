@@ -76,6 +76,8 @@ struct object *object_add(DBusConnection *connection, const char *path, bool fal
                           const struct object_interface *const *interfaces, const struct object_hooks *hooks,
                           void *user, GError **error);
 void object_remove(struct object *object); /* requests that are still unanswered stay valid */
+/* No call of it waits for its answer. */
+bool object_is_idle(const struct object *object);
 
 /* Enters the method's row; for permit. */
 void object_enter(struct object_request *request);

@@ -25,6 +25,7 @@ struct server {
     GPtrArray *peers;    /* struct peer */
     GHashTable *per_uid; /* uid -> connections, only above 0 */
     unsigned counted;    /* connections ever taken, for their names */
+    uint64_t heard;      /* things ever heard of connections */
     int64_t complained_us;
 };
 
@@ -33,6 +34,8 @@ struct peer {
     struct server *server;
     DBusConnection *connection;
     struct caller *caller;
+    bool favoured;
+    uint64_t heard; /* the count when it was heard of last: who has the smallest has been silent the longest */
     GSource *limit; /* NULL once it has authenticated, as far as we noticed */
 };
 
@@ -71,10 +74,39 @@ ask_kernel(struct server *server, int fd)
     return caller_new(name, credentials.uid, groups, n);
 }
 
-static bool
-has_room(const struct server *server, unsigned of_user)
+/* The one that makes room first; NULL is later than all. */
+static struct peer *
+earlier(struct peer *a, struct peer *b)
 {
-    return server->peers->len < SERVER_CONNECTIONS_MAX && of_user < SERVER_CONNECTIONS_PER_UID_MAX;
+    if (!a || !b)
+        return a ? a : b;
+    if (a->favoured != b->favoured)
+        return a->favoured ? b : a;
+    return a->heard < b->heard ? a : b;
+}
+
+/* Of those that may be closed for another connection of caller: of the same user, or of anybody not above it. */
+static struct peer *
+find_silent(struct server *server, const struct caller *caller, bool favoured, bool same_user)
+{
+    struct peer *found = NULL;
+    for (guint i = 0; i < server->peers->len; i++) {
+        struct peer *peer = server->peers->pdata[i];
+        bool right = same_user ? peer->caller->uid == caller->uid : favoured || !peer->favoured;
+        if (right && !server->hooks->busy(peer->connection, server->user))
+            found = earlier(found, peer);
+    }
+    return found;
+}
+
+static bool
+make_room(struct server *server, const struct caller *caller, bool favoured, unsigned of_user)
+{
+    bool is_full = server->peers->len >= SERVER_CONNECTIONS_MAX, has_all = of_user >= SERVER_CONNECTIONS_PER_UID_MAX;
+    struct peer *silent = is_full || has_all ? find_silent(server, caller, favoured, has_all) : NULL;
+    if (silent)
+        g_ptr_array_remove_fast(server->peers, silent);
+    return silent || !(is_full || has_all);
 }
 
 /* Not each of them: who tries on and on must not fill the log. */
@@ -86,7 +118,7 @@ complain(struct server *server, const struct caller *caller, unsigned of_user)
         return;
     server->complained_us = now;
     g_message("a connection of uid %u to the socket is refused: of at most %d connections %u are open, of at most "
-              "%d of one user %u", caller->uid, SERVER_CONNECTIONS_MAX, server->peers->len, SERVER_CONNECTIONS_PER_UID_MAX,
+              "%d of one user %u, and all have calls under way", caller->uid, SERVER_CONNECTIONS_MAX, server->peers->len, SERVER_CONNECTIONS_PER_UID_MAX,
               of_user);
 }
 
@@ -107,6 +139,7 @@ on_message(DBusConnection *connection, DBusMessage *message, void *data)
 {
     struct peer *peer = data;
     stop_limit(peer);
+    peer->heard = ++peer->server->heard;
     if (!dbus_message_is_signal(message, DBUS_INTERFACE_LOCAL, "Disconnected"))
         return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
     g_ptr_array_remove_fast(peer->server->peers, peer);
@@ -148,10 +181,11 @@ bound(DBusConnection *connection)
 }
 
 static void
-add_peer(struct server *server, DBusConnection *connection, struct caller *caller)
+add_peer(struct server *server, DBusConnection *connection, struct caller *caller, bool favoured)
 {
     struct peer *peer = g_new(struct peer, 1);
-    *peer = (struct peer){ .server = server, .connection = dbus_connection_ref(connection), .caller = caller };
+    *peer = (struct peer){ .server = server, .connection = dbus_connection_ref(connection), .caller = caller,
+                           .favoured = favoured, .heard = ++server->heard };
     dbus_connection_set_allow_anonymous(connection, TRUE);
     dbus_connection_set_exit_on_disconnect(connection, FALSE);
     bound(connection);
@@ -175,8 +209,9 @@ on_connection(DBusServer *dbus_server, DBusConnection *connection, void *data)
     if (!caller)
         return;
     unsigned of_user = count_of(server, caller->uid);
-    if (has_room(server, of_user)) {
-        add_peer(server, connection, caller);
+    bool favoured = server->hooks->favoured(caller, server->user);
+    if (make_room(server, caller, favoured, of_user)) {
+        add_peer(server, connection, caller, favoured);
         return;
     }
     complain(server, caller, of_user);

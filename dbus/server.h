@@ -7,12 +7,17 @@
  *
  * Everybody on the machine can connect, so everything a connection can make us hold has a bound; what waits to be read
  * by it is bounded by OBJECT_UNREAD_MAX.
+ *
+ * A connection may be idle for as long as there is room. Where there is none, a new one takes the place of the one that
+ * has been silent the longest: of the same user where that has all it may have, else of anybody, but of a favoured one
+ * only for another favoured one. So neither forgotten connections nor a user with thousands of user IDs (its range of
+ * subordinate ones) can hold all places. Who has a call under way is not closed; a new one is refused where all have.
  */
 #pragma once
 
 #include "dbus/caller.h"
 
-#define SERVER_CONNECTIONS_MAX 1024        /* in all; one above is closed at accept */
+#define SERVER_CONNECTIONS_MAX 1024        /* in all */
 #define SERVER_CONNECTIONS_PER_UID_MAX 128 /* of one user */
 #define SERVER_AUTH_LIMIT_MS 5000          /* to authenticate */
 #define SERVER_MESSAGE_MAX (64 << 10)      /* bytes of one message; a longer one ends its connection */
@@ -27,6 +32,10 @@ struct server_hooks {
     void (*opened)(DBusConnection *connection, struct caller *caller, void *user);
     /* It is gone; nothing can be sent any more. */
     void (*closed)(DBusConnection *connection, struct caller *caller, void *user);
+    /* Whether a call of it is under way. */
+    bool (*busy)(DBusConnection *connection, void *user);
+    /* Whether caller has rights here, and so must find a place whoever takes them; asked when it connects. */
+    bool (*favoured)(const struct caller *caller, void *user);
 };
 
 /* Listens at path, which must be in a directory of ours: what a killed server left there is replaced. Mode 0666. */

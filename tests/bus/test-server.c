@@ -29,6 +29,7 @@
 #define DEMO "org.hubkey.test.Demo1"
 #define SOME_UID 54321 /* nobody in passwd need have it: the kernel's word is enough */
 #define SOME_GID 54322
+#define FAVOURED_UID 64321 /* of those who have rights */
 
 struct fixture {
     char *folder, *path;
@@ -37,6 +38,8 @@ struct fixture {
     struct caller *last; /* the newest */
     int opened, closed;
     int calls;
+    bool all_favoured;
+    struct object_request *held; /* a call that is not answered yet */
 };
 
 /* ---- the service ---- */
@@ -61,12 +64,21 @@ on_fill(struct object_request *request, void *user)
     object_reply(request, DBUS_TYPE_STRING, &start, DBUS_TYPE_INVALID);
 }
 
+static void
+on_hold(struct object_request *request, void *user)
+{
+    struct fixture *fixture = user;
+    fixture->held = request;
+    fixture->calls++;
+}
+
 static const struct object_interface demo = {
     .name = DEMO,
     .methods =
         (const struct object_method[]){
             { "Size", "s", "u", "text bytes", 0, on_size },
             { "Fill", "", "s", "text", 0, on_fill },
+            { "Hold", "", "", "", 0, on_hold },
             { NULL },
         },
     .signals = (const struct object_signal[]){ { "Changed", "", "" }, { NULL } },
@@ -94,7 +106,22 @@ on_closed(DBusConnection *connection, struct caller *caller, void *user)
     fixture->closed++;
 }
 
-static const struct server_hooks hooks = { .opened = on_opened, .closed = on_closed };
+static bool
+is_busy(DBusConnection *connection, void *user)
+{
+    struct fixture *fixture = user;
+    return !object_is_idle(g_hash_table_lookup(fixture->objects, connection));
+}
+
+static bool
+is_favoured(const struct caller *caller, void *user)
+{
+    const struct fixture *fixture = user;
+    return fixture->all_favoured || caller->uid == FAVOURED_UID;
+}
+
+static const struct server_hooks hooks = { .opened = on_opened, .closed = on_closed, .busy = is_busy,
+                                           .favoured = is_favoured };
 
 static void
 set_up(struct fixture *fixture, gconstpointer unused)
@@ -269,53 +296,130 @@ test_caller(struct fixture *fixture, gconstpointer unused)
 /* ---- bounds ---- */
 
 static void
+close_all(GArray *fds)
+{
+    for (guint i = 0; i < fds->len; i++)
+        close(g_array_index(fds, int, i));
+    g_array_set_size(fds, 0);
+}
+
+/* One that authenticates, and then is silent. */
+static void
+add_as(struct fixture *fixture, GArray *fds, uid_t uid)
+{
+    static const char hello[] = "\0AUTH ANONYMOUS\r\nBEGIN\r\n";
+    int before = fixture->opened, fd = connect_as(fixture, uid);
+    g_array_append_val(fds, fd);
+    g_assert_cmpint(send(fd, hello, sizeof hello - 1, MSG_NOSIGNAL), ==, sizeof hello - 1);
+    g_assert_true(await_count(&fixture->opened, before + 1));
+}
+
+static bool
+is_nth_shut(GArray *fds, guint n)
+{
+    return await(is_shut, &g_array_index(fds, int, n));
+}
+
+static bool
+is_open(GArray *fds, guint n)
+{
+    await_idle();
+    return !is_shut(&g_array_index(fds, int, n));
+}
+
+static DBusPendingCall *
+hold(struct fixture *fixture, DBusConnection *client)
+{
+    g_autoptr(dbus_message_auto) message = dbus_message_new_method_call(NULL, "/demo", DEMO, "Hold");
+    DBusPendingCall *call;
+    int before = fixture->calls;
+    g_assert_true(dbus_connection_send_with_reply(client, message, &call, DBUS_TIMEOUT_INFINITE));
+    g_assert_true(await_count(&fixture->calls, before + 1));
+    return call;
+}
+
+/* Above its share, a user's own connections make room: the one that has been silent the longest and waits for nothing. */
+static void
 test_caps(struct fixture *fixture, gconstpointer unused)
 {
     g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
-    int n = 0;
-    for (; n < SERVER_CONNECTIONS_PER_UID_MAX; n++) {
-        int fd = connect_as(fixture, getuid());
-        g_array_append_val(fds, fd);
-        g_assert_true(await_count(&fixture->opened, n + 1));
-    }
-    int surplus = connect_as(fixture, getuid());
-    g_assert_true(await(is_shut, &surplus));
-    g_assert_cmpint(fixture->opened, ==, n);
-    close(surplus);
-    close(g_array_index(fds, int, 5));
+    DBusConnection *waiting = connect_client(fixture), *talking = connect_client(fixture);
+    DBusPendingCall *call = hold(fixture, waiting);
+    while (fds->len < SERVER_CONNECTIONS_PER_UID_MAX - 2)
+        add_as(fixture, fds, getuid());
+    g_assert_true(is_served(talking)); /* now it is the newest */
+    g_assert_cmpint(fixture->closed, ==, 0);
+    add_as(fixture, fds, getuid());
     g_assert_true(await_count(&fixture->closed, 1));
-    DBusConnection *client = connect_client(fixture); /* there is room again */
-    g_assert_true(is_served(client));
-    loop_close(client);
-    for (int i = 0; i < n; i++)
-        if (i != 5)
-            close(g_array_index(fds, int, i));
-    g_assert_true(await_count(&fixture->closed, n + 1));
+    g_assert_true(is_nth_shut(fds, 0));
+    g_assert_true(is_served(talking));
+    g_assert_true(is_open(fds, 1));
+    object_reply(fixture->held, DBUS_TYPE_INVALID);
+    await_idle();
+    g_assert_true(dbus_connection_get_is_connected(waiting));
+    dbus_pending_call_cancel(call);
+    dbus_pending_call_unref(call);
+    loop_close(waiting);
+    loop_close(talking);
+    close_all(fds);
+    g_assert_true(await_count(&fixture->closed, fixture->opened));
 }
 
+static bool
+can_fill(void)
+{
+    struct rlimit files;
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &files), ==, 0);
+    files.rlim_cur = files.rlim_max;
+    if (getuid() == 0 && files.rlim_max >= 3 * SERVER_CONNECTIONS_MAX && setrlimit(RLIMIT_NOFILE, &files) == 0)
+        return true;
+    g_test_skip("needs root, and room for both ends of all connections");
+    return false;
+}
+
+/* Somebody with many user IDs takes all places, and gives them up again one by one: never those of who has rights. */
 static void
 test_total(struct fixture *fixture, gconstpointer unused)
 {
     g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
-    struct rlimit files;
-    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &files), ==, 0);
-    files.rlim_cur = files.rlim_max;
-    if (getuid() != 0 || files.rlim_max < 3 * SERVER_CONNECTIONS_MAX || setrlimit(RLIMIT_NOFILE, &files) != 0) {
-        g_test_skip("needs root, and room for both ends of all connections");
+    if (!can_fill())
         return;
-    }
-    for (int n = 0; n < SERVER_CONNECTIONS_MAX; n++) {
-        int fd = connect_as(fixture, SOME_UID + (uid_t)(n / SERVER_CONNECTIONS_PER_UID_MAX));
-        g_array_append_val(fds, fd);
-        g_assert_true(await_count(&fixture->opened, n + 1));
-    }
-    int surplus = connect_as(fixture, SOME_UID + 1000);
+    add_as(fixture, fds, FAVOURED_UID); /* and it has been silent for longer than any other */
+    for (int n = 1; n < SERVER_CONNECTIONS_MAX; n++)
+        add_as(fixture, fds, SOME_UID + (uid_t)n);
+    g_assert_cmpint(fixture->closed, ==, 0);
+    add_as(fixture, fds, SOME_UID);
+    g_assert_true(await_count(&fixture->closed, 1));
+    g_assert_true(is_nth_shut(fds, 1));
+    add_as(fixture, fds, FAVOURED_UID);
+    g_assert_true(await_count(&fixture->closed, 2));
+    g_assert_true(is_nth_shut(fds, 2));
+    g_assert_true(is_open(fds, 0) && is_open(fds, 3));
+    g_assert_cmpint(fixture->opened - fixture->closed, ==, SERVER_CONNECTIONS_MAX);
+    close_all(fds);
+    g_assert_true(await_count(&fixture->closed, fixture->opened));
+}
+
+/* Where all places belong to who has rights, others get none, and their own make room. */
+static void
+test_favoured(struct fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+    if (!can_fill())
+        return;
+    fixture->all_favoured = true;
+    for (int n = 0; n < SERVER_CONNECTIONS_MAX; n++)
+        add_as(fixture, fds, SOME_UID + (uid_t)n);
+    fixture->all_favoured = false;
+    int surplus = connect_as(fixture, SOME_UID + SERVER_CONNECTIONS_MAX), opened = fixture->opened;
     g_assert_true(await(is_shut, &surplus));
-    g_assert_cmpint(fixture->opened, ==, SERVER_CONNECTIONS_MAX);
+    g_assert_true(fixture->opened == opened && fixture->closed == 0);
     close(surplus);
-    for (guint i = 0; i < fds->len; i++)
-        close(g_array_index(fds, int, i));
-    g_assert_true(await_count(&fixture->closed, SERVER_CONNECTIONS_MAX));
+    add_as(fixture, fds, FAVOURED_UID);
+    g_assert_true(await_count(&fixture->closed, 1));
+    g_assert_true(is_nth_shut(fds, 0));
+    close_all(fds);
+    g_assert_true(await_count(&fixture->closed, fixture->opened));
 }
 
 /* Who does not authenticate within the limit is shut out; who has, and says nothing, may stay. */
@@ -440,6 +544,7 @@ main(int argc, char **argv)
     ADD("/server/caller", test_caller);
     ADD("/server/caps", test_caps);
     ADD("/server/total", test_total);
+    ADD("/server/favoured", test_favoured);
     ADD("/server/half-open", test_half_open);
     ADD("/server/message-size", test_message_size);
     ADD("/server/descriptors", test_descriptors);

@@ -9,6 +9,7 @@
 #include "common/identity.h"
 #include "tests/lib/folder.h"
 
+#include <grp.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -326,6 +327,27 @@ test_values(struct fixture *fixture, gconstpointer unused)
     g_assert_true(own->named && own->groups->len == 0);
 }
 
+static bool
+allows(const struct config *config, uid_t uid, gid_t group)
+{
+    const struct access_subject subject = { uid, &group, 1 };
+    return config_allows_some(config, &subject);
+}
+
+/* Whoever may have tokens of any slot at all. */
+static void
+test_some(struct fixture *fixture, gconstpointer unused)
+{
+    write_text(fixture, NULL, "[slots]\nAllowGroups=daemon\n[slot 3]\nAllowUsers=nobody\nAllowGroups=\n");
+    const struct config *config = load_good(fixture);
+    const struct passwd *nobody = getpwnam("nobody");
+    const struct group *group = getgrnam("daemon");
+    g_assert_true(allows(config, 0, 54321));
+    g_assert_true(allows(config, 54321, group->gr_gid));
+    g_assert_true(allows(config, nobody->pw_uid, 54321));
+    g_assert_false(allows(config, 54321, 54321));
+}
+
 static void
 test_rate(struct fixture *fixture, gconstpointer unused)
 {
@@ -435,6 +457,7 @@ main(int argc, char **argv)
     ADD("/config/bad/all-complaints", test_all_complaints);
     ADD("/config/defaults", test_defaults);
     ADD("/config/values", test_values);
+    ADD("/config/some", test_some);
     ADD("/config/rate", test_rate);
     ADD("/config/adoption", test_adoption);
     ADD("/config/empty-list", test_empty_list);
