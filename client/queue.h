@@ -98,6 +98,3 @@ int queue_fate(struct queue *queue, uint64_t seq, GError **error);
 
 /* Whether a message up to seq still waits: 1, 0, -1 an error. */
 int queue_waits_up_to(struct queue *queue, uint64_t seq, GError **error);
-
-/* Grows when another connection changed the file. */
-uint64_t queue_version(struct queue *queue);

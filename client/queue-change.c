@@ -1,0 +1,269 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <config.h>
+
+#include "client/queue-internal.h"
+#include "common/clock.h"
+
+/* Ranges remembered. The oldest are forgotten; queue_fate then takes their messages for delivered. */
+#define GONE_MAX 4096
+
+/* ---- Inside a transaction */
+
+bool
+queue_insert(struct queue *queue, uint64_t seq, const struct message *message, GError **error)
+{
+    sqlite3_stmt *statement = queue_ready(queue, SQL_INSERT);
+    if (!statement)
+        return queue_fail(queue, "adding messages to", error);
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)seq);
+    sqlite3_bind_int64(statement, 2, message->created_ms);
+    sqlite3_bind_int64(statement, 3, message->counted);
+    sqlite3_bind_text(statement, 4, message->properties, (int)message->properties_len, SQLITE_STATIC);
+    sqlite3_bind_blob(statement, 5, message->len ? message->body : "", (int)message->len, SQLITE_STATIC);
+    bool done = sqlite3_step(statement) == SQLITE_DONE;
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return done || queue_fail(queue, "adding messages to", error);
+}
+
+bool
+queue_save_state(struct queue *queue, const struct queue_state *state, GError **error)
+{
+    const struct hubkey_counts *counts = &state->counts;
+    return QUEUE_RUN(queue, SQL_SAVE_STATE, counts->last_seq, counts->accepted, counts->delivered, counts->waiting,
+                     counts->waiting_bytes, counts->dead, counts->dropped, counts->removed, state->claimed) ||
+           queue_fail(queue, "writing", error);
+}
+
+bool
+queue_set_identity(struct queue *queue, const struct identity *identity, GError **error)
+{
+    sqlite3_stmt *statement = queue_ready(queue, SQL_SET_IDENTITY);
+    if (!statement)
+        return queue_fail(queue, "writing", error);
+    sqlite3_bind_text(statement, 1, identity ? identity->host : NULL, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 2, identity ? identity->device : NULL, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 3, identity ? identity->module : NULL, -1, SQLITE_STATIC);
+    bool done = sqlite3_step(statement) == SQLITE_DONE;
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return done || queue_fail(queue, "writing", error);
+}
+
+/* Remembers how the n messages between first and last are about to leave; joined to its neighbour where it can be, so
+ * that dropping a million one by one is one range. */
+static bool
+note_gone(struct queue *queue, uint64_t first, uint64_t last, uint64_t n, int how)
+{
+    if (last - first + 1 != n) /* something between them left before, another way */
+        return QUEUE_RUN(queue, SQL_ADD_GONE_RUNS, first, last, (uint64_t)how) &&
+               QUEUE_RUN(queue, SQL_TRIM_GONE, GONE_MAX);
+    if (!QUEUE_RUN(queue, SQL_EXTEND_GONE, first, last, (uint64_t)how))
+        return false;
+    if (sqlite3_changes(queue->db) > 0)
+        return true;
+    return QUEUE_RUN(queue, SQL_ADD_GONE, first, last, (uint64_t)how) && QUEUE_RUN(queue, SQL_TRIM_GONE, GONE_MAX);
+}
+
+bool
+queue_drop_oldest(struct queue *queue, struct queue_state *state, uint64_t above, uint64_t n, uint64_t bytes,
+                  uint64_t *first, uint64_t *last, GError **error)
+{
+    uint64_t found = 0, found_bytes = 0;
+    sqlite3_stmt *statement = queue_ready(queue, SQL_OLDEST);
+    int result = statement ? SQLITE_ROW : SQLITE_ERROR;
+    *first = *last = 0;
+    if (statement)
+        sqlite3_bind_int64(statement, 1, (sqlite3_int64)above);
+    while (result == SQLITE_ROW && (found < n || found_bytes < bytes)) {
+        result = sqlite3_step(statement);
+        if (result == SQLITE_ROW) {
+            *last = (uint64_t)sqlite3_column_int64(statement, 0);
+            *first = *first ? *first : *last;
+            found_bytes += (uint64_t)sqlite3_column_int64(statement, 1);
+            found++;
+        }
+    }
+    if (result != SQLITE_ROW && result != SQLITE_DONE)
+        queue_fail(queue, "reading", error);
+    sqlite3_reset(statement);
+    if (found < n || found_bytes < bytes || found == 0)
+        return false;
+    if (!note_gone(queue, *first, *last, found, HUBKEY_GONE_DROPPED) ||
+        !QUEUE_RUN(queue, SQL_DELETE_RANGE, *first, *last))
+        return queue_fail(queue, "dropping messages of", error);
+    state->counts.waiting -= found;
+    state->counts.waiting_bytes -= found_bytes;
+    state->counts.dropped += found;
+    return true;
+}
+
+/* ---- Whole operations */
+
+/* Takes a range out of waiting and of the counters of waiting. */
+static bool
+take_out(struct queue *queue, struct queue_state *state, uint64_t first, uint64_t last, uint64_t *n)
+{
+    uint64_t sums[2];
+    if (queue_ask(queue, SQL_SUM_RANGE, first, last, sums, 2) != 1 || !QUEUE_RUN(queue, SQL_DELETE_RANGE, first, last))
+        return false;
+    state->counts.waiting -= sums[0];
+    state->counts.waiting_bytes -= sums[1];
+    *n = sums[0];
+    return true;
+}
+
+bool
+queue_delivered(struct queue *queue, uint64_t first, uint64_t last, GError **error)
+{
+    struct queue_state state;
+    uint64_t n;
+    if (!queue_begin(queue, 0, error))
+        return false;
+    if (!queue_get_state(queue, &state, error)) {
+        queue_rollback(queue);
+        return false;
+    }
+    if (!take_out(queue, &state, first, last, &n))
+        return queue_give_up(queue, "taking delivered messages out of", error);
+    state.counts.delivered += n;
+    state.claimed = 0;
+    if (!queue_save_state(queue, &state, error)) {
+        queue_rollback(queue);
+        return false;
+    }
+    return queue_commit(queue, error);
+}
+
+bool
+queue_claim(struct queue *queue, uint64_t first, uint64_t through, uint64_t n, bool *still, GError **error)
+{
+    uint64_t sums[2];
+    if (!queue_begin(queue, 0, error))
+        return false;
+    if (queue_ask(queue, SQL_SUM_RANGE, first, through, sums, 2) != 1 || !QUEUE_RUN(queue, SQL_SET_CLAIM, through))
+        return queue_give_up(queue, "writing", error);
+    *still = sums[0] == n;
+    return queue_commit(queue, error);
+}
+
+static bool
+bury(struct queue *queue, uint64_t seq, int status, const char *reason)
+{
+    sqlite3_stmt *statement = queue_ready(queue, SQL_BURY);
+    if (!statement)
+        return false;
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)seq);
+    sqlite3_bind_int64(statement, 2, clock_wall_us() / 1000);
+    sqlite3_bind_int(statement, 3, status);
+    sqlite3_bind_text(statement, 4, reason, -1, SQLITE_STATIC);
+    bool done = sqlite3_step(statement) == SQLITE_DONE;
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return done;
+}
+
+bool
+queue_bury(struct queue *queue, uint64_t seq, int status, const char *reason, GError **error)
+{
+    struct queue_state state;
+    uint64_t n;
+    if (!queue_begin(queue, 0, error))
+        return false;
+    if (!queue_get_state(queue, &state, error)) {
+        queue_rollback(queue);
+        return false;
+    }
+    if (!bury(queue, seq, status, reason) || !take_out(queue, &state, seq, seq, &n))
+        return queue_give_up(queue, "setting a refused message of", error);
+    state.counts.dead += n;
+    if (!queue_save_state(queue, &state, error)) {
+        queue_rollback(queue);
+        return false;
+    }
+    return queue_commit(queue, error);
+}
+
+static bool
+remove_waiting(struct queue *queue, struct queue_state *state, uint64_t *n)
+{
+    uint64_t range[3];
+    if (queue_ask(queue, SQL_SUM_ALL, 0, 0, range, 3) != 1)
+        return false;
+    if (range[0] == 0)
+        return true;
+    if (!note_gone(queue, range[1], range[2], range[0], HUBKEY_GONE_REMOVED) ||
+        !queue_run(queue, SQL_DELETE_ALL, NULL, 0))
+        return false;
+    *n += range[0];
+    state->counts.removed += range[0];
+    state->counts.waiting = state->counts.waiting_bytes = 0;
+    return true;
+}
+
+static bool
+remove_dead(struct queue *queue, struct queue_state *state, uint64_t *n)
+{
+    uint64_t dead;
+    if (queue_ask(queue, SQL_COUNT_DEAD, 0, 0, &dead, 1) != 1 || !QUEUE_RUN(queue, SQL_GONE_ALL, HUBKEY_GONE_REMOVED) ||
+        !QUEUE_RUN(queue, SQL_TRIM_GONE, GONE_MAX) || !queue_run(queue, SQL_DELETE_DEAD, NULL, 0))
+        return false;
+    *n += dead;
+    state->counts.removed += dead;
+    state->counts.dead -= dead;
+    return true;
+}
+
+bool
+queue_remove(struct queue *queue, uint32_t which, uint64_t *n, GError **error)
+{
+    struct queue_state state;
+    *n = 0;
+    if (!queue_begin(queue, 0, error))
+        return false;
+    if (!queue_get_state(queue, &state, error)) {
+        queue_rollback(queue);
+        return false;
+    }
+    if (((which & HUBKEY_DROP_WAITING) && !remove_waiting(queue, &state, n)) ||
+        ((which & HUBKEY_DROP_DEAD) && !remove_dead(queue, &state, n)))
+        return queue_give_up(queue, "removing messages of", error);
+    if (((which & HUBKEY_DROP_WAITING) && !queue_set_identity(queue, NULL, error)) ||
+        !queue_save_state(queue, &state, error)) {
+        queue_rollback(queue);
+        return false;
+    }
+    return queue_commit(queue, error);
+}
+
+bool
+queue_record_identity(struct queue *queue, const struct identity *identity, bool force, GError **error)
+{
+    struct queue_state state;
+    if (!queue_begin(queue, 0, error))
+        return false;
+    bool good = queue_get_state(queue, &state, error) &&
+                ((!force && (state.bound || state.counts.accepted == 0)) || queue_set_identity(queue, identity, error));
+    if (!good) {
+        queue_rollback(queue);
+        return false;
+    }
+    return queue_commit(queue, error);
+}
+
+bool
+queue_allow_drops(struct queue *queue, GError **error)
+{
+    struct queue_state state;
+    if (!queue_get_state(queue, &state, error))
+        return false;
+    if (state.may_drop)
+        return true;
+    if (!queue_begin(queue, 0, error))
+        return false;
+    if (!queue_run(queue, SQL_SET_MAY_DROP, NULL, 0))
+        return queue_give_up(queue, "writing", error);
+    return queue_commit(queue, error);
+}

@@ -1,0 +1,69 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Shared by the files of the queue: queue.c opens, prepares and runs statements, queue-change.c changes rows and
+ * counters, queue-read.c reads.
+ */
+#pragma once
+
+#include "client/queue.h"
+
+#include <sqlite3.h>
+
+enum queue_statement {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_GET_STATE,
+    SQL_SAVE_STATE,
+    SQL_GET_IDENTITY,
+    SQL_SET_IDENTITY,
+    SQL_SET_CLAIM,
+    SQL_SET_MAY_DROP,
+    SQL_INSERT,
+    SQL_SCAN,
+    SQL_SUM_RANGE,
+    SQL_DELETE_RANGE,
+    SQL_OLDEST,
+    SQL_BURY,
+    SQL_SUM_ALL,
+    SQL_DELETE_ALL,
+    SQL_COUNT_DEAD,
+    SQL_DELETE_DEAD,
+    SQL_EXTEND_GONE,
+    SQL_ADD_GONE,
+    SQL_ADD_GONE_RUNS,
+    SQL_TRIM_GONE,
+    SQL_GONE_ALL,
+    SQL_IS_WAITING,
+    SQL_IS_DEAD,
+    SQL_HOW_GONE,
+    SQL_FIRST_WAITING,
+    SQL_STATEMENTS
+};
+
+struct queue {
+    sqlite3 *db;
+    char *path;
+    struct guard *gate;
+    sqlite3_stmt *statements[SQL_STATEMENTS];
+};
+
+/* The error of what SQLite answered last; false. Read before anything else is done on the connection. */
+bool queue_fail(struct queue *queue, const char *doing, GError **error);
+
+/* queue_fail, then a rollback. */
+bool queue_give_up(struct queue *queue, const char *doing, GError **error);
+
+/* The prepared statement, made on first use, kept until close; NULL where SQLite refuses. */
+sqlite3_stmt *queue_ready(struct queue *queue, enum queue_statement which);
+
+/* Runs a statement that yields no row, with n numbers. */
+bool queue_run(struct queue *queue, enum queue_statement which, const uint64_t *numbers, int n);
+
+#define QUEUE_RUN(queue, which, ...)                                                                                   \
+    queue_run((queue), (which), (const uint64_t[]){ __VA_ARGS__ },                                                     \
+              sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t))
+
+/* Runs a statement with up to two numbers and takes up to n numbers of its first row. 1 a row, 0 none, -1 an error. */
+int queue_ask(struct queue *queue, enum queue_statement which, uint64_t a, uint64_t b, uint64_t *numbers, int n);

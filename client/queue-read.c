@@ -1,0 +1,114 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <config.h>
+
+#include "client/queue-internal.h"
+
+bool
+queue_get_state(struct queue *queue, struct queue_state *state, GError **error)
+{
+    uint64_t n[11];
+    if (queue_ask(queue, SQL_GET_STATE, 0, 0, n, G_N_ELEMENTS(n)) != 1)
+        return queue_fail(queue, "reading", error);
+    *state = (struct queue_state){
+        .counts = { .last_seq = n[0],
+                    .accepted = n[1],
+                    .delivered = n[2],
+                    .waiting = n[3],
+                    .waiting_bytes = n[4],
+                    .dead = n[5],
+                    .dropped = n[6],
+                    .removed = n[7] },
+        .claimed = n[8],
+        .may_drop = n[9] != 0,
+        .bound = n[10] != 0,
+    };
+    return true;
+}
+
+struct identity *
+queue_get_identity(struct queue *queue, GError **error)
+{
+    sqlite3_stmt *statement = queue_ready(queue, SQL_GET_IDENTITY);
+    int result = statement ? sqlite3_step(statement) : SQLITE_ERROR;
+    struct identity *identity = NULL;
+    if (result == SQLITE_ROW) {
+        identity = identity_new();
+        identity->host = g_strdup((const char *)sqlite3_column_text(statement, 0));
+        identity->device = g_strdup((const char *)sqlite3_column_text(statement, 1));
+        identity->module = g_strdup((const char *)sqlite3_column_text(statement, 2));
+    } else if (result != SQLITE_DONE) {
+        queue_fail(queue, "reading", error);
+    }
+    sqlite3_reset(statement);
+    return identity;
+}
+
+void
+queue_scan(struct queue *queue, uint64_t above)
+{
+    sqlite3_stmt *statement = queue_ready(queue, SQL_SCAN);
+    if (statement)
+        sqlite3_bind_int64(statement, 1, (sqlite3_int64)above);
+}
+
+int
+queue_scan_next(struct queue *queue, struct queue_row *row, GError **error)
+{
+    sqlite3_stmt *statement = queue->statements[SQL_SCAN];
+    int result = statement ? sqlite3_step(statement) : SQLITE_ERROR;
+    if (result == SQLITE_DONE)
+        return 0;
+    if (result != SQLITE_ROW) {
+        queue_fail(queue, "reading", error);
+        return -1;
+    }
+    *row = (struct queue_row){
+        .seq = (uint64_t)sqlite3_column_int64(statement, 0),
+        .created_ms = sqlite3_column_int64(statement, 1),
+        .counted = (uint32_t)sqlite3_column_int64(statement, 2),
+        .properties = (const char *)sqlite3_column_text(statement, 3),
+        .properties_len = (size_t)sqlite3_column_bytes(statement, 3),
+        .body = sqlite3_column_blob(statement, 4),
+        .len = (size_t)sqlite3_column_bytes(statement, 4),
+    };
+    return 1;
+}
+
+void
+queue_scan_end(struct queue *queue)
+{
+    sqlite3_reset(queue->statements[SQL_SCAN]);
+}
+
+int
+queue_fate(struct queue *queue, uint64_t seq, GError **error)
+{
+    struct queue_state state;
+    uint64_t how;
+    if (!queue_get_state(queue, &state, error))
+        return -2;
+    if (seq == 0 || seq > state.counts.last_seq)
+        return -1;
+    int waits = queue_ask(queue, SQL_IS_WAITING, seq, 0, &how, 1);
+    int dead = waits == 0 ? queue_ask(queue, SQL_IS_DEAD, seq, 0, &how, 1) : 0;
+    int gone = waits == 0 && dead == 0 ? queue_ask(queue, SQL_HOW_GONE, seq, 0, &how, 1) : 0;
+    if (waits < 0 || dead < 0 || gone < 0) {
+        queue_fail(queue, "reading", error);
+        return -2;
+    }
+    if (waits)
+        return 0;
+    return dead ? HUBKEY_GONE_DEAD : gone ? (int)how : HUBKEY_GONE_DELIVERED;
+}
+
+int
+queue_waits_up_to(struct queue *queue, uint64_t seq, GError **error)
+{
+    uint64_t first;
+    int found = queue_ask(queue, SQL_FIRST_WAITING, 0, 0, &first, 1);
+    if (found < 0)
+        queue_fail(queue, "reading", error);
+    return found == 1 ? first <= seq : found;
+}
