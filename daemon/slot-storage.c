@@ -10,7 +10,6 @@
 #include "daemon/slot-settle.h"
 #include "daemon/slot-tpm.h"
 #include "daemon/tpm.h"
-#include "common/clock.h"
 #include "common/error.h"
 
 struct slot_storage {
@@ -390,9 +389,10 @@ adopt(void *data, uint32_t slot, const struct slot_expected *expected, GError **
 static bool
 forget_damaged(struct slot_storage *storage, uint32_t slot, GError **error)
 {
-    const struct store_record empty = { .generation = (uint64_t)MAX(clock_wall_us(), RELEASE_TIME * G_USEC_PER_SEC) }; /* above any given out */
+    struct store_record empty = { 0 };
     g_warning("slot %u: forgetting a damaged record", slot);
-    return store_save_record(storage->store, slot, &empty, error) && intent_remove(storage->store, slot, error) &&
+    return store_take_generation(storage->store, &empty.generation, error) &&
+           store_save_record(storage->store, slot, &empty, error) && intent_remove(storage->store, slot, error) &&
            slot_key_forget_srk_if_unused(storage->store, error);
 }
 

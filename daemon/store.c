@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "daemon/store.h"
+#include "common/clock.h"
 #include "common/error.h"
 #include "common/text.h"
 
@@ -441,4 +442,45 @@ store_save_srk(struct store *store, const char *name, GError **error)
     g_autoptr(GKeyFile) file = g_key_file_new();
     g_key_file_set_string(file, "srk", "TpmName", name);
     return store_write(store, "srk", file, error);
+}
+
+/* ---- generations of slots whose record is lost ---- */
+
+struct highest {
+    struct store *store;
+    uint64_t generation;
+};
+
+static void
+raise_to(uint32_t slot, void *user)
+{
+    struct highest *highest = user;
+    struct store_record record;
+    if (!store_load_record(highest->store, slot, &record, NULL))
+        return;
+    highest->generation = MAX(highest->generation, record.generation);
+    store_record_clear(&record);
+}
+
+/* Every slot counts from 1, or from a number that was taken here; a range of its own for each keeps them apart. Where
+ * the mark itself is lost as well, the other slots' records and a moment that is later than any number of ranges ever
+ * taken stand in for it. */
+bool
+store_take_generation(struct store *store, uint64_t *generation, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    struct highest highest = { .store = store };
+    bool absent;
+    g_autoptr(GKeyFile) found = store_read(store, "generations", &absent, &why);
+    if (found && !store_get_number(found, "generations", "Highest", &highest.generation, &why))
+        g_clear_pointer(&found, g_key_file_free);
+    if (!found && !absent) {
+        g_warning("%s; going on above what else is known", why->message);
+        highest.generation = (uint64_t)MAX(clock_wall_us(), RELEASE_TIME * G_USEC_PER_SEC);
+    }
+    store_each_slot(store, raise_to, &highest);
+    *generation = (highest.generation / STORE_GENERATIONS + 1) * STORE_GENERATIONS;
+    g_autoptr(GKeyFile) file = g_key_file_new();
+    g_key_file_set_uint64(file, "generations", "Highest", *generation);
+    return store_write(store, "generations", file, error);
 }

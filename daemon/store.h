@@ -14,6 +14,7 @@
 
 #include "common/identity.h"
 
+#define STORE_GENERATIONS (UINT64_C(1) << 40) /* more than one slot could ever go through between two losses */
 #define STORE_FILE_MAX (16 << 10) /* bytes of a file that is read at all */
 
 struct store;
@@ -63,6 +64,10 @@ void store_each_intent(struct store *store, void (*each)(uint32_t slot, void *us
 /* The Name of the SRK that the first key was made under; NULL without error where there is none yet. */
 char *store_load_srk(struct store *store, GError **error);
 bool store_save_srk(struct store *store, const char *name, GError **error);
+
+/* A generation above all that any slot has had or will have before it is asked for again: for the slot whose own record
+ * is lost. It does not depend on the clock. What it gives is on disk before it returns. */
+bool store_take_generation(struct store *store, uint64_t *generation, GError **error);
 
 /* A key in and out of a group of a key file; shared with intent.c. A group that is not there is no key, without error. */
 void store_put_key(GKeyFile *file, const char *group, const struct store_key *key);

@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "daemon/intent.h"
 #include "daemon/store.h"
+#include "tests/lib/fake-clock.h"
 #include "tests/lib/folder.h"
 
 #include <fcntl.h>
@@ -248,6 +249,42 @@ test_no_folder(void)
     folder_remove(folder);
 }
 
+/* ---- generations ---- */
+
+static uint64_t
+take(struct fixture *fixture)
+{
+    uint64_t generation = 0;
+    g_autoptr(GError) error = NULL;
+    g_assert_true(store_take_generation(fixture->store, &generation, &error));
+    g_assert_no_error(error);
+    return generation;
+}
+
+/* Whatever the clock says, and whatever is lost, none is given twice. */
+static void
+test_generations(struct fixture *fixture, gconstpointer unused)
+{
+    fake_clock_install();
+    fake_clock_set_wall(0);
+    save(fixture, 1, 7);
+    uint64_t first = take(fixture), second = take(fixture);
+    g_assert_cmpuint(first, ==, STORE_GENERATIONS);
+    g_assert_cmpuint(second, ==, 2 * STORE_GENERATIONS);
+    /* Another process, and a slot that went on since. */
+    store_close(fixture->store);
+    fixture->store = store_open(fixture->folder, NULL);
+    save(fixture, 2, 5 * STORE_GENERATIONS + 3);
+    uint64_t third = take(fixture);
+    g_assert_cmpuint(third, ==, 6 * STORE_GENERATIONS);
+    /* What stands in for a mark that is damaged is above all of them. */
+    g_free(folder_file(fixture->folder, "generations", "x", 1));
+    uint64_t fourth = take(fixture);
+    g_assert_cmpuint(fourth, >, third);
+    g_assert_cmpuint(take(fixture), ==, fourth + STORE_GENERATIONS);
+    fake_clock_remove();
+}
+
 /* ---- what lasts ---- */
 
 static void
@@ -458,6 +495,7 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_log_set_always_fatal(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL); /* a damaged file warns */
     ADD("/store/damage/flipped-bits", test_flipped_bits);
     ADD("/store/damage/torn", test_torn);
     ADD("/store/damage/wrong-content", test_wrong_content);
@@ -468,6 +506,7 @@ main(int argc, char **argv)
     ADD("/store/records", test_records);
     ADD("/store/replacing", test_replacing);
     ADD("/store/listing", test_listing);
+    ADD("/store/generations", test_generations);
     ADD("/store/srk", test_srk);
     ADD("/intent/bad", test_bad_intents);
     ADD("/intent/slots", test_intents);
