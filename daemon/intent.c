@@ -101,18 +101,20 @@ intent_remove(struct store *store, uint32_t slot, GError **error)
 }
 
 bool
-intent_write_srk(struct store *store, GError **error)
+intent_write_srk(struct store *store, const char *scene, GError **error)
 {
     g_autoptr(GKeyFile) file = g_key_file_new();
     g_key_file_set_string(file, GROUP, "Operation", "make-srk");
+    g_key_file_set_string(file, GROUP, "Before", scene);
     return store_write(store, SRK_FILE, file, error);
 }
 
 bool
-intent_find_srk(struct store *store, bool *absent, GError **error)
+intent_read_srk(struct store *store, char **scene, bool *absent, GError **error)
 {
+    *scene = NULL;
     g_autoptr(GKeyFile) file = store_read(store, SRK_FILE, absent, error);
-    return file || *absent;
+    return *absent || (file && (*scene = store_get_text(file, GROUP, "Before", error)));
 }
 
 bool

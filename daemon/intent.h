@@ -25,7 +25,7 @@ bool intent_write(struct store *store, uint32_t slot, const struct intent *inten
 bool intent_read(struct store *store, uint32_t slot, struct intent *intent, bool *absent, GError **error);
 bool intent_remove(struct store *store, uint32_t slot, GError **error);
 
-/* The intent to make an SRK: has no content, belongs to no slot. */
-bool intent_write_srk(struct store *store, GError **error);
-bool intent_find_srk(struct store *store, bool *absent, GError **error);
+/* The intent to make an SRK: belongs to no slot, and keeps what the TPM was like before (tpm_srk_dup_scene). */
+bool intent_write_srk(struct store *store, const char *scene, GError **error);
+bool intent_read_srk(struct store *store, char **scene, bool *absent, GError **error);
 bool intent_remove_srk(struct store *store, GError **error);

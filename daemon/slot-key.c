@@ -52,15 +52,17 @@ bool
 slot_key_settle_srk(struct tpm *tpm, struct store *store, GError **error)
 {
     bool absent;
-    if (!intent_find_srk(store, &absent, error))
+    g_autofree char *scene = NULL;
+    if (!intent_read_srk(store, &scene, &absent, error))
         return false;
-    return absent || (tpm_srk_flush_leftovers(tpm, error) && intent_remove_srk(store, error));
+    return absent || (tpm_srk_flush_leftovers(tpm, scene, error) && intent_remove_srk(store, error));
 }
 
 static bool
 make_srk(struct tpm *tpm, struct store *store, struct tpm_name *name, GError **error)
 {
-    if (!intent_write_srk(store, error))
+    g_autofree char *scene = NULL;
+    if (!tpm_srk_dup_scene(tpm, &scene, error) || !intent_write_srk(store, scene, error))
         return false;
     bool made = tpm_srk_make(tpm, name, error);
     /* The same where it was refused: whatever was begun is flushed. A TPM that is gone is looked at when it is back. */

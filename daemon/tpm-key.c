@@ -57,6 +57,8 @@ typedef TPM2B_NAME esys_name;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_name, Esys_Free)
 typedef TPMS_CAPABILITY_DATA esys_capability;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_capability, Esys_Free)
+typedef TPMS_TIME_INFO esys_time;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_time, Esys_Free)
 
 static bool
 get_name(struct tpm *tpm, ESYS_TR object, struct tpm_name *name, GError **error)
@@ -223,11 +225,72 @@ is_from_srk_template(const TPMT_PUBLIC *area)
 }
 
 static void
-flush_if_srk(struct tpm *tpm, ESYS_TR *object, void *data)
+list_if_srk(struct tpm *tpm, ESYS_TR *object, void *data)
 {
     g_autoptr(esys_public) public = NULL;
-    if (read_public(tpm, *object, &public, NULL) && is_from_srk_template(&public->publicArea))
-        tpm_flush(tpm, object);
+    TPM2_HANDLE handle;
+    if (read_public(tpm, *object, &public, NULL) && is_from_srk_template(&public->publicArea) &&
+        Esys_TR_GetTpmHandle(tpm->esys, *object, &handle) == TSS2_RC_SUCCESS)
+        g_ptr_array_add(data, g_strdup_printf("%08x", handle));
+}
+
+/* Changes whenever transient objects are lost (Part 1, 36.3). */
+static char *
+dup_run(struct tpm *tpm, GError **error)
+{
+    g_autoptr(esys_time) time = NULL;
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_ReadClock(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &time);
+    while (tpm_again(tpm, &retry, rc));
+    if (!tpm_check(tpm, rc, "TPM2_ReadClock", error))
+        return NULL;
+    return g_strdup_printf("%x.%x", time->clockInfo.resetCount, time->clockInfo.restartCount);
+}
+
+bool
+tpm_srk_dup_scene(struct tpm *tpm, char **scene, GError **error)
+{
+    g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
+    char *run = dup_run(tpm, error);
+    *scene = NULL;
+    if (!run)
+        return false;
+    g_ptr_array_add(words, run);
+    if (!each_transient(tpm, list_if_srk, words, error))
+        return false;
+    g_ptr_array_add(words, NULL);
+    *scene = g_strjoinv(" ", (char **)words->pdata);
+    return true;
+}
+
+static bool
+flush_handle(struct tpm *tpm, const char *handle, GError **error)
+{
+    ESYS_TR object;
+    if (!look_up_transient(tpm, (TPM2_HANDLE)g_ascii_strtoull(handle, NULL, 16), &object, error))
+        return false;
+    if (object != ESYS_TR_NONE)
+        tpm_flush(tpm, &object);
+    return true;
+}
+
+bool
+tpm_srk_flush_leftovers(struct tpm *tpm, const char *scene, GError **error)
+{
+    g_autofree char *now = NULL;
+    const char *new = NULL;
+    unsigned n = 0;
+    if (!tpm_srk_dup_scene(tpm, &now, error))
+        return false;
+    g_auto(GStrv) before = g_strsplit(scene, " ", -1), after = g_strsplit(now, " ", -1);
+    for (char **handle = after + 1; *handle; handle++)
+        if (!g_strv_contains((const char *const *)before, *handle)) {
+            new = *handle;
+            n++;
+        }
+    return g_strcmp0(before[0], after[0]) != 0 || n != 1 || flush_handle(tpm, new, error);
 }
 
 bool
@@ -235,12 +298,6 @@ tpm_key_flush_leftovers(struct tpm *tpm, const struct tpm_name *name, GError **e
 {
     struct tpm_name wanted = *name;
     return each_transient(tpm, flush_if_named, &wanted, error);
-}
-
-bool
-tpm_srk_flush_leftovers(struct tpm *tpm, GError **error)
-{
-    return each_transient(tpm, flush_if_srk, NULL, error);
 }
 
 static void

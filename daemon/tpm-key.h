@@ -19,8 +19,13 @@ bool tpm_srk_find(struct tpm *tpm, struct tpm_name *name, bool *present, GError 
 /* Makes the TCG RSA-2048 SRK (template L-1 with 256 zero bytes of unique) and persists it. Needs the owner. */
 bool tpm_srk_make(struct tpm *tpm, struct tpm_name *name, GError **error);
 
-/* Flushes transient storage keys that a killed process left between making an SRK and persisting it. */
-bool tpm_srk_flush_leftovers(struct tpm *tpm, GError **error);
+/* A killed process can leave a transient SRK, between making and persisting it, and nothing in it tells it from one that
+ * a stranger has loaded: the template determines all of it. So the scene is taken before one is made: which run of the
+ * TPM it is, and what looks like an SRK in it already. g_free. */
+bool tpm_srk_dup_scene(struct tpm *tpm, char **scene, GError **error);
+/* Flushes what is left of making one since that scene: in the same run of the TPM, if it alone was not there before.
+ * Where two were not, one is a stranger's; both stay, until the TPM is reset. */
+bool tpm_srk_flush_leftovers(struct tpm *tpm, const char *scene, GError **error);
 
 /* TPM2_Create of an HMAC-SHA256 key under the SRK whose Name is srk. The key crosses encrypted in a session salted to
  * exactly that SRK. policy, where not NULL, is TPM_POLICY_BYTES that become its authPolicy. *blob is public and private

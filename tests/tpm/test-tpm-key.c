@@ -316,19 +316,68 @@ test_leftovers(void)
 }
 
 static void
+flush_since(struct bench *bench, const char *scene)
+{
+    g_autoptr(GError) error = NULL;
+    g_assert_true(tpm_srk_flush_leftovers(bench->tpm, scene, &error));
+    g_assert_no_error(error);
+}
+
+static char *
+scene_of(struct bench *bench)
+{
+    g_autoptr(GError) error = NULL;
+    char *scene;
+    g_assert_true(tpm_srk_dup_scene(bench->tpm, &scene, &error));
+    g_assert_no_error(error);
+    return scene;
+}
+
+static void
+expect_transient(struct bench *bench, unsigned n)
+{
+    g_assert_cmpuint(stranger_usage(bench->stranger).transient, ==, n);
+}
+
+/* A storage key of another kind, and a sequence, are never taken for one of ours; nor is one that was there before. */
+static void
 test_srk_leftovers(void)
 {
     struct bench *bench = start_open();
-    g_autoptr(GError) error = NULL;
-    uint32_t sequence = stranger_begin_sequence(bench->stranger);
+    uint32_t theirs = stranger_load_rsa_storage(bench->stranger, true);
+    g_autofree char *scene = scene_of(bench);
     uint32_t other = stranger_load_rsa_storage(bench->stranger, false);
-    struct stranger_usage before = stranger_usage(bench->stranger);
-    stranger_load_rsa_storage(bench->stranger, true); /* cannot be told from one of ours */
-    g_assert_true(tpm_srk_flush_leftovers(bench->tpm, &error));
-    g_assert_no_error(error);
-    g_assert_true(stranger_same_usage(bench->stranger, &before));
-    stranger_flush(bench->stranger, sequence);
+    flush_since(bench, scene);
+    expect_transient(bench, 2);
+    stranger_load_rsa_storage(bench->stranger, true); /* as a killed hubkeyd leaves it */
+    flush_since(bench, scene);
+    expect_transient(bench, 2);
+    stranger_flush(bench->stranger, theirs); /* they are still there */
     stranger_flush(bench->stranger, other);
+    uint32_t sequence = stranger_begin_sequence(bench->stranger);
+    flush_since(bench, scene);
+    stranger_flush(bench->stranger, sequence);
+    bench_stop(bench);
+}
+
+/* Of two that are new, one is a stranger's, and nobody can tell which. */
+static void
+test_srk_lookalike(void)
+{
+    struct bench *bench = start_open();
+    g_autofree char *scene = scene_of(bench);
+    uint32_t ours = stranger_load_rsa_storage(bench->stranger, true);
+    uint32_t theirs = stranger_load_rsa_storage(bench->stranger, true);
+    flush_since(bench, scene);
+    expect_transient(bench, 2);
+    stranger_flush(bench->stranger, ours);
+    stranger_flush(bench->stranger, theirs);
+    /* Of another run of the TPM nothing is left: whatever stands there now is somebody else's. */
+    theirs = stranger_load_rsa_storage(bench->stranger, true);
+    flush_since(bench, "0.0");
+    flush_since(bench, "");
+    expect_transient(bench, 1);
+    stranger_flush(bench->stranger, theirs);
     bench_stop(bench);
 }
 
@@ -390,6 +439,7 @@ main(int argc, char **argv)
     g_test_add_func("/tpm-key/srk/foreign", test_srk_foreign);
     g_test_add_func("/tpm-key/srk/exchanged", test_srk_exchanged);
     g_test_add_func("/tpm-key/srk/leftovers", test_srk_leftovers);
+    g_test_add_func("/tpm-key/srk/lookalike", test_srk_lookalike);
     g_test_add_func("/tpm-key/life", test_life);
     g_test_add_func("/tpm-key/open-kinds", test_open_kinds);
     g_test_add_func("/tpm-key/damaged-blob", test_damaged_blob);

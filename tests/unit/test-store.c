@@ -478,14 +478,17 @@ static void
 test_srk_intent(struct fixture *fixture, gconstpointer unused)
 {
     bool absent = false;
+    g_autofree char *scene = NULL;
     g_autoptr(GError) error = NULL;
-    g_assert_true(intent_find_srk(fixture->store, &absent, NULL) && absent);
-    g_assert_true(intent_write_srk(fixture->store, NULL));
-    g_assert_true(intent_find_srk(fixture->store, &absent, NULL) && !absent);
+    g_assert_true(intent_read_srk(fixture->store, &scene, &absent, NULL) && absent && !scene);
+    g_assert_true(intent_write_srk(fixture->store, "1.2 80000000", NULL));
+    g_assert_true(intent_read_srk(fixture->store, &scene, &absent, NULL) && !absent);
+    g_assert_cmpstr(scene, ==, "1.2 80000000");
+    g_free(scene);
     g_assert_true(intent_remove_srk(fixture->store, NULL) && intent_remove_srk(fixture->store, NULL));
-    g_assert_true(intent_find_srk(fixture->store, &absent, NULL) && absent);
+    g_assert_true(intent_read_srk(fixture->store, &scene, &absent, NULL) && absent && !scene);
     overwrite(fixture, "srk.intent", "", 0);
-    g_assert_false(intent_find_srk(fixture->store, &absent, &error));
+    g_assert_false(intent_read_srk(fixture->store, &scene, &absent, &error));
     g_assert_error(error, ERROR_DOMAIN, ERROR_DAMAGED);
 }
 
