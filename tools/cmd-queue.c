@@ -159,21 +159,38 @@ run_status(const struct context *context, char **arguments, int n)
 
 /* ---- flush ---- */
 
+/* Slots of the queue's host and device: with modules there are several. */
 struct search {
     const struct hubkey_queue_info *info;
-    bool found;
-    uint32_t slot;
+    GArray *slots; /* uint32_t */
 };
 
 static void
 compare_slot(const struct slot_row *row, void *user)
 {
     struct search *search = user;
-    if (!search->found && strcmp(row->texts[SLOTS_HOST], search->info->host) == 0 &&
-        strcmp(row->texts[SLOTS_DEVICE], search->info->device) == 0) {
-        search->found = true;
-        search->slot = row->slot;
+    if (strcmp(row->texts[SLOTS_HOST], search->info->host) == 0 &&
+        strcmp(row->texts[SLOTS_DEVICE], search->info->device) == 0)
+        g_array_append_val(search->slots, row->slot);
+}
+
+/* Looks for the queue's owner. False with error set, or without where no slot is his. */
+static bool
+search_slot(DBusConnection *connection, const struct hubkey_queue_info *info, uint32_t *slot, GError **error)
+{
+    g_autoptr(GArray) slots = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    struct search search = { info, slots };
+    if (!slots_walk(connection, compare_slot, &search, error))
+        return false;
+    for (guint i = 0; i < slots->len; i++) {
+        *slot = g_array_index(slots, uint32_t, i);
+        g_autoptr(dbus_message_auto) properties = bus_slot_properties(connection, *slot, error);
+        if (!properties)
+            return false;
+        if (strcmp(bus_string(properties, "ModuleId"), info->module) == 0)
+            return true;
     }
+    return false;
 }
 
 /* The slot that holds the identity the queue belongs to. */
@@ -182,25 +199,22 @@ find_slot(const struct context *context, struct target *target)
 {
     struct hubkey_error error = { 0 };
     struct hubkey_queue_info info = { .size = sizeof info };
-    struct search search = { .info = &info };
     GError *problem = NULL;
     int result = hubkey_queue_status(target->path, &info, &error);
     if (result != 0)
         return client_failed(result, &error);
     if (info.host[0] != '\0') {
         DBusConnection *connection = bus_open_any(context, &problem);
-        bool good = connection && slots_walk(connection, compare_slot, &search, &problem);
+        target->has_slot = connection && search_slot(connection, &info, &target->slot, &problem);
         loop_close(connection);
-        if (!good)
+        if (problem)
             return command_error(problem);
     }
-    if (!search.found)
-        return command_failed(EXIT_FAILED,
-                              "no slot holds whom this queue is for; name one: hubkeyctl queue flush N --queue %s",
-                              target->path);
-    target->slot = search.slot;
-    target->has_slot = true;
-    return EXIT_DONE;
+    return target->has_slot
+               ? EXIT_DONE
+               : command_failed(EXIT_FAILED,
+                                "no slot holds whom this queue is for; name one: hubkeyctl queue flush N --queue %s",
+                                target->path);
 }
 
 /* Goes on while something is being delivered, and gives up after seconds without. */
