@@ -11,11 +11,11 @@
 #include "tools/lines.h"
 #include "tools/output.h"
 #include "tools/sender.h"
+#include "tools/stop.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,27 +40,6 @@ static const GOptionEntry entries[] = {
       NULL },
     { NULL },
 };
-
-static volatile sig_atomic_t stopped;
-
-static void
-on_signal(int number)
-{
-    stopped = 1;
-}
-
-/* Blocks the two signals but for the moments of ppoll; *waiting is the mask for those. */
-static void
-catch_signals(sigset_t *waiting)
-{
-    sigset_t both;
-    sigemptyset(&both);
-    sigaddset(&both, SIGINT);
-    sigaddset(&both, SIGTERM);
-    sigprocmask(SIG_BLOCK, &both, waiting);
-    sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_signal }, NULL);
-    sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_signal }, NULL);
-}
 
 /* ---- reading ---- */
 
@@ -100,13 +79,14 @@ gather(struct lines *lines)
 
 /* Until the end of input, a signal, or an error. */
 static void
-pass_lines(struct sender *sender, const sigset_t *waiting)
+pass_lines(struct sender *sender)
 {
     struct lines *lines = lines_new(STDIN_FILENO, HUBKEY_MESSAGE_MAX);
-    struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+    struct pollfd waiting[] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .fd = stop_fd(), .events = POLLIN } };
     ssize_t n = 1;
     while (n > 0) {
-        if (ppoll(&input, 1, NULL, waiting) < 0 && stopped)
+        (void)poll(waiting, G_N_ELEMENTS(waiting), -1);
+        if (stop_asked())
             break;
         n = gather(lines);
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -116,7 +96,7 @@ pass_lines(struct sender *sender, const sigset_t *waiting)
         if (!post_lines(sender, lines, n == 0))
             break;
     }
-    if (stopped && lines_buffered(lines) > 0)
+    if (stop_asked() && lines_buffered(lines) > 0)
         fprintf(stderr, "hubkeyctl: interrupted; %zu bytes of an unfinished line were not sent\n",
                 lines_buffered(lines));
     lines_free(lines);
@@ -124,16 +104,19 @@ pass_lines(struct sender *sender, const sigset_t *waiting)
 
 /* ---- the end ---- */
 
-/* Waits for the hub in slices, so that a signal ends it. */
-static int
-flush(hubkey_client *client, uint32_t seconds, struct hubkey_error *error)
+/* Until all of ours have left the queue, whatever other writers put behind them; in slices, so that a signal ends it. */
+static bool
+await_delivery(struct sender *sender, uint32_t seconds)
 {
     int64_t deadline = clock_monotonic_us() / 1000 + (int64_t)seconds * 1000;
     for (;;) {
-        int64_t left = stopped ? 0 : deadline - clock_monotonic_us() / 1000;
-        int result = hubkey_client_flush(client, (int32_t)CLAMP(left, 0, SLICE_MS), error);
+        int64_t left = stop_asked() ? 0 : deadline - clock_monotonic_us() / 1000;
+        /* Does not wait, but cuts a pause short. */
+        if (hubkey_client_flush(sender->client, 0, NULL) == 0)
+            return true;
+        int result = sender_await(sender, (int32_t)CLAMP(left, 0, SLICE_MS));
         if (result != HUBKEY_E_TIMEOUT || left <= 0)
-            return result;
+            return result == 0;
     }
 }
 
@@ -189,18 +172,19 @@ print_outcome(const struct sender *sender, const struct outcome *outcome, const 
 
 /* What became of the lines, and the exit code for it. */
 static int
-conclude(const struct sender *sender, const struct hubkey_counts *before, int flushed, const char *path, uint32_t slot)
+conclude(const struct sender *sender, const struct hubkey_counts *before, bool delivered, const char *path,
+         uint32_t slot)
 {
     struct hubkey_stats after = { .size = sizeof after };
     struct outcome outcome = { 0 };
     hubkey_client_stats(sender->client, &after);
     command_sender_state(&after, outcome.why, sizeof outcome.why);
-    /* Each number has to be looked up, so only where something left the queue other than to the hub. */
-    if (after.counts.dead + after.counts.dropped + after.counts.removed >
-        before->dead + before->dropped + before->removed)
-        outcome.gone = sender_count_gone(sender);
-    if (flushed != 0)
-        outcome.waiting = MIN(sender->accepted - outcome.gone, after.counts.waiting);
+    /* Each number has to be looked up, so only where they did not all go to the hub. */
+    if (queue_only)
+        outcome.waiting = sender->accepted;
+    else if (!delivered || after.counts.dead + after.counts.dropped + after.counts.removed >
+                               before->dead + before->dropped + before->removed)
+        sender_count(sender, &outcome.waiting, &outcome.gone);
     outcome.delivered = sender->accepted - outcome.gone - outcome.waiting;
     print_outcome(sender, &outcome, path, slot);
     if (sender->fatal)
@@ -214,9 +198,7 @@ static int
 send_lines(const struct context *context, hubkey_client *client, const struct hubkey_property *given, size_t n_given,
            const char *path, uint32_t slot, uint32_t seconds)
 {
-    sigset_t waiting;
     struct sender sender;
-    struct hubkey_error error = { 0 };
     struct hubkey_stats before = { .size = sizeof before };
     hubkey_client_stats(client, &before);
     sender_init(&sender, client);
@@ -227,11 +209,11 @@ send_lines(const struct context *context, hubkey_client *client, const struct hu
     sender.form.properties = given;
     sender.form.n_properties = (uint32_t)n_given;
 
-    catch_signals(&waiting);
-    pass_lines(&sender, &waiting);
-    sigprocmask(SIG_SETMASK, &waiting, NULL);
-    int flushed = sender.accepted == 0 ? 0 : queue_only ? HUBKEY_E_TIMEOUT : flush(client, seconds, &error);
-    int code = conclude(&sender, &before.counts, flushed, path, slot);
+    stop_catch();
+    pass_lines(&sender);
+    bool delivered = sender.accepted == 0 || (!queue_only && await_delivery(&sender, seconds));
+    stop_release();
+    int code = conclude(&sender, &before.counts, delivered, path, slot);
     sender_clear(&sender);
     return code;
 }

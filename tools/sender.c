@@ -139,14 +139,45 @@ sender_post(struct sender *sender, const struct line *lines, size_t n)
     return true;
 }
 
-uint64_t
-sender_count_gone(const struct sender *sender)
+/* 0 once the line has left the queue, one way or another. */
+static int
+await_line(const struct sender *sender, uint64_t seq, int32_t timeout_ms)
 {
-    uint64_t gone = 0;
+    int result = hubkey_client_wait_seq(sender->client, seq, timeout_ms);
+    return result == HUBKEY_E_GONE ? 0 : result;
+}
+
+/* Messages leave in the order of their numbers, but for one that waits aside until it is clear whether it alone is
+ * refused: so the last is waited for, and only then each is looked at, once. */
+int
+sender_await(struct sender *sender, int32_t timeout_ms)
+{
+    if (sender->ranges->len == 0)
+        return 0;
+    const struct range *last = &g_array_index(sender->ranges, struct range, sender->ranges->len - 1);
+    int result = await_line(sender, last->last, timeout_ms);
+    for (; result == 0 && sender->settled_range < sender->ranges->len; sender->settled_range++) {
+        const struct range *range = &g_array_index(sender->ranges, struct range, sender->settled_range);
+        for (uint64_t seq = MAX(sender->settled_seq + 1, range->first); seq <= range->last; seq++) {
+            result = await_line(sender, seq, timeout_ms);
+            if (result != 0)
+                return result;
+            sender->settled_seq = seq;
+        }
+    }
+    return result;
+}
+
+void
+sender_count(const struct sender *sender, uint64_t *waiting, uint64_t *gone)
+{
+    *waiting = *gone = 0;
     for (guint i = 0; i < sender->ranges->len; i++) {
         const struct range *range = &g_array_index(sender->ranges, struct range, i);
-        for (uint64_t seq = range->first; seq <= range->last; seq++)
-            gone += hubkey_client_wait_seq(sender->client, seq, 0) == HUBKEY_E_GONE;
+        for (uint64_t seq = range->first; seq <= range->last; seq++) {
+            int result = hubkey_client_wait_seq(sender->client, seq, 0);
+            *gone += result == HUBKEY_E_GONE;
+            *waiting += result != HUBKEY_E_GONE && result != 0; /* also what could not be read: it is not known gone */
+        }
     }
-    return gone;
 }

@@ -20,6 +20,8 @@ struct sender {
     bool ack, json;
     uint64_t accepted, refused; /* lines */
     GArray *ranges;             /* struct range: the numbers of the accepted ones */
+    guint settled_range;        /* the ranges before this one have left the queue, */
+    uint64_t settled_seq;       /* and of this one the numbers up to here */
     int fatal;                  /* exit code of an error after which nothing more can be posted, 0 before */
 };
 
@@ -30,5 +32,8 @@ void sender_clear(struct sender *sender);
 #define SENDER_BATCH_MAX 2000
 bool sender_post(struct sender *sender, const struct line *lines, size_t n);
 
-/* How many of the accepted left the queue without being delivered. */
-uint64_t sender_count_gone(const struct sender *sender);
+/* Waits until none of the accepted lines is in the queue any more: 0, HUBKEY_E_TIMEOUT after timeout_ms, or an error. */
+int sender_await(struct sender *sender, int32_t timeout_ms);
+
+/* How many of the accepted still wait, and how many left the queue without being delivered. */
+void sender_count(const struct sender *sender, uint64_t *waiting, uint64_t *gone);
