@@ -1,15 +1,20 @@
 #!/usr/bin/python3
 # Copyright (c) 2026 the hubkey authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""What ./run soak [N] runs inside a sandbox: N tokens to several callers, with power cuts of the TPM and a neighbour that
-holds sessions idle. No handle and no descriptor more at the end than after the first fifth, no memory beyond a hundredth.
+"""What ./run soak [N] runs inside a sandbox: N tokens to several callers, with power cuts of the TPM, rotations of the
+slot's key and a neighbour that holds sessions idle. No handle and no descriptor more at the end than after the first
+fifth, no memory beyond a hundredth; after each rotation a token is proved to be of the key that the slot has now.
 
 As a test (`make check`) N is small."""
 
+import base64
+import hashlib
+import hmac
 import os
 import subprocess
 import sys
 import threading
+import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'lib'))
@@ -46,6 +51,43 @@ class Client:
         return code
 
 
+class Slot:
+    """Slot 0, whose key is exchanged for a new one and brought back in turn."""
+
+    def __init__(self):
+        self.key = base64.b64decode(os.environ['HUBKEY_DEVICE_KEY'])
+        self.earlier = None
+        self.rotations = 0
+
+    def try_change(self, words, given):
+        """Whether it is done; one that the TPM's trouble refuses changes nothing."""
+        done = subprocess.run(['hubkeyctl', 'rotate', '0', *words], input=given, capture_output=True, timeout=60)
+        if done.returncode not in (0, 1, 4):
+            raise RuntimeError(f'hubkeyctl rotate: {done.returncode}: {done.stderr.decode()}')
+        return done.returncode == 0
+
+    def change(self):
+        new = self.earlier or os.urandom(32)
+        words = ('--undo',) if self.earlier else ('--key-file', '-')
+        given = b'' if self.earlier else base64.b64encode(new)
+        wait_until(lambda: self.try_change(words, given), ' '.join(('rotate', *words)))
+        self.key, self.earlier = new, None if self.earlier else self.key
+        self.rotations += 1
+        self.prove()
+
+    def token(self):
+        done = subprocess.run(['hubkeyctl', 'token', '0', '--scope', f'soak/proof/{self.rotations}', '--ttl', '600'],
+                              capture_output=True, text=True, timeout=60)
+        return done.stdout if done.returncode == 0 else None
+
+    def prove(self):
+        token = wait_until(self.token, 'a token after a rotation')
+        fields = dict(field.split('=', 1) for field in token.split(' ', 1)[1].strip().split('&'))
+        mac = hmac.new(self.key, f'{fields["sr"]}\n{fields["se"]}'.encode(), hashlib.sha256).digest()
+        if base64.b64decode(urllib.parse.unquote(fields['sig'])) != mac:
+            raise RuntimeError(f'after {self.rotations} rotations a token is not of the slot\'s key')
+
+
 def configure():
     path = os.path.join(BOX, 'hubkeyd.conf.d/soak.conf')
     with open(path, 'w') as file:
@@ -60,6 +102,7 @@ class Soak:
         self.tpm = RawTpm(os.path.join(BOX, 'tpm/socket'))
         with open(os.path.join(BOX, 'hubkeyd.pid')) as file:
             self.pid = int(file.read())
+        self.slot = Slot()
         self.hold_sessions()
 
     def hold_sessions(self):
@@ -80,16 +123,21 @@ class Soak:
         return len(os.listdir(f'/proc/{self.pid}/fd'))
 
     def run(self, tokens, power_cuts, label):
-        """All of the tokens, the power cuts evenly between them; returns the clients' exit codes."""
+        """All of the tokens, evenly between them the power cuts and a rotation before each and after the last; returns the
+        clients' exit codes."""
         clients = [Client(tokens // CLIENTS, f'{label}{number}') for number in range(CLIENTS)]
 
         def ended():
             return any(client.process.poll() is not None for client in clients)
 
-        for cut in range(1, power_cuts + 1):
-            enough = tokens * cut // (power_cuts + 1)
+        turns = 2 * power_cuts + 1
+        for turn in range(1, turns + 1):
+            enough = tokens * turn // (turns + 1)
             wait_until(lambda: sum(client.got for client in clients) >= enough or ended(), f'{enough} tokens', 600)
             progress(f'{label}: {sum(client.got for client in clients)} tokens, {self.resident_kb()} kB')
+            if turn % 2:
+                self.slot.change()
+                continue
             kill_server('swtpm')
             restart_server('swtpm')
             self.hold_sessions()
@@ -112,6 +160,7 @@ def main():
     handles, descriptors, resident = soak.handles(), soak.descriptors(), soak.resident_kb()
     codes += soak.run(tokens, cuts, 'soak')
     tap.ok(not any(codes), f'{tokens} tokens over {cuts} power cuts, and nobody waited in vain', codes)
+    tap.ok(soak.slot.rotations == 2 + cuts + 2, f'{soak.slot.rotations} rotations, each with a token of the right key')
     tap.ok(soak.handles() == handles, 'nothing more is held in the TPM', f'{handles} {soak.handles()}')
     tap.ok(soak.descriptors() == descriptors, 'no descriptor more', f'{descriptors} {soak.descriptors()}')
     after = soak.resident_kb()
