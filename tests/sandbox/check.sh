@@ -22,20 +22,27 @@ count() {
     find "$build_dir" -name '*.trs' -exec cat {} + | grep -cE "^:test-result: ($1)\b" || true
 }
 
-show_failures() {
-    local trs
+# failed_logs : the logs of the test programs with a case that failed.
+failed_logs() {
     # grep has a result of its own when it finds none.
-    { find "$build_dir" -name '*.trs' -exec grep -lE '^:test-result: (FAIL|XPASS|ERROR)\b' {} + || true; } | sort |
-        while read -r trs; do
-            printf '\n==== %s.log\n' "${trs%.trs}"
-            tail -n 200 -- "${trs%.trs}.log"
-        done
+    { find "$build_dir" -name '*.trs' -exec grep -lE '^:test-result: (FAIL|XPASS|ERROR)\b' {} + || true; } |
+        sed 's|\.trs$|.log|' | sort
+}
+
+show_failures() {
+    local log
+    failed_logs | while read -r log; do
+        printf '\n==== %s\n' "$log"
+        tail -n 200 -- "$log"
+    done
 }
 
 # Once more in a few lines, because the end of a long log is what everybody reads first.
 name_failures() {
-    (cd "$build_dir" && { grep -rE --include='*.trs' '^:test-result: (FAIL|XPASS|ERROR)\b' . || true; }) |
-        sed -E 's|^\./(.*)\.trs::test-result: ([A-Z]+) (.*)|\2 \1: \3|' | sort
+    local log
+    failed_logs | while read -r log; do
+        grep -E '^(FAIL|XPASS|ERROR): ' -- "$log" || true
+    done
 }
 
 # sum_up STATUS : STATUS is make's; one that no test accounts for (a test that does not compile) counts as a failure.
