@@ -10,23 +10,26 @@ searched, in each form that a careless line could show a secret in, and the fold
 
 import base64
 import glob
+import json
 import os
 import re
 import resource
 import signal
+import shutil
 import subprocess
 import sys
 import threading
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
-from sandboxed import SOURCE, Tap, as_user, enter, restart_server, wait_until  # noqa: E402
+from sandboxed import SOURCE, Tap, as_user, enter, kill_server, restart_server, wait_until  # noqa: E402
 
 LOGS = os.environ.get('HUBKEY_LOG_DIR', '')
 BUILD = os.environ.get('HUBKEY_BUILDDIR', '')
 BOX = os.environ.get('HUBKEY_SANDBOX', '')
 WATCHED = ('hubkeyd', 'hubkeyctl')
 SCRATCH = os.path.join(BOX, 'onlookers')
+OWNER_FILE = os.path.join(BOX, 'owner-password')
 
 # A signature is 44 characters of base64, percent-encoded in a token; a connection string carries the key openly.
 OPENLY = re.compile(rb'sig=[A-Za-z0-9%+/]{30,}|SharedAccessKey=[^;\s]{8,}|SharedAccessSignature=SharedAccessSignature')
@@ -140,6 +143,50 @@ def may_become_monitor(user):
 # ---- all commands at work ----
 
 
+class Owner:
+    """The owner of the TPM, whose password hubkeyd reads from OwnerAuthFile=."""
+
+    def __init__(self, secrets):
+        self.secrets = secrets
+        self.give('')
+        path = os.path.join(BOX, 'hubkeyd.conf.d', 'owner.conf')
+        with open(path, 'w', encoding='ascii') as file:
+            file.write(f'[hubkeyd]\nOwnerAuthFile={OWNER_FILE}\n')
+        os.chmod(path, 0o644)
+
+    def give(self, password):
+        with open(OWNER_FILE, 'w', encoding='ascii') as file:
+            file.write(password)
+        shutil.chown(OWNER_FILE, 'hubkey', 'hubkey')
+        os.chmod(OWNER_FILE, 0o400)
+
+    def new(self):
+        password = os.urandom(12).hex()
+        self.secrets.add_key(password.encode())
+        return password
+
+    def change(self):
+        self.password = self.new()
+        self.give(self.password)
+        subprocess.run(['tpm2_changeauth', '-c', 'owner', f'file:{OWNER_FILE}'], check=True, timeout=60)
+
+    def reset(self):
+        self.give(self.password)
+        subprocess.run(['tpm2_changeauth', '-c', 'owner', '-p', f'file:{OWNER_FILE}'], check=True, timeout=60)
+        self.give('')
+
+
+def leave_found(secrets):
+    """A key in slot 4 whose record is gone, for Adopt."""
+    key = os.urandom(32)
+    secrets.add_key(key)
+    subprocess.run(['hubkeyctl', 'provision', '4', '--host-name', os.environ['HUBKEY_HUB_HOST'], '--device-id', 'found',
+                    '--key-file', '-'], input=base64.b64encode(key), env=environment(), check=True, timeout=60)
+    kill_server('hubkeyd')
+    os.unlink(os.path.join(BOX, 'state', 'slot-4'))
+    restart_server('hubkeyd')
+
+
 def environment():
     """Ours without the key that the sandbox tells its tests."""
     kept = {**os.environ, 'STATE_DIRECTORY': os.path.join(SCRATCH, 'client')}
@@ -148,9 +195,10 @@ def environment():
 
 
 class Workload:
-    def __init__(self, secrets, watch):
+    def __init__(self, secrets, watch, owner):
         self.secrets = secrets
         self.watch = watch
+        self.owner = owner
         self.said = b''
         self.ran = []
 
@@ -195,12 +243,17 @@ class Workload:
         self.command('token', '1', user='hubkey-out')
         self.command('token', '1', '--scope', 'a/../b')
         self.command('token', '9')
+        self.owner.give(self.owner.new())
+        self.command('provision', '3', *name, given=key.encode())  # the owner's password is wrong
+        self.owner.give(self.owner.password)
+
+    def adopt(self):
+        found = json.loads(self.command('show', '4', '--json'))
+        self.command('adopt', '4', '--host-name', found['host_name'], '--device-id', found['device_id'], '--name',
+                     found['tpm_name'])
+        self.token('4', user='root')
 
     def rotate(self):
-        """Where this hubkeyctl can."""
-        overview = subprocess.run(['hubkeyctl', '--help'], env=environment(), stdout=subprocess.PIPE, check=True).stdout
-        if b'rotate' not in overview:
-            return
         self.command('rotate', '1', '--key-file', '-', given=f'{self.key()}\n'.encode())
         self.token('1')
         self.command('rotate', '1', '--undo')
@@ -211,14 +264,21 @@ class Workload:
         self.token('1', '--scope', 'messages/events', '--ttl', '60')
         self.token('2', user='root')
         self.token('0', '--json', user='root')
+        self.token('1', '--scope', 'socket', '--socket', os.environ['HUBKEY_SOCKET'])
         self.rotate()
+        self.adopt()
         self.mistakes()
         for words in (('status',), ('list', '--json'), ('show', '1')):
             self.command(*words)
         self.command('send', '0', '--wait', '30', given=b'one\ntwo\n')
         self.command('queue', 'status', '0')
-        self.command('clear', '1', '--yes')
-        self.command('clear', '2', '--yes')
+        self.command('doctor')
+        self.command('audit', '--file', os.path.join(BOX, 'hubkeyd.log'))
+        self.command('audit', '--json', '--file', os.path.join(BOX, 'hubkeyd.log'))
+        self.command('why', '1', '--user', 'hubkey-in')
+        self.command('reload')
+        for slot in ('1', '2', '4'):
+            self.command('clear', slot, '--yes')
 
 
 def core_limit(pid):
@@ -252,17 +312,22 @@ def test_crash(tap):
 def test_onlookers(tap, secrets):
     subprocess.run(['install', '-d', '-m', '1777', SCRATCH, os.path.join(SCRATCH, 'client')], check=True)
     tap.ok(not may_become_monitor('hubkey-out'), 'who has no rights cannot become a monitor of the bus')
+    owner = Owner(secrets)
+    leave_found(secrets)
+    owner.change()
     bus, watch = BusWatch(), ProcessWatch()
     watch.look()
     watch.start()
-    work = Workload(secrets, watch)
+    work = Workload(secrets, watch, owner)
     try:
         work.run()
     finally:
         watch.stop()
         bus.stop()
-    failed = [ran for ran in work.ran if ran[0] in ('clear', 'queue', 'send', 'show', 'status', 'list') and ran[1] != 0]
+        owner.reset()
+    failed = [ran for ran in work.ran if ran[0] not in ('provision', 'token', 'doctor') and ran[1] != 0]
     tap.ok(not failed, 'all commands have run', f'{failed} {work.said.decode(errors="replace")}')
+    tap.ok(b'OwnerAuthFile' in work.said, 'a wrong password of the owner was refused')
     seen = bus.read()
     tap.ok(b'TokensInvalidated' in seen, 'dbus-monitor sees the signals', seen.decode(errors='replace')[-2000:])
     tap.ok(b'member=GetToken' not in seen and not secrets.found_in(seen), 'and neither calls nor answers')
