@@ -60,6 +60,23 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_capability, Esys_Free)
 typedef TPMS_TIME_INFO esys_time;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_time, Esys_Free)
 
+/* Name = algorithm identifier and digest of the public area (Part 1, 16). ESYS computes it, too, but
+ * sets up all of libcrypto anew for that, half a millisecond and 2 MB that else nothing needs. */
+static void
+name_of(const TPM2B_PUBLIC *public, struct tpm_name *name)
+{
+    uint8_t area[sizeof(TPMT_PUBLIC)];
+    size_t used = 0, digest_len = TPM_NAME_BYTES - 2;
+    if (Tss2_MU_TPMT_PUBLIC_Marshal(&public->publicArea, area, sizeof area, &used) != TSS2_RC_SUCCESS)
+        g_error("a public area of the TPM does not fit its own type");
+    g_autoptr(GChecksum) sha256 = g_checksum_new(G_CHECKSUM_SHA256);
+    g_checksum_update(sha256, area, (gssize)used);
+    name->bytes[0] = TPM2_ALG_SHA256 >> 8;
+    name->bytes[1] = TPM2_ALG_SHA256 & 0xff;
+    g_checksum_get_digest(sha256, name->bytes + 2, &digest_len);
+}
+
+/* Of what ESYS holds. */
 static bool
 get_name(struct tpm *tpm, ESYS_TR object, struct tpm_name *name, GError **error)
 {
@@ -91,6 +108,7 @@ static bool
 open_srk(struct tpm *tpm, ESYS_TR *srk, struct tpm_name *name, GError **error)
 {
     g_autoptr(esys_public) public = NULL;
+    tpm_forget(tpm, &tpm->parent); /* ESYS would take what stands there now for what stood there then */
     if (!tpm_look_up(tpm, TPM_SRK_HANDLE, srk, error))
         return false;
     if (*srk == ESYS_TR_NONE)
@@ -105,8 +123,9 @@ open_srk(struct tpm *tpm, ESYS_TR *srk, struct tpm_name *name, GError **error)
                   TPM_SRK_HANDLE);
         ok = false;
     }
-    ok = ok && get_name(tpm, *srk, name, error);
-    if (!ok)
+    if (ok)
+        name_of(public, name);
+    else
         tpm_forget(tpm, srk);
     return ok;
 }
@@ -395,21 +414,6 @@ create(struct tpm *tpm, ESYS_TR srk, ESYS_TR *session, const TPM2B_SENSITIVE_CRE
     return check_under_srk(tpm, rc, "TPM2_Create of the key", error);
 }
 
-/* Name = algorithm identifier and digest of the public area (Part 1, 16). */
-static void
-name_of(const TPM2B_PUBLIC *public, struct tpm_name *name)
-{
-    uint8_t area[sizeof(TPMT_PUBLIC)];
-    size_t used = 0, digest_len = TPM_NAME_BYTES - 2;
-    if (Tss2_MU_TPMT_PUBLIC_Marshal(&public->publicArea, area, sizeof area, &used) != TSS2_RC_SUCCESS)
-        g_error("a public area of the TPM does not fit its own type");
-    g_autoptr(GChecksum) sha256 = g_checksum_new(G_CHECKSUM_SHA256);
-    g_checksum_update(sha256, area, (gssize)used);
-    name->bytes[0] = TPM2_ALG_SHA256 >> 8;
-    name->bytes[1] = TPM2_ALG_SHA256 & 0xff;
-    g_checksum_get_digest(sha256, name->bytes + 2, &digest_len);
-}
-
 bool
 tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct secret *key, const uint8_t *policy,
                GBytes **blob, struct tpm_name *name, GError **error)
@@ -423,7 +427,8 @@ tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct se
     g_return_val_if_fail(key->len > 0 && key->len <= TPM_KEY_BYTES_MAX, false);
     if (!open_srk(tpm, &srk, &found, error))
         return false;
-    if (srk == ESYS_TR_NONE || memcmp(&found, expected, sizeof found) != 0) {
+    /* The session is salted to what ESYS holds. That is of a reading of its own, so its Name is what counts. */
+    if (srk == ESYS_TR_NONE || !get_name(tpm, srk, &found, NULL) || memcmp(&found, expected, sizeof found) != 0) {
         tpm_forget(tpm, &srk);
         error_set(error, ERROR_TPM_FAILED, "the SRK at 0x%08x was exchanged a moment ago; nothing was sent to it",
                   TPM_SRK_HANDLE);
@@ -459,28 +464,55 @@ tpm_key_has_policy(GBytes *blob, const uint8_t policy[TPM_POLICY_BYTES])
     return found->size == TPM_POLICY_BYTES && memcmp(found->buffer, policy, TPM_POLICY_BYTES) == 0;
 }
 
-bool
-tpm_key_load(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error)
+/* A key loads under its own parent and no other (Part 1, 23.3), whatever we take that for. So the SRK is looked at once,
+ * which takes two commands, and again when a key does not load. */
+static bool
+hold_parent(struct tpm *tpm, GError **error)
 {
-    TPM2B_PUBLIC public = { 0 };
-    TPM2B_PRIVATE private = { 0 };
     struct tpm_name name;
     ESYS_TR srk;
-    *key = TPM_KEY_NONE;
-    if (!unpack_blob(blob, &public, &private, error) || !open_srk(tpm, &srk, &name, error))
+    if (tpm->parent != ESYS_TR_NONE)
+        return true;
+    if (!open_srk(tpm, &srk, &name, error))
         return false;
     if (srk == ESYS_TR_NONE) {
         error_set(error, ERROR_TPM_FAILED, "the SRK at 0x%08x is gone; was the TPM cleared?", TPM_SRK_HANDLE);
         return false;
     }
+    tpm->parent = srk;
+    return true;
+}
+
+static TSS2_RC
+load(struct tpm *tpm, const TPM2B_PUBLIC *public, const TPM2B_PRIVATE *private, uint32_t *key)
+{
     struct tpm_retry retry = { 0 };
     TSS2_RC rc;
     do
-        rc = Esys_Load(tpm->esys, srk, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &private, &public, key);
+        rc = Esys_Load(tpm->esys, tpm->parent, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, private, public, key);
     while (tpm_again(tpm, &retry, rc));
-    tpm_forget(tpm, &srk);
     if (rc != TSS2_RC_SUCCESS)
         *key = TPM_KEY_NONE;
+    return rc;
+}
+
+bool
+tpm_key_load(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error)
+{
+    TPM2B_PUBLIC public = { 0 };
+    TPM2B_PRIVATE private = { 0 };
+    bool fresh = tpm->parent == ESYS_TR_NONE;
+    *key = TPM_KEY_NONE;
+    if (!unpack_blob(blob, &public, &private, error) || !hold_parent(tpm, error))
+        return false;
+    TSS2_RC rc = load(tpm, &public, &private, key);
+    /* Of a handle or parameter, so that it may be the parent: another stands there by now, or none. */
+    if (!fresh && tpm_refused(rc) && (rc & TPM2_RC_FMT1)) {
+        tpm_forget(tpm, &tpm->parent);
+        if (!hold_parent(tpm, error))
+            return false;
+        rc = load(tpm, &public, &private, key);
+    }
     return check_under_srk(tpm, rc, "TPM2_Load of the key", error);
 }
 
@@ -515,10 +547,8 @@ tpm_key_open(struct tpm *tpm, uint32_t handle, uint32_t *key, struct tpm_name *n
         return false;
     }
     *usable = public->publicArea.nameAlg == TPM2_ALG_SHA256 && is_hmac_key(&public->publicArea);
-    if (*usable && !get_name(tpm, *key, name, error)) {
-        tpm_forget(tpm, key);
-        return false;
-    }
+    if (*usable)
+        name_of(public, name);
     return true;
 }
 

@@ -110,6 +110,22 @@ test_transients(void)
     bench_stop(bench);
 }
 
+/* A key that is not loaded costs one TPM2_Load more, and the TPM2_FlushContext of the one before. */
+static void
+test_commands(void)
+{
+    struct bench *bench = start();
+    provision(bench, 10, NULL, key);
+    provision(bench, 11, NULL, other_key);
+    bench_expect_signs(bench, 10, key, 32);
+    uint64_t before = tpm_counters(bench->tpm).operations;
+    bench_expect_signs(bench, 11, other_key, 32);
+    g_assert_cmpuint(tpm_counters(bench->tpm).operations, ==, before + 3);
+    bench_expect_signs(bench, 11, other_key, 32);
+    g_assert_cmpuint(tpm_counters(bench->tpm).operations, ==, before + 4);
+    bench_stop(bench);
+}
+
 /* hubkeyd ends without letting go, and has no resource manager that does it: the next one does. */
 static void
 test_left_loaded(void)
@@ -365,6 +381,21 @@ test_cleared(void)
     bench_stop(bench);
 }
 
+/* The same of another SRK in the place of ours, from one signature to the next. */
+static void
+test_exchanged(void)
+{
+    struct bench *bench = start();
+    provision(bench, 10, NULL, key);
+    bench_expect_signs(bench, 10, key, 32);
+    idle(bench);
+    stranger_evict(bench->stranger, BENCH_SRK);
+    stranger_put(bench->stranger, BENCH_SRK, STRANGER_ECC_STORAGE, NULL);
+    expect_not_signed(bench, 10, ERROR_DAMAGED, "this one was cleared since");
+    bench_expect(bench, 10, SLOT_DAMAGED, "this one was cleared since");
+    bench_stop(bench);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -372,6 +403,7 @@ main(int argc, char **argv)
         return 0;
     g_test_add_func("/slot-file/life", test_life);
     g_test_add_func("/slot-file/transients", test_transients);
+    g_test_add_func("/slot-file/commands", test_commands);
     g_test_add_func("/slot-file/left-loaded", test_left_loaded);
     g_test_add_func("/slot-file/no-room", test_no_room);
     g_test_add_func("/slot-file/power-cut", test_power_cut);
@@ -382,5 +414,6 @@ main(int argc, char **argv)
     g_test_add_func("/slot-file/damage/forged-policy", test_forged_policy);
     g_test_add_func("/slot-file/damage/copied", test_copied);
     g_test_add_func("/slot-file/damage/cleared", test_cleared);
+    g_test_add_func("/slot-file/damage/exchanged", test_exchanged);
     return g_test_run();
 }
