@@ -148,6 +148,7 @@ harden(void)
     prctl(PR_SET_DUMPABLE, 0); /* no core, no ptrace, no /proc/PID/mem for others of our user */
     /* A long message goes back to the system when it is freed; glibc would keep the next ones on its heap. */
     mallopt(M_MMAP_THRESHOLD, 256 << 10);
+    mallopt(M_ARENA_MAX, 1); /* the worker needs no heap of its own, most of it empty */
     setenv("TSS2_LOG", "all+none", 0); /* tpm.c logs what matters, once */
 }
 

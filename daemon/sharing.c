@@ -11,7 +11,10 @@
 #include "common/clock.h"
 #include "common/error.h"
 
+#include <malloc.h>
 #include <string.h>
+
+#define TRIM_FROM 256 /* tokens forgotten at once, whose memory glibc would keep for good */
 
 struct waiter {
     uid_t uid;
@@ -35,7 +38,7 @@ struct share {
     char *token;
     char token_id[SAS_TOKEN_ID_DIGITS + 1];
     GError *error;
-    GPtrArray *waiters;
+    GPtrArray *waiters; /* NULL: none, as for every token that is made and kept */
 };
 
 struct sharing {
@@ -80,7 +83,7 @@ free_share(struct share *share)
     g_free(share->text);
     g_free(share->token);
     g_clear_error(&share->error);
-    g_ptr_array_free(share->waiters, TRUE);
+    g_clear_pointer(&share->waiters, g_ptr_array_unref);
     g_free(share);
 }
 
@@ -93,6 +96,12 @@ unlist(struct share *share)
     share->listed = false;
     if (share->made)
         share->sharing->kept--;
+}
+
+static guint
+n_waiters(const struct share *share)
+{
+    return share->waiters ? share->waiters->len : 0;
 }
 
 static void
@@ -109,8 +118,7 @@ tell_all(struct share *share, const struct sharing_answer *answer)
 {
     g_autoptr(GPtrArray) waiters = g_steal_pointer(&share->waiters);
     struct sharing *sharing = share->sharing;
-    share->waiters = g_ptr_array_new();
-    for (guint i = 0; i < waiters->len; i++)
+    for (guint i = 0; waiters && i < waiters->len; i++)
         tell(sharing, waiters->pdata[i], answer);
 }
 
@@ -135,7 +143,7 @@ done(struct worker_job *job)
         .token = share->token,
         .token_id = share->token_id,
         .expires = share->expires,
-        .shared = share->waiters->len > 1,
+        .shared = n_waiters(share) > 1,
         .error = share->error,
     };
     bool keep = share->listed && !share->error && sharing->kept < SHARING_KEPT_MAX;
@@ -143,6 +151,7 @@ done(struct worker_job *job)
         share->made = true;
         share->made_s = clock_wall_s();
         sharing->kept++;
+        g_clear_pointer(&share->text, g_free);
     } else {
         unlist(share);
     }
@@ -204,8 +213,9 @@ sweep(struct sharing *sharing)
     if (now == sharing->swept_s)
         return;
     sharing->swept_s = now;
-    if (sharing->kept > 0)
-        g_hash_table_foreach_remove(sharing->shares, is_old, &now);
+    guint freed = sharing->kept > 0 ? g_hash_table_foreach_remove(sharing->shares, is_old, &now) : 0;
+    if (freed >= TRIM_FROM)
+        malloc_trim(0);
 }
 
 static struct share *
@@ -267,12 +277,12 @@ sharing_forget(struct sharing *sharing, const char *peer)
     g_hash_table_iter_init(&iter, sharing->shares);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         struct share *share = key;
-        for (guint i = share->waiters->len; i-- > 0;) {
+        for (guint i = n_waiters(share); i-- > 0;) {
             struct waiter *waiter = share->waiters->pdata[i];
             if (g_strcmp0(waiter->peer, peer) == 0)
                 g_ptr_array_add(leaving, g_ptr_array_remove_index_fast(share->waiters, i));
         }
-        if (!share->made && share->waiters->len == 0 && worker_withdraw(sharing->worker, &share->job)) {
+        if (!share->made && n_waiters(share) == 0 && worker_withdraw(sharing->worker, &share->job)) {
             g_hash_table_iter_remove(&iter);
             free_share(share);
         }
@@ -303,9 +313,7 @@ static gboolean
 drop_share(gpointer key, gpointer value, gpointer data)
 {
     struct share *share = key;
-    for (guint i = 0; i < share->waiters->len; i++)
-        tell(share->sharing, share->waiters->pdata[i], &(struct sharing_answer){ 0 });
-    g_ptr_array_set_size(share->waiters, 0);
+    tell_all(share, &(struct sharing_answer){ 0 });
     free_share(share);
     return TRUE;
 }
