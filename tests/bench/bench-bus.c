@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * Round trips over the sandbox's bus: Ping and a 250-byte echo of a bare service (libdbus in a GLib loop, in a process
- * of its own), and tokens of hubkeyd - one scope for all, or a scope never asked for before.
+ * of its own), and tokens of hubkeyd - one scope for all, a scope never asked for before, or that of a slot whose key is
+ * not loaded.
  */
 #include <config.h>
 
@@ -20,6 +21,8 @@
 #define WARM_UP 200
 #define SAMPLES 3000
 #define ECHO_BYTES 250
+#define COLD_FIRST 10
+#define COLD_SLOTS 10
 
 /* ---- the bare service ---- */
 
@@ -98,15 +101,39 @@ new_echo(unsigned number)
     return message;
 }
 
+/* File slots in turn: hubkeyd has the key of one of them loaded at most, the one before. */
+static DBusMessage *
+new_cold(unsigned number)
+{
+    return calls_unshared(COLD_FIRST + number % COLD_SLOTS, number);
+}
+
+/* Those of them that are not there yet, each a device of its own. */
+static void
+provision_cold(void)
+{
+    for (unsigned slot = COLD_FIRST; slot < COLD_FIRST + COLD_SLOTS; slot++) {
+        char command[256];
+        g_snprintf(command, sizeof command,
+                   "hubkeyctl show %u >/dev/null 2>&1 || "
+                   "echo 'HostName=bench.azure-devices.net;DeviceId=device-%u;SharedAccessKey=YmVuY2g=' | "
+                   "hubkeyctl provision %u --connection-string-file - >&2", slot, slot, slot);
+        if (system(command) != 0)
+            g_error("cannot provision slot %u", slot);
+    }
+}
+
 static const struct {
     const char *row;
     DBusMessage *(*make)(unsigned number);
     bool needs_service;
+    void (*prepare)(void);
 } rows[] = {
-    { "ping", new_ping, true },
-    { "echo", new_echo, true },
-    { "token-shared", calls_shared, false },
-    { "token-fresh", calls_fresh, false },
+    { "ping", new_ping, true, NULL },
+    { "echo", new_echo, true, NULL },
+    { "token-shared", calls_shared, false, NULL },
+    { "token-fresh", calls_fresh, false, NULL },
+    { "cold-slot", new_cold, false, provision_cold },
 };
 
 static void
@@ -131,6 +158,8 @@ main(int argc, char **argv)
     for (size_t i = 0; i < G_N_ELEMENTS(rows) && argc == 2; i++) {
         if (strcmp(rows[i].row, argv[1]) != 0)
             continue;
+        if (rows[i].prepare)
+            rows[i].prepare();
         pid_t service = rows[i].needs_service ? start_service() : 0;
         measure(rows[i].row, rows[i].make);
         if (service) {
@@ -139,6 +168,6 @@ main(int argc, char **argv)
         }
         return 0;
     }
-    fprintf(stderr, "usage: bench-bus ping|echo|token-shared|token-fresh\n");
+    fprintf(stderr, "usage: bench-bus ping|echo|token-shared|token-fresh|cold-slot\n");
     return 2;
 }

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * The TPM alone: an HMAC of 80 bytes, no daemon and no bus between. raw-hmac: with slot 0's key, by ESYS and a password
- * session. raw-load-hmac: with a key that is loaded for it and flushed afterwards. protect-bus: with slot 0's key as
- * hubkeyd makes it with ProtectBus=always, in a session of its own.
+ * session. raw-load-hmac: with a key that is loaded for it and flushed afterwards; raw-flush: how much of that is the
+ * flush. protect-bus: with slot 0's key as hubkeyd makes it with ProtectBus=always, in a session of its own.
  */
 #include <config.h>
 
@@ -71,7 +71,7 @@ prepare_blob(struct bench *bench)
 }
 
 static int64_t
-measure(struct bench *bench)
+measure(struct bench *bench, bool only_flush)
 {
     TPM2B_DIGEST *mac = NULL;
     int64_t start = timing_now_ns();
@@ -80,6 +80,8 @@ measure(struct bench *bench)
                         &bench->key), "TPM2_Load");
     check(Esys_HMAC(bench->esys, bench->key, ESYS_TR_PASSWORD, NO, NO, &bench->data, TPM2_ALG_SHA256, &mac),
           "TPM2_HMAC");
+    if (only_flush)
+        start = timing_now_ns();
     if (bench->parent != NO)
         check(Esys_FlushContext(bench->esys, bench->key), "TPM2_FlushContext");
     int64_t end = timing_now_ns();
@@ -88,7 +90,7 @@ measure(struct bench *bench)
 }
 
 static void
-measure_raw(const char *row, void (*prepare)(struct bench *))
+measure_raw(const char *row, void (*prepare)(struct bench *), bool only_flush)
 {
     struct bench bench = { .parent = NO, .key = NO, .data.size = DATA_BYTES };
     TSS2_TCTI_CONTEXT *tcti = NULL;
@@ -99,7 +101,7 @@ measure_raw(const char *row, void (*prepare)(struct bench *))
     prepare(&bench);
     memset(bench.data.buffer, 'x', DATA_BYTES);
     for (unsigned i = 0; i < WARM_UP + n; i++) {
-        int64_t took = measure(&bench);
+        int64_t took = measure(&bench, only_flush);
         if (i >= WARM_UP)
             samples[i - WARM_UP] = took;
     }
@@ -143,13 +145,15 @@ main(int argc, char **argv)
     const char *row = argc == 2 ? argv[1] : "";
     g_setenv("TSS2_LOG", "all+none", FALSE);
     if (strcmp(row, "raw-hmac") == 0) {
-        measure_raw(row, prepare_key);
+        measure_raw(row, prepare_key, false);
     } else if (strcmp(row, "raw-load-hmac") == 0) {
-        measure_raw(row, prepare_blob);
+        measure_raw(row, prepare_blob, false);
+    } else if (strcmp(row, "raw-flush") == 0) {
+        measure_raw(row, prepare_blob, true);
     } else if (strcmp(row, "protect-bus") == 0) {
         measure_protected(row);
     } else {
-        fprintf(stderr, "usage: bench-tpm raw-hmac|raw-load-hmac|protect-bus\n");
+        fprintf(stderr, "usage: bench-tpm raw-hmac|raw-load-hmac|raw-flush|protect-bus\n");
         return 2;
     }
     return 0;

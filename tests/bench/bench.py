@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What ./run bench runs inside a sandbox: every measuring program in turn, some rounds over, and one table.
 
-A measuring program is called as `PROGRAM ROW` and prints one line, `ROW MEDIAN P99 UNIT` (P99 is - where there is
-none). A machine is never quiet, so only what was measured within the same round is compared: a ratio is made in each
+A measuring program, installed or one of the scripts beside this, is called as `PROGRAM ROW` and prints one line, `ROW
+MEDIAN P99 UNIT` (P99 is - where there is none). A machine is never quiet, so only what was measured within the same round is compared: a ratio is made in each
 round, and the table has the median of the rounds.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import difflib
 import json
 import operator
+import os
 import statistics
 import subprocess
 import sys
@@ -39,6 +40,11 @@ ROWS = (
     Row('protect-bus', 'bench-tpm', ('raw-hmac',), lambda m: m['raw-hmac']),
     Row('token-shared', 'bench-bus', ('echo',), lambda m: m['echo']),
     Row('token-fresh', 'bench-bus', ('echo', 'raw-hmac'), lambda m: m['echo'] + m['raw-hmac']),
+    # TPM2_Load, TPM2_HMAC and TPM2_FlushContext; hubkeyd flushes after it has answered, so that cold-slot's peer is without.
+    Row('raw-load-hmac', 'bench-tpm'),
+    Row('raw-flush', 'bench-tpm'),
+    Row('cold-slot', 'bench-bus', ('raw-load-hmac', 'raw-flush', 'ping'),
+        lambda m: m['raw-load-hmac'] - m['raw-flush'] + m['ping'], '<= 1.2'),
     Row('no-rules', 'bench-rules'),
     Row('rules', 'bench-rules', ('no-rules',), lambda m: m['no-rules'], '<= 1.05'),
     Row('quiet', 'bench-rules'),
@@ -46,6 +52,10 @@ ROWS = (
     Row('append', 'bench-queue'),
     Row('post-idle', 'bench-queue', ('append',), lambda m: m['append']),
     Row('hub', 'bench-hub', goal='>= 80000'),
+    Row('rss-abrmd', 'bench-process.py'),
+    Row('rss-10', 'bench-process.py', ('rss-abrmd',), lambda m: m['rss-abrmd'], '<= 1.1'),
+    Row('rss-10000', 'bench-process.py', goal='<= 24576'),
+    Row('start-10000', 'bench-process.py', goal='< 1000'),
 )
 
 COMPARE = {'<=': operator.le, '>=': operator.ge, '<': operator.lt, '>': operator.gt}
@@ -53,7 +63,10 @@ COMPARE = {'<=': operator.le, '>=': operator.ge, '<': operator.lt, '>': operator
 
 def measure(row):
     """(median, p99 or None, unit) of one run of the row's program."""
-    done = subprocess.run([row.program, row.name], stdout=subprocess.PIPE, text=True)
+    program = row.program
+    if program.endswith('.py'):
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), program)
+    done = subprocess.run([program, row.name], stdout=subprocess.PIPE, text=True)
     words = done.stdout.split()
     if done.returncode != 0 or len(words) != 4 or words[0] != row.name:
         sys.exit(f'bench: {row.program} {row.name} exited with {done.returncode} and printed {done.stdout!r}')

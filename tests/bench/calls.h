@@ -16,10 +16,12 @@
 #define CALLS_TIMEOUT_MS 10000
 
 static inline DBusMessage *
-calls_get_token(const char *scope)
+calls_get_token(unsigned slot, const char *scope)
 {
+    char path[64];
     dbus_uint32_t ttl = 600;
-    DBusMessage *message = dbus_message_new_method_call(NAMES_BUS, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken");
+    g_snprintf(path, sizeof path, NAMES_SLOTS "/%u", slot);
+    DBusMessage *message = dbus_message_new_method_call(NAMES_BUS, path, NAMES_SLOT, "GetToken");
     dbus_message_append_args(message, DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID);
     return message;
 }
@@ -27,15 +29,21 @@ calls_get_token(const char *scope)
 static inline DBusMessage *
 calls_shared(unsigned number)
 {
-    return calls_get_token("messages/events");
+    return calls_get_token(0, "messages/events");
+}
+
+static inline DBusMessage *
+calls_unshared(unsigned slot, unsigned number)
+{
+    char scope[64];
+    g_snprintf(scope, sizeof scope, "bench/%d/%u", (int)getpid(), number);
+    return calls_get_token(slot, scope);
 }
 
 static inline DBusMessage *
 calls_fresh(unsigned number)
 {
-    char scope[64];
-    g_snprintf(scope, sizeof scope, "bench/%d/%u", (int)getpid(), number);
-    return calls_get_token(scope);
+    return calls_unshared(0, number);
 }
 
 static inline int64_t

@@ -27,11 +27,15 @@ packages_check=(g++ mandoc polkitd)
 # shellcheck disable=SC2034
 packages_fuzz=(clang libclang-rt-14-dev)
 
+# What hubkeyd's memory is held against; no service of it is ever started.
+# shellcheck disable=SC2034
+packages_bench=(tpm2-abrmd libtss2-tcti-tabrmd0)
+
 # The machine has the root of this host, so what it runs is installed here. qemu-system-common has virtiofsd.
 # shellcheck disable=SC2034
 packages_vm=(qemu-system-x86 qemu-system-common busybox-static kmod dbus udev tpm-udev polkitd)
 
-# install_packages SET… : SET is build, test, check, fuzz or vm.
+# install_packages SET… : SET is build, test, check, fuzz, bench or vm.
 install_packages() {
     local set wanted=() missing=()
     for set in "$@"; do

@@ -1,0 +1,172 @@
+#!/usr/bin/python3
+# Copyright (c) 2026 the hubkey authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a freshly started hubkeyd takes of memory and of time.
+
+  rss-10       the sandbox's, with slots 0 to 9 in the TPM, after three thousand tokens, none of them shared, and one
+               more in a later second, up to which hubkeyd keeps them
+  rss-abrmd    tpm2-abrmd after as many TPM2_HMAC through its own TCTI
+  rss-10000    one with 10 000 slots in files, after a hundred tokens, each of a slot whose key was not loaded
+  start-10000  the same from fork to the first token of its last slot: all records read, the TPM looked at
+
+Memory is VmRSS of /proc/PID/status, pages of shared libraries included; how much of it is its own alone (RssAnon) goes
+to stderr. The 10 000 slots are provisioned once a run of ./run bench, by bench-fill, for a hubkeyd with a bus and a
+state directory of its own.
+"""
+
+import contextlib
+import os
+import pwd
+import subprocess
+import sys
+import time
+
+import dbus
+import dbus.bus
+
+SANDBOX = os.environ['HUBKEY_SANDBOX']
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
+MANY = 10000
+FIRST = 10  # the first slot that is in a file
+LIMIT_SECONDS = 60
+ABRMD = 'org.hubkey.test.Abrmd'  # a name that root may own on a sandbox's bus
+
+
+def as_hubkey():
+    """The arguments of Popen that make it a process of user hubkey."""
+    user = pwd.getpwnam('hubkey')
+    return {'user': user.pw_uid, 'group': user.pw_gid, 'extra_groups': os.getgrouplist('hubkey', user.pw_gid)}
+
+
+def provision(directory, count):
+    """On every processor: most of a Provision is arithmetic on this side of the TPM."""
+    def fill(first, number):
+        return subprocess.Popen(['bench-fill', directory, str(first), str(number)], **as_hubkey())
+
+    if fill(FIRST, 1).wait() != 0:  # pins the SRK
+        sys.exit('bench-process: the first slot could not be provisioned')
+    workers = os.cpu_count()
+    bounds = [FIRST + 1 + (count - 1) * worker // workers for worker in range(workers + 1)]
+    running = [fill(first, end - first) for first, end in zip(bounds, bounds[1:]) if end > first]
+    if any([worker.wait() for worker in running]):
+        sys.exit(f'bench-process: {count} slots could not be provisioned')
+
+
+def folder():
+    """A folder with the state of a hubkeyd that has MANY slots, made at the first call of a run."""
+    path = os.path.join(os.environ['STATE_DIRECTORY'], 'bench-process')
+    done = os.path.join(path, 'done')
+    if not os.path.exists(done):
+        user = pwd.getpwnam('hubkey')
+        os.mkdir(path)
+        os.chown(path, user.pw_uid, user.pw_gid)
+        provision(os.path.join(path, 'state'), MANY)
+        open(done, 'w').close()
+    return path
+
+
+@contextlib.contextmanager
+def process(*command, **options):
+    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
+    try:
+        yield running
+    finally:
+        running.terminate()
+        running.wait(LIMIT_SECONDS)
+
+
+def await_answer(ask, server):
+    """What ASK returns as soon as it does; until then it raises dbus.DBusException. A look a millisecond."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while True:
+        try:
+            return ask()
+        except dbus.DBusException as error:
+            if server.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f'bench-process: {server.args[0]} does not answer: {error}')
+        time.sleep(0.001)
+
+
+@contextlib.contextmanager
+def private_bus(path):
+    """As the sandbox's, in PATH; its address."""
+    address = f'unix:path={path}/bus'
+    with open(os.path.join(SANDBOX, 'bus.conf')) as file:
+        text = file.read().replace(os.environ['DBUS_SYSTEM_BUS_ADDRESS'], address)
+    with open(os.path.join(path, 'bus.conf'), 'w') as file:
+        file.write(text)
+    with process('/usr/bin/dbus-daemon', f'--config-file={path}/bus.conf', '--nofork', '--nopidfile') as server:
+        yield await_answer(lambda: dbus.bus.BusConnection(address), server), address
+
+
+def memory(row, pid):
+    with open(f'/proc/{pid}/status') as file:
+        fields = dict(line.split(':', 1) for line in file)
+    kilobytes = {name: int(fields[name].split()[0]) for name in ('VmRSS', 'RssAnon')}
+    print(f'bench-process: {row}: VmRSS {kilobytes["VmRSS"]} kB, of it RssAnon {kilobytes["RssAnon"]} kB',
+          file=sys.stderr)
+    print(row, kilobytes['VmRSS'], '- kB')
+
+
+@contextlib.contextmanager
+def hubkeyd():
+    """One with MANY slots: its pid, the address of its bus, how many milliseconds it took to the first token."""
+    path = folder()
+    with private_bus(path) as (bus, address):
+        command = ['hubkeyd', '--config', os.path.join(SANDBOX, 'hubkeyd.conf'), '--state-dir', f'{path}/state',
+                   '--runtime-dir', f'{path}/run']
+        environment = {**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': address}
+        last = f'/org/hubkey/slot/{FIRST + MANY - 1}'
+        with open(f'{path}/hubkeyd.log', 'ab') as log:
+            begun = time.monotonic()
+            with process(*command, env=environment, stderr=log, **as_hubkey()) as daemon:
+                await_answer(lambda: bus.call_blocking('org.hubkey', last, 'org.hubkey.Slot1', 'GetToken', 'su',
+                                                       ('', 0), timeout=LIMIT_SECONDS), daemon)
+                yield daemon.pid, address, (time.monotonic() - begun) * 1000
+
+
+def use(program, row, **environment):
+    """The figure itself is of no interest here."""
+    subprocess.run([program, row], env={**os.environ, **environment}, stdout=subprocess.DEVNULL, check=True)
+
+
+def rss_10(row):
+    connection_string = 'HostName=bench.azure-devices.net;DeviceId=device-{};SharedAccessKey=YmVuY2g=\n'
+    for slot in map(str, range(1, 10)):
+        if subprocess.run(['hubkeyctl', 'show', slot], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+            subprocess.run(['hubkeyctl', 'provision', slot, '--connection-string-file', '-'], check=True,
+                           input=connection_string.format(slot), text=True, stdout=subprocess.DEVNULL)
+    subprocess.run([os.path.join(SOURCE, 'run'), 'sandbox-restart', 'hubkeyd'], check=True)
+    use('bench-bus', 'token-fresh')
+    time.sleep(1)
+    subprocess.run(['hubkeyctl', 'token', '0'], stdout=subprocess.DEVNULL, check=True)
+    with open(os.path.join(SANDBOX, 'hubkeyd.pid')) as file:
+        memory(row, int(file.read()))
+
+
+def rss_abrmd(row):
+    with process('/usr/sbin/tpm2-abrmd', '--allow-root', f'--tcti={os.environ["TPM2TOOLS_TCTI"]}',
+                 f'--dbus-name={ABRMD}') as abrmd:
+        bus = dbus.bus.BusConnection(os.environ['DBUS_SYSTEM_BUS_ADDRESS'])
+        await_answer(lambda: bus.get_name_owner(ABRMD), abrmd)
+        use('bench-tpm', 'raw-hmac', TPM2TOOLS_TCTI=f'tabrmd:bus_name={ABRMD},bus_type=system')
+        memory(row, abrmd.pid)
+
+
+def rss_10000(row):
+    with hubkeyd() as (pid, address, _):
+        use('bench-bus', 'cold-slot', DBUS_SYSTEM_BUS_ADDRESS=address, HUBKEY_SOCKET='', HUBKEY_BENCH_SAMPLES='100')
+        memory(row, pid)
+
+
+def start_10000(row):
+    with hubkeyd() as (_, _, milliseconds):
+        print(f'{row} {milliseconds:.1f} - ms')
+
+
+ROWS = {'rss-10': rss_10, 'rss-abrmd': rss_abrmd, 'rss-10000': rss_10000, 'start-10000': start_10000}
+
+if __name__ == '__main__':
+    if len(sys.argv) != 2 or sys.argv[1] not in ROWS:
+        sys.exit(f'usage: bench-process.py {"|".join(ROWS)}    in ./run sandbox')
+    ROWS[sys.argv[1]](sys.argv[1])
