@@ -124,8 +124,9 @@ admin_ask(struct admin *admin, const struct admin_question *question, admin_deci
     asking->decided = decided;
     asking->uid = question->caller->uid;
     asking->user = user;
+    const char *const details[] = { "method", question->method, question->slot ? "slot" : NULL, question->slot, NULL };
     if (asking->action)
-        polkit_ask(admin->polkit, question->caller->name, asking->uid, asking->action, question->interactive,
+        polkit_ask(admin->polkit, question->caller->name, asking->uid, asking->action, details, question->interactive,
                    polkit_answered, asking);
     else
         polkit_answered(POLKIT_ABSENT, asking);

@@ -17,6 +17,7 @@ struct admin;
 struct admin_question {
     const struct caller *caller;
     const char *method;
+    const char *slot;    /* its number; NULL where the method is about none */
     bool at_socket;      /* the call came by the private socket */
     bool socket_allowed; /* AdminOnSocket= */
     bool interactive;    /* the caller has the patience that a password takes */

@@ -189,9 +189,11 @@ decided(const GError *error, const char *rule, void *user)
 void
 api_permit_admin(struct api *api, struct object_request *request, uint32_t slot, api_allowed_fn allowed)
 {
+    g_autofree char *number = slot == AUDIT_NO_SLOT ? NULL : g_strdup_printf("%u", slot);
     const struct admin_question question = {
         .caller = api_caller(request),
         .method = object_row(request)->name,
+        .slot = number,
         .at_socket = peer_of(api, request) != NULL,
         .socket_allowed = api->config->admin_on_socket,
         .interactive = dbus_message_get_allow_interactive_authorization(object_message(request)),
@@ -226,6 +228,20 @@ permit_token(struct api *api, struct object_request *request, const struct calle
     deny(api, request, slot, decision.rule, error);
 }
 
+/* Which slot a call is about, good or not: that of its object, or what the Manager's calls that are about one have as
+ * their first argument. */
+static uint32_t
+slot_of(struct object_request *request)
+{
+    DBusMessageIter iter;
+    dbus_uint32_t slot = AUDIT_NO_SLOT;
+    if (!api_slot_of_path(object_path(request), &slot, NULL) && object_row(request)->access == API_ADMIN &&
+        dbus_message_iter_init(object_message(request), &iter) &&
+        dbus_message_iter_get_arg_type(&iter) == DBUS_TYPE_UINT32)
+        dbus_message_iter_get_basic(&iter, &slot);
+    return slot;
+}
+
 /* A question to the bus, under way: who is the sender of this request? */
 struct asking {
     struct api *api;
@@ -239,15 +255,14 @@ found_caller(struct caller *caller, const GError *error, void *user)
     struct asking *asking = user;
     struct api *api = asking->api;
     struct object_request *request = asking->request;
-    uint32_t slot = AUDIT_NO_SLOT; /* the rules for all hold */
     int access = asking->access;
     g_free(asking);
+    uint32_t slot = slot_of(request); /* where it is none, the rules for all hold */
     if (!caller) {
         deny(api, request, slot, "unknown-caller", error);
         return;
     }
     object_set_data(request, caller_ref(caller), (GDestroyNotify)caller_unref);
-    api_slot_of_path(object_path(request), &slot, NULL);
     if (access == API_ADMIN)
         api_permit_admin(api, request, slot, enter);
     else if (access == API_TOKEN)

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * org.freedesktop.PolicyKit1.Authority (polkit 0.105 and later). As we are not root, polkit lets us ask about others
- * only because the actions name our user in org.freedesktop.policykit.owner.
+ * and add details only because the actions name our user in org.freedesktop.policykit.owner.
  */
 #include <config.h>
 
@@ -66,19 +66,35 @@ append_subject(DBusMessageIter *iter, const char *caller)
         g_error("out of memory: a D-Bus message");
 }
 
+static void
+append_details(DBusMessageIter *iter, const char *const *details)
+{
+    DBusMessageIter entries, entry;
+    if (!dbus_message_iter_open_container(iter, DBUS_TYPE_ARRAY, "{ss}", &entries))
+        g_error("out of memory: a D-Bus message");
+    for (; details[0]; details += 2)
+        if (!dbus_message_iter_open_container(&entries, DBUS_TYPE_DICT_ENTRY, NULL, &entry) ||
+            !dbus_message_iter_append_basic(&entry, DBUS_TYPE_STRING, &details[0]) ||
+            !dbus_message_iter_append_basic(&entry, DBUS_TYPE_STRING, &details[1]) ||
+            !dbus_message_iter_close_container(&entries, &entry))
+            g_error("out of memory: a D-Bus message");
+    if (!dbus_message_iter_close_container(iter, &entries))
+        g_error("out of memory: a D-Bus message");
+}
+
 static DBusMessage *
-check_message(const struct question *question, const char *action, bool interactive)
+check_message(const struct question *question, const char *action, const char *const *details, bool interactive)
 {
     dbus_uint32_t flags = interactive ? ALLOW_USER_INTERACTION : 0;
     const char *id = question->id;
-    DBusMessageIter iter, details;
+    DBusMessageIter iter;
     DBusMessage *message = new_message("CheckAuthorization");
     dbus_message_iter_init_append(message, &iter);
     append_subject(&iter, question->caller);
-    if (!dbus_message_iter_append_basic(&iter, DBUS_TYPE_STRING, &action) ||
-        !dbus_message_iter_open_container(&iter, DBUS_TYPE_ARRAY, "{ss}", &details) ||
-        !dbus_message_iter_close_container(&iter, &details) ||
-        !dbus_message_iter_append_basic(&iter, DBUS_TYPE_UINT32, &flags) ||
+    if (!dbus_message_iter_append_basic(&iter, DBUS_TYPE_STRING, &action))
+        g_error("out of memory: a D-Bus message");
+    append_details(&iter, details);
+    if (!dbus_message_iter_append_basic(&iter, DBUS_TYPE_UINT32, &flags) ||
         !dbus_message_iter_append_basic(&iter, DBUS_TYPE_STRING, &id))
         g_error("out of memory: a D-Bus message");
     return message;
@@ -169,8 +185,8 @@ has_room(const struct polkit *polkit, uid_t uid)
 }
 
 void
-polkit_ask(struct polkit *polkit, const char *caller, uid_t uid, const char *action, bool interactive,
-           polkit_answered_fn answered, void *user)
+polkit_ask(struct polkit *polkit, const char *caller, uid_t uid, const char *action, const char *const *details,
+           bool interactive, polkit_answered_fn answered, void *user)
 {
     if (!has_room(polkit, uid)) {
         answered(POLKIT_BUSY, user);
@@ -182,7 +198,7 @@ polkit_ask(struct polkit *polkit, const char *caller, uid_t uid, const char *act
     question->link.data = question;
     g_snprintf(question->id, sizeof question->id, "hubkey-%u", ++polkit->counted);
     g_queue_push_tail_link(&polkit->questions, &question->link);
-    g_autoptr(dbus_message_auto) message = check_message(question, action, interactive);
+    g_autoptr(dbus_message_auto) message = check_message(question, action, details, interactive);
     int limit_ms = interactive ? polkit->person_limit_ms : POLKIT_LIMIT_MS;
     question->person_until = interactive ? g_get_monotonic_time() + (gint64)limit_ms * 1000 : 0;
     question->call = call_send(polkit->connection, message, limit_ms, on_reply, question, NULL);

@@ -39,6 +39,24 @@ struct fixture {
 
 /* ---- the authority ---- */
 
+/* " NAME=VALUE" of each. */
+static char *
+read_details(DBusMessageIter *iter)
+{
+    DBusMessageIter entries, entry;
+    GString *text = g_string_new(NULL);
+    for (dbus_message_iter_recurse(iter, &entries); dbus_message_iter_get_arg_type(&entries) == DBUS_TYPE_DICT_ENTRY;
+         dbus_message_iter_next(&entries)) {
+        const char *name, *value;
+        dbus_message_iter_recurse(&entries, &entry);
+        dbus_message_iter_get_basic(&entry, &name);
+        dbus_message_iter_next(&entry);
+        dbus_message_iter_get_basic(&entry, &value);
+        g_string_append_printf(text, " %s=%s", name, value);
+    }
+    return g_string_free(text, FALSE);
+}
+
 static void
 note_question(struct fixture *fixture, DBusMessage *message)
 {
@@ -61,12 +79,13 @@ note_question(struct fixture *fixture, DBusMessage *message)
     dbus_message_iter_next(&iter);
     dbus_message_iter_get_basic(&iter, &action);
     dbus_message_iter_next(&iter);
+    g_autofree char *details = read_details(&iter);
     dbus_message_iter_next(&iter);
     dbus_message_iter_get_basic(&iter, &flags);
     dbus_message_iter_next(&iter);
     dbus_message_iter_get_basic(&iter, &id);
     g_free(fixture->asked);
-    fixture->asked = g_strdup_printf("%s %s %s %u %s", kind, name, action, flags, id);
+    fixture->asked = g_strdup_printf("%s %s %s%s %u %s", kind, name, action, details, flags, id);
     fixture->n_asked++;
 }
 
@@ -160,7 +179,8 @@ on_answer(enum polkit_answer answer, void *user)
 static void
 ask(struct fixture *fixture, const char *caller, uid_t uid, bool interactive)
 {
-    polkit_ask(fixture->polkit, caller, uid, "org.hubkey.clear", interactive, on_answer, fixture);
+    static const char *const details[] = { "method", "Clear", "slot", "5", NULL };
+    polkit_ask(fixture->polkit, caller, uid, "org.hubkey.clear", details, interactive, on_answer, fixture);
 }
 
 static void
@@ -180,7 +200,7 @@ test_answers(struct fixture *fixture, gconstpointer unused)
         ask(fixture, ":1.77", SOMEBODY, i % 2);
         g_assert_true(await_count(&fixture->n_answers, (int)i + 1));
         g_assert_cmpint(fixture->answers[rows[i].answer], ==, 1);
-        g_autofree char *wanted = g_strdup_printf("system-bus-name :1.77 org.hubkey.clear %zu hubkey-%zu", i % 2,
+        g_autofree char *wanted = g_strdup_printf("system-bus-name :1.77 org.hubkey.clear method=Clear slot=5 %zu hubkey-%zu", i % 2,
                                                   i + 1);
         g_assert_cmpstr(fixture->asked, ==, wanted);
     }

@@ -3,12 +3,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Administration as the real polkitd decides it, with our actions and a rule for one user; root alone without it."""
 
+import fcntl
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from sandboxed import Tap, as_user, enter, wait_until  # noqa: E402
@@ -18,7 +21,8 @@ BOX = os.environ.get('HUBKEY_SANDBOX', '')
 POLKITD = '/usr/lib/polkit-1/polkitd'
 BUS_POLICY = '/usr/share/dbus-1/system.d/org.freedesktop.PolicyKit1.conf'
 RULE = '''polkit.addRule(function(action, subject) {
-    if (action.id == "org.hubkey.provision" && subject.user == "hubkey-in")
+    if (action.id == "org.hubkey.provision" && subject.user == "hubkey-in" &&
+        action.lookup("method") == "Provision" && action.lookup("slot") == "5")
         return polkit.Result.YES;
     if (action.id == "org.hubkey.clear" && subject.user == "hubkey-in")
         return polkit.Result.NO;
@@ -113,6 +117,11 @@ def test_decisions(tap):
     tap.ok(done.returncode == 0, 'whom a rule lets may provision', outcome(done))
     tap.ok(has_record('HUBKEY_EVENT=provision', 'HUBKEY_DECISION=allowed', 'HUBKEY_RULE=polkit', 'HUBKEY_SLOT=5'),
            'the record says that polkit decided')
+    done = provision('hubkey-in', 6)
+    tap.ok(done.returncode == 3 and "an administrator's password" in done.stderr,
+           'a rule for one slot is for no other', outcome(done))
+    tap.ok(has_record('HUBKEY_EVENT=provision', 'HUBKEY_DECISION=denied', 'HUBKEY_RULE=polkit', 'HUBKEY_SLOT=6'),
+           'and the record says which')
     done = clear('hubkey-in', 5)
     tap.ok(done.returncode == 3 and 'polkit does not let you do org.hubkey.clear: run' in done.stderr
            and '/etc/polkit-1/rules.d' in done.stderr, 'whom a rule forbids may not, and is told what would help',
@@ -136,6 +145,31 @@ def test_terminal(tap):
     tap.ok(code == 3 and 'pkttyagent' in text, 'on a terminal the answer names the agent that is missing',
            f'{code} {text}')
     os.close(here)
+
+
+def test_question(tap):
+    """With an agent on the terminal polkit asks, and its question names the slot."""
+    here, there = pty.openpty()
+    script = ('mkfifo "$0" && { pkttyagent --process $$ --notify-fd 3 3>"$0" & } && cat "$0" && '
+              'exec hubkeyctl clear 5 --yes')
+    fifo = os.path.join('/tmp', os.path.basename(BOX) + '.agent')
+    child = subprocess.Popen(as_user('hubkey-out', 'sh', '-c', script, fifo), stdin=there, stdout=there, stderr=there,
+                             start_new_session=True, preexec_fn=lambda: fcntl.ioctl(there, termios.TIOCSCTTY, 0))
+    os.close(there)
+    text = ''
+
+    def asked():
+        nonlocal text
+        if select.select([here], [], [], 0)[0]:
+            text += os.read(here, 4096).decode(errors='replace')
+        return 'assword:' in text or child.poll() is not None
+
+    wait_until(asked, 'a question')
+    tap.ok('remove the IoT key in slot 5 of hubkeyd' in text, 'what polkit asks names the slot', text)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait(30)
+    os.close(here)
+    os.unlink(fifo)
 
 
 def test_hanging(tap, polkitd):
@@ -167,6 +201,7 @@ def main():
     tap.ok(polkitd.poll() is None, 'polkitd runs')
     test_decisions(tap)
     test_terminal(tap)
+    test_question(tap)
     test_hanging(tap, polkitd)
     tap.ok(provision('hubkey-in', 5).returncode == 0, 'polkit is back')
     polkitd.kill()
