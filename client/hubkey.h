@@ -200,6 +200,13 @@ struct hubkey_message {
     int64_t created_ms; /* Unix time; 0: now. Sent as iothub-creation-time-utc and as application property "created" */
 };
 
+/* Whether a post would take this message, as far as the message itself goes: nothing is stored, and no client is needed.
+ * counted (may be NULL): its bytes as the hub counts them, up to HUBKEY_MESSAGE_MAX; not touched on failure. May be
+ * called on any thread.
+ *
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_SIZE, HUBKEY_E_TOO_LARGE. */
+int hubkey_message_check(const struct hubkey_message *message, uint32_t *counted, struct hubkey_error *error);
+
 /* Accepts one message. 0 means: it is durable on disk, and will reach the hub once the network allows, even if this
  * process is killed now. The call takes one disk flush (shared with other threads that post at the same time) and
  * never waits for the network.

@@ -219,3 +219,16 @@ message_clear(struct message *message)
     free(message->properties);
     message->properties = NULL;
 }
+
+int
+hubkey_message_check(const struct hubkey_message *given, uint32_t *counted, struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    struct message message;
+    if (message_prepare(given, &message, &problem)) {
+        if (counted)
+            *counted = message.counted;
+        message_clear(&message);
+    }
+    return failure_export(problem, 0, error);
+}

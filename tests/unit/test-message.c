@@ -26,6 +26,12 @@ expect_refused(const struct hubkey_message *given, int number)
     g_assert_error(error, FAILURE_DOMAIN, number);
     g_assert_cmpuint(strlen(error->message), >, 10);
     g_assert_null(message.properties);
+
+    struct hubkey_error told;
+    uint32_t counted = 7;
+    g_assert_cmpint(hubkey_message_check(given, &counted, &told), ==, number);
+    g_assert_cmpstr(told.text, ==, error->message);
+    g_assert_cmpuint(counted, ==, 7);
 }
 
 /* The properties as JSON; counted says what the hub would count. */
@@ -36,6 +42,9 @@ accept(const struct hubkey_message *given, uint32_t *counted)
     g_autoptr(GError) error = NULL;
     g_assert_true(message_prepare(given, &message, &error));
     g_assert_no_error(error);
+    uint32_t told = 0;
+    g_assert_cmpint(hubkey_message_check(given, &told, NULL), ==, 0);
+    g_assert_cmpuint(told, ==, message.counted);
     json_t *properties = json_loadb(message.properties, message.properties_len, JSON_REJECT_DUPLICATES, NULL);
     g_assert_true(json_is_object(properties));
     if (counted)
