@@ -23,9 +23,10 @@
 #define GATHER_MAX (2 << 20) /* bytes of lines that are posted together */
 #define SLICE_MS 200         /* how soon a signal is noticed while waiting for the hub */
 #define WAIT_MAX_S 604800
+#define MAX_BYTES (UINT64_C(1) << 30) /* as libhubkey's own default */
 
-static char **properties, *content_type, *encoding, *queue_file, *wait_text;
-static gboolean ack, queue_only;
+static char **properties, *content_type, *encoding, *queue_file, *wait_text, *policy_text, *max_bytes_text;
+static gboolean ack, queue_only, dry_run;
 
 static const GOptionEntry entries[] = {
     { "property", 'p', 0, G_OPTION_ARG_STRING_ARRAY, &properties, "give each message this property; repeatable",
@@ -38,8 +39,15 @@ static const GOptionEntry entries[] = {
     { "wait", 0, 0, G_OPTION_ARG_STRING, &wait_text, "after the last line wait so long for the hub (10)", "SECONDS" },
     { "queue-only", 0, 0, G_OPTION_ARG_NONE, &queue_only, "only put the lines into the queue; another process sends",
       NULL },
+    { "max-bytes", 0, 0, G_OPTION_ARG_STRING, &max_bytes_text, "how much may wait in the queue (1073741824)", "BYTES" },
+    { "policy", 0, 0, G_OPTION_ARG_STRING, &policy_text,
+      "when no more may wait: refuse the line (usual), block until there is room, or drop-oldest", "POLICY" },
+    { "dry-run", 0, 0, G_OPTION_ARG_NONE, &dry_run, "only check the lines; nothing is queued or sent", NULL },
     { NULL },
 };
+
+/* Indices are HUBKEY_POLICY_*. */
+static const char *const policies[] = { "refuse", "block", "drop-oldest" };
 
 /* ---- reading ---- */
 
@@ -85,9 +93,12 @@ pass_lines(struct sender *sender)
     struct pollfd waiting[] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .fd = stop_fd(), .events = POLLIN } };
     ssize_t n = 1;
     while (n > 0) {
-        (void)poll(waiting, G_N_ELEMENTS(waiting), -1);
+        int ready = poll(waiting, G_N_ELEMENTS(waiting), sender->progress ? PROGRESS_MS : -1);
+        sender_show(sender, false);
         if (stop_asked())
             break;
+        if (ready == 0)
+            continue;
         n = gather(lines);
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
             n = 1;
@@ -96,6 +107,7 @@ pass_lines(struct sender *sender)
         if (!post_lines(sender, lines, n == 0))
             break;
     }
+    progress_clear(sender->progress);
     if (stop_asked() && lines_buffered(lines) > 0)
         fprintf(stderr, "hubkeyctl: interrupted; %zu bytes of an unfinished line were not sent\n",
                 lines_buffered(lines));
@@ -115,6 +127,7 @@ await_delivery(struct sender *sender, uint32_t seconds)
         if (hubkey_client_flush(sender->client, 0, NULL) == 0)
             return true;
         int result = sender_await(sender, (int32_t)CLAMP(left, 0, SLICE_MS));
+        sender_show(sender, true);
         if (result != HUBKEY_E_TIMEOUT || left <= 0)
             return result == 0;
     }
@@ -180,11 +193,12 @@ conclude(const struct sender *sender, const struct hubkey_counts *before, bool d
     hubkey_client_stats(sender->client, &after);
     command_sender_state(&after, outcome.why, sizeof outcome.why);
     /* Each number has to be looked up, so only where they did not all go to the hub. */
-    if (queue_only)
-        outcome.waiting = sender->accepted;
-    else if (!delivered || after.counts.dead + after.counts.dropped + after.counts.removed >
-                               before->dead + before->dropped + before->removed)
+    bool some_gone = after.counts.dead + after.counts.dropped + after.counts.removed >
+                     before->dead + before->dropped + before->removed;
+    if (some_gone || !(delivered || queue_only))
         sender_count(sender, &outcome.waiting, &outcome.gone);
+    else if (queue_only)
+        outcome.waiting = sender->accepted;
     outcome.delivered = sender->accepted - outcome.gone - outcome.waiting;
     print_outcome(sender, &outcome, path, slot);
     if (sender->fatal)
@@ -194,28 +208,37 @@ conclude(const struct sender *sender, const struct hubkey_counts *before, bool d
     return outcome.waiting > 0 && !queue_only ? EXIT_WAITING : EXIT_DONE;
 }
 
+/* What a dry run found. */
 static int
-send_lines(const struct context *context, hubkey_client *client, const struct hubkey_property *given, size_t n_given,
-           const char *path, uint32_t slot, uint32_t seconds)
+conclude_dry(const struct sender *sender, const char *path)
 {
-    struct sender sender;
-    struct hubkey_stats before = { .size = sizeof before };
-    hubkey_client_stats(client, &before);
-    sender_init(&sender, client);
-    sender.ack = ack;
-    sender.json = context->json;
-    sender.form.content_type = content_type;
-    sender.form.content_encoding = encoding;
-    sender.form.properties = given;
-    sender.form.n_properties = (uint32_t)n_given;
+    g_autofree char *accepted = lines_text(sender->accepted);
+    g_autofree char *refused = lines_text(sender->refused);
+    if (sender->json)
+        output_json(json_pack("{s:b, s:I, s:I, s:I, s:s}", "dry_run", 1, "accepted", (json_int_t)sender->accepted,
+                              "bytes", (json_int_t)sender->bytes, "refused", (json_int_t)sender->refused, "queue",
+                              path));
+    else
+        printf("%s would go into %s, %" PRIu64 " bytes as the hub counts\n", accepted, path, sender->bytes);
+    fflush(stdout);
+    if (sender->refused > 0)
+        fprintf(stderr, "hubkeyctl: %s would not be sent\n", refused);
+    return sender->fatal ? sender->fatal : sender->refused > 0 ? EXIT_FAILED : EXIT_DONE;
+}
 
+static int
+send_lines(struct sender *sender, const char *path, uint32_t slot, uint32_t seconds)
+{
+    struct hubkey_stats before = { .size = sizeof before };
+    hubkey_client_stats(sender->client, &before);
+    sender->progress = sender->json ? NULL : progress_new();
     stop_catch();
-    pass_lines(&sender);
-    bool delivered = sender.accepted == 0 || (!queue_only && await_delivery(&sender, seconds));
+    pass_lines(sender);
+    bool delivered = sender->accepted == 0 || (!queue_only && await_delivery(sender, seconds));
     stop_release();
-    int code = conclude(&sender, &before.counts, delivered, path, slot);
-    sender_clear(&sender);
-    return code;
+    progress_free(sender->progress);
+    sender->progress = NULL;
+    return conclude(sender, &before.counts, delivered, path, slot);
 }
 
 /* ---- the command ---- */
@@ -249,32 +272,82 @@ usual_queue(uint32_t slot, struct hubkey_error *error)
     return path;
 }
 
+static bool
+read_bounds(const struct context *context, struct hubkey_options *options)
+{
+    bool known = !policy_text;
+    for (uint32_t i = 0; policy_text && i < G_N_ELEMENTS(policies); i++)
+        if (strcmp(policy_text, policies[i]) == 0) {
+            options->policy = i;
+            known = true;
+        }
+    if (!known) {
+        command_usage(context, "--policy must be refuse, block or drop-oldest, not \"%s\"", policy_text);
+        return false;
+    }
+    options->max_bytes = MAX_BYTES;
+    if (max_bytes_text && !g_ascii_string_to_unsigned(max_bytes_text, 10, 1, INT64_MAX, &options->max_bytes, NULL)) {
+        command_usage(context, "--max-bytes must be a whole number from 1 up, not \"%s\"", max_bytes_text);
+        return false;
+    }
+    return true;
+}
+
+static void
+set_up(struct sender *sender, const struct context *context, const struct hubkey_options *options)
+{
+    sender_init(sender, NULL);
+    sender->ack = ack;
+    sender->json = context->json;
+    sender->block = options->policy == HUBKEY_POLICY_BLOCK;
+    sender->max_bytes = options->max_bytes;
+    sender->form.content_type = content_type;
+    sender->form.content_encoding = encoding;
+}
+
+/* With the sender's form complete and the queue's path known. */
+static int
+run_sender(struct sender *sender, const struct hubkey_options *options, uint32_t seconds)
+{
+    struct hubkey_error error = { 0 };
+    if (dry_run) {
+        pass_lines(sender);
+        return conclude_dry(sender, options->queue_path);
+    }
+    int result = hubkey_client_open(options, &sender->client, &error);
+    if (result != 0)
+        return command_failed(command_client_code(result), "%s", error.text);
+    int code = send_lines(sender, options->queue_path, options->slot, seconds);
+    hubkey_client_close(sender->client, 0);
+    return code;
+}
+
 static int
 run(const struct context *context, char **arguments, int n)
 {
-    uint32_t slot = 0, seconds = 10;
+    uint32_t seconds = 10;
     size_t n_given = 0;
     struct hubkey_error error = { 0 };
-    hubkey_client *client = NULL;
-    if (!command_slot(context, arguments[0], &slot) ||
-        !command_number(context, "--wait", wait_text, WAIT_MAX_S, &seconds))
+    struct hubkey_options options = { .size = sizeof options, .socket_path = context->socket };
+    struct sender sender;
+    if (!command_slot(context, arguments[0], &options.slot) ||
+        !command_number(context, "--wait", wait_text, WAIT_MAX_S, &seconds) || !read_bounds(context, &options))
         return EXIT_USAGE;
     g_autofree struct hubkey_property *given = split_properties(context, &n_given);
     if (!given)
         return EXIT_USAGE;
-    g_autofree char *path = queue_file ? g_strdup(queue_file) : usual_queue(slot, &error);
-    struct hubkey_options options = {
-        .size = sizeof options,
-        .slot = slot,
-        .queue_path = path,
-        .socket_path = context->socket,
-        .flags = queue_only ? HUBKEY_FLAG_QUEUE_ONLY : 0,
-    };
-    int result = path ? hubkey_client_open(&options, &client, &error) : error.code;
-    if (result != 0)
-        return command_failed(command_client_code(result), "%s", error.text);
-    int code = send_lines(context, client, given, n_given, path, slot, seconds);
-    hubkey_client_close(client, 0);
+    g_autofree char *path = queue_file ? g_strdup(queue_file) : usual_queue(options.slot, &error);
+    if (!path)
+        return command_failed(command_client_code(error.code), "%s", error.text);
+    options.queue_path = path;
+    options.flags = queue_only ? HUBKEY_FLAG_QUEUE_ONLY : 0;
+    set_up(&sender, context, &options);
+    sender.form.properties = given;
+    sender.form.n_properties = (uint32_t)n_given;
+    /* What all lines have in common is wrong at once, not with the first line. */
+    int result = hubkey_message_check(&sender.form, NULL, &error);
+    int code = result == 0 ? run_sender(&sender, &options, seconds) : command_usage(context, "%s", error.text);
+    sender_clear(&sender);
     return code;
 }
 
@@ -285,8 +358,9 @@ const struct command command_send = {
     .details =
         "A line is accepted once it is in the queue on disk, from where it reaches the hub even if this program\n"
         "ends; --ack prints its number and id then. Lines that are longer than a message may be are reported by\n"
-        "number and left out. Exits with 0 when all were delivered, 5 when some still wait in the queue, 1 when a\n"
-        "line or a message was refused.",
+        "number and left out. On a terminal it shows how far it is. SIGINT and SIGTERM end the reading; whole lines\n"
+        "that were read are accepted. Exits with 0 when all were delivered, 5 when some still wait in the queue, 1\n"
+        "when a line or a message was refused.",
     .entries = entries,
     .n_min = 1,
     .n_max = 1,

@@ -15,7 +15,7 @@ _hubkeyctl_options() {
     why) echo --user --scope ;;
     doctor) echo --network ;;
     audit) echo --since --slot --user --file ;;
-    send) echo --property --content-type --encoding --queue --ack --wait --queue-only ;;
+    send) echo --property --content-type --encoding --queue --ack --wait --queue-only --max-bytes --policy --dry-run ;;
     "queue status" | "queue rebind") echo --queue ;;
     "queue flush") echo --queue --wait ;;
     "queue drop") echo --queue --dead --all --yes ;;
@@ -63,8 +63,12 @@ _hubkeyctl() {
         mapfile -t COMPREPLY < <(compgen -W 'tpm file' -- "$cur")
         return
         ;;
+    --policy)
+        mapfile -t COMPREPLY < <(compgen -W 'refuse block drop-oldest' -- "$cur")
+        return
+        ;;
     --host-name | --device-id | --module-id | --gateway | --audience | --key-name | --name) return ;;
-    --since | --scope | --ttl | --property | -p | --content-type | --encoding | --wait) return ;;
+    --since | --scope | --ttl | --property | -p | --content-type | --encoding | --wait | --max-bytes) return ;;
     esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_hubkeyctl_options "$command")" -- "$cur")

@@ -8,11 +8,13 @@
 #include "common/uuid.h"
 #include "tools/command.h"
 #include "tools/output.h"
+#include "tools/stop.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #define POST_TIMEOUT_MS 30000
+#define ROOM_TIMEOUT_MS 200 /* how soon a signal is noticed while waiting for room in the queue */
 #define COMPLAINTS_MAX 20 /* lines named one by one; the rest is counted */
 
 struct range {
@@ -61,29 +63,38 @@ static void
 refuse(struct sender *sender, uint64_t number, const char *why)
 {
     sender->refused++;
+    progress_clear(sender->progress);
     if (sender->refused <= COMPLAINTS_MAX)
         fprintf(stderr, "hubkeyctl: line %" PRIu64 " was not sent: %s\n", number, why);
     if (sender->refused == COMPLAINTS_MAX)
         fputs("hubkeyctl: further lines that are not sent are only counted\n", stderr);
 }
 
+/* What a line becomes. id: room for its id. */
+static struct hubkey_message
+message_of(const struct sender *sender, const struct line *line, char id[UUID_SIZE])
+{
+    struct hubkey_message message = sender->form;
+    uuid_make(clock_wall_us() / 1000, id);
+    message.body = line->text;
+    message.len = line->len;
+    message.id = id;
+    return message;
+}
+
 /* One transaction, all or none. */
 static int
-post(struct sender *sender, const struct line *lines, size_t n, struct hubkey_error *error)
+post(struct sender *sender, const struct line *lines, size_t n, int32_t timeout_ms, struct hubkey_error *error)
 {
     g_autofree struct hubkey_message *messages = g_new(struct hubkey_message, n);
     g_autofree const struct hubkey_message **pointers = g_new(const struct hubkey_message *, n);
     g_autofree char(*ids)[UUID_SIZE] = g_malloc_n(n, sizeof *ids);
     uint64_t first = 0;
     for (size_t i = 0; i < n; i++) {
-        uuid_make(clock_wall_us() / 1000, ids[i]);
-        messages[i] = sender->form;
-        messages[i].body = lines[i].text;
-        messages[i].len = lines[i].len;
-        messages[i].id = ids[i];
+        messages[i] = message_of(sender, &lines[i], ids[i]);
         pointers[i] = &messages[i];
     }
-    int result = hubkey_client_post_many(sender->client, pointers, n, POST_TIMEOUT_MS, &first, error);
+    int result = hubkey_client_post_many(sender->client, pointers, n, timeout_ms, &first, error);
     if (result != 0)
         return result;
     note_accepted(sender, first, n);
@@ -92,33 +103,76 @@ post(struct sender *sender, const struct line *lines, size_t n, struct hubkey_er
     return 0;
 }
 
+/* Whether the line could be in the queue if nothing else were. */
+static bool
+fits_alone(const struct sender *sender, const struct line *line)
+{
+    char id[UUID_SIZE];
+    uint32_t counted = 0;
+    struct hubkey_message message = message_of(sender, line, id);
+    return hubkey_message_check(&message, &counted, NULL) == 0 && counted <= sender->max_bytes;
+}
+
+/* Where lines are to wait for room, a single one does, in slices, so that a signal ends it; several are cut in halves
+ * by the caller until some fit or one is left. */
+static int
+post_patiently(struct sender *sender, const struct line *lines, size_t n, struct hubkey_error *error)
+{
+    if (!sender->block)
+        return post(sender, lines, n, POST_TIMEOUT_MS, error);
+    bool patient = n == 1 && fits_alone(sender, lines);
+    int result;
+    do {
+        result = post(sender, lines, n, patient && !stop_asked() ? ROOM_TIMEOUT_MS : 0, error);
+        sender_show(sender, false);
+    } while (result == HUBKEY_E_FULL && patient && !stop_asked());
+    return result;
+}
+
 static bool
 is_about_one_line(int result)
 {
     return result == HUBKEY_E_TOO_LARGE || result == HUBKEY_E_FULL;
 }
 
-/* Lines of which none is too long for certain. What one of them spoils for all is tried again one by one. */
+/* Lines of which none is too long for certain. What one of them spoils for all is tried again in halves. */
 static bool
 post_run(struct sender *sender, const struct line *lines, size_t n)
 {
     struct hubkey_error error = { 0 };
-    int result = post(sender, lines, n, &error);
+    int result = post_patiently(sender, lines, n, &error);
     if (result == 0)
         return true;
-    if (is_about_one_line(result) && n == 1) {
+    if (is_about_one_line(result) && n > 1)
+        return post_run(sender, lines, n / 2) && post_run(sender, lines + n / 2, n - n / 2);
+    if (is_about_one_line(result)) {
         refuse(sender, lines[0].number, error.text);
         return true;
     }
-    for (size_t i = 0; is_about_one_line(result) && i < n; i++)
-        if (!post_run(sender, &lines[i], 1))
-            return false;
-    if (is_about_one_line(result))
-        return true;
+    progress_clear(sender->progress);
     sender->fatal = command_failed(command_client_code(result),
                                    "line %" PRIu64 " and those behind it were not sent: %s", lines[0].number,
                                    error.text);
     return false;
+}
+
+/* The same for a dry run. */
+static bool
+check_run(struct sender *sender, const struct line *lines, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char id[UUID_SIZE];
+        uint32_t counted = 0;
+        struct hubkey_error error = { 0 };
+        struct hubkey_message message = message_of(sender, &lines[i], id);
+        if (hubkey_message_check(&message, &counted, &error) == 0) {
+            sender->accepted++;
+            sender->bytes += counted;
+        } else {
+            refuse(sender, lines[i].number, error.text);
+        }
+    }
+    return true;
 }
 
 bool
@@ -128,7 +182,8 @@ sender_post(struct sender *sender, const struct line *lines, size_t n)
     for (size_t i = 0; i <= n; i++) {
         if (i < n && lines[i].text)
             continue;
-        if (i > begun && !post_run(sender, &lines[begun], i - begun))
+        bool (*take)(struct sender *, const struct line *, size_t) = sender->client ? post_run : check_run;
+        if (i > begun && !take(sender, &lines[begun], i - begun))
             return false;
         if (i < n) {
             g_autofree char *why = g_strdup_printf("it is longer than %d bytes", HUBKEY_MESSAGE_MAX);
@@ -180,4 +235,44 @@ sender_count(const struct sender *sender, uint64_t *waiting, uint64_t *gone)
             *waiting += result != HUBKEY_E_GONE && result != 0; /* also what could not be read: it is not known gone */
         }
     }
+}
+
+/* ---- how far it is ---- */
+
+static bool
+has_left(const struct sender *sender, uint64_t seq)
+{
+    return await_line(sender, seq, 0) == 0;
+}
+
+/* The accepted lines before the first that waits, by halving: messages leave in order, as good as always. */
+static uint64_t
+count_sent(const struct sender *sender)
+{
+    uint64_t sent = 0;
+    for (guint i = 0; i < sender->ranges->len; i++) {
+        const struct range *range = &g_array_index(sender->ranges, struct range, i);
+        uint64_t low = range->first, high = range->last + 1; /* the first that waits is in [low, high] */
+        if (has_left(sender, range->last))
+            low = high;
+        while (low < high) {
+            uint64_t middle = low + (high - low) / 2;
+            if (has_left(sender, middle))
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        sent += low - range->first;
+        if (low <= range->last)
+            break;
+    }
+    return sent;
+}
+
+void
+sender_show(struct sender *sender, bool draining)
+{
+    int64_t now_us = clock_monotonic_us();
+    if (sender->client && progress_is_due(sender->progress, now_us))
+        progress_show(sender->progress, sender->accepted, count_sent(sender), draining, now_us);
 }

@@ -13,15 +13,20 @@
 
 #include "client/hubkey.h"
 #include "tools/lines.h"
+#include "tools/progress.h"
 
 struct sender {
-    hubkey_client *client;
+    hubkey_client *client;      /* NULL: a dry run, which only checks the lines */
     struct hubkey_message form; /* what all messages have in common */
     bool ack, json;
+    bool block;                 /* lines wait for room, until the user stops it */
+    uint64_t max_bytes;         /* of the queue */
     uint64_t accepted, refused; /* lines */
+    uint64_t bytes;             /* of the accepted ones, as the hub counts; in a dry run only */
     GArray *ranges;             /* struct range: the numbers of the accepted ones */
     guint settled_range;        /* the ranges before this one have left the queue, */
     uint64_t settled_seq;       /* and of this one the numbers up to here */
+    struct progress *progress;  /* NULL: nobody watches */
     int fatal;                  /* exit code of an error after which nothing more can be posted, 0 before */
 };
 
@@ -37,3 +42,6 @@ int sender_await(struct sender *sender, int32_t timeout_ms);
 
 /* How many of the accepted still wait, and how many left the queue without being delivered. */
 void sender_count(const struct sender *sender, uint64_t *waiting, uint64_t *gone);
+
+/* Shows how far it is, where somebody watches and it is time to. */
+void sender_show(struct sender *sender, bool draining);

@@ -6,6 +6,8 @@
 import base64
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -34,7 +36,9 @@ def last_object(text):
 
 
 def status(path):
-    """The queue's counts; None while there is no queue."""
+    """The queue's counts; None while there is no queue, which is made with its lock."""
+    if not os.path.exists(path + '.lock'):
+        return None
     code, out, _ = ctl('queue', 'status', '--queue', path, '--json')
     return json.loads(out) if code == 0 else None
 
@@ -46,6 +50,10 @@ def bodies(device, module=None):
 
 def start(*arguments, stdin=PIPE):
     return subprocess.Popen(['hubkeyctl', 'send', '0', *arguments], stdin=stdin, stdout=PIPE, stderr=PIPE, text=True)
+
+
+def cut_hub():
+    hub('/faults', 'POST', {'kind': 'refuse-connect'})
 
 
 def test_signals(tap):
@@ -68,7 +76,7 @@ def test_signals(tap):
 
 def test_signal_while_waiting(tap):
     path = queue_path('waiting')
-    fault = hub('/faults', 'POST', {'kind': 'refuse-connect'})
+    cut_hub()
     sender = start('--queue', path, '--wait', '600', '--json')
     sender.stdin.write('kept\n')
     sender.stdin.close()
@@ -78,7 +86,7 @@ def test_signal_while_waiting(tap):
     out, err = sender.communicate(timeout=20)
     hub('/faults', 'DELETE')
     tap.ok(sender.returncode == 5 and last_object(out)['waiting'] == 1, 'SIGINT ends the wait for the hub', (out, err))
-    tap.ok(fault and f'hubkeyctl queue flush 0 --queue {path}' in err, 'and it says how to go on', err)
+    tap.ok(f'hubkeyctl queue flush 0 --queue {path}' in err, 'and it says how to go on', err)
 
 
 def test_other_writer(tap):
@@ -107,6 +115,107 @@ def test_other_writer(tap):
         other.wait(60)
     code, out, _ = ctl('queue', 'flush', '0', '--queue', path, '--json', '--wait', '30')
     tap.ok(code == 0 and status(path)['waiting'] == 0, 'and the other writer loses nothing', out)
+
+
+def test_policies(tap):
+    """A queue with room for a few lines of a hundred, each larger than its text by id, times and names."""
+    text = ''.join(f'{number:0100}\n' for number in range(100))
+    cut_hub()
+    path = queue_path('refuse')
+    code, out, err = ctl('send', '0', '--queue', path, '--queue-only', '--json', '--max-bytes', '2000', text=text)
+    told, counts = last_object(out), status(path)
+    tap.ok(code == 1 and 0 < told['accepted'] < 20 and told['refused'] == 100 - told['accepted'],
+           'refuse: lines beyond the bound are refused', (code, out, err))
+    tap.ok(counts['waiting'] == told['accepted'] and counts['waiting_bytes'] <= 2000, 'and the bound holds', counts)
+    tap.ok(f'line {told["accepted"] + 1} was not sent' in err and 'only counted' in err, 'by number, up to a limit', err)
+
+    path = queue_path('drop')
+    code, out, err = ctl('send', '0', '--queue', path, '--queue-only', '--json', '--max-bytes', '2000', '--policy',
+                         'drop-oldest', text=text)
+    told, counts = last_object(out), status(path)
+    tap.ok(told['accepted'] == 100 and told['refused'] == 0 and told['dead'] == counts['dropped'] > 80 and code == 1,
+           'drop-oldest: all are accepted, those that made room are told', (code, out, err, counts))
+    tap.ok(told['waiting'] == counts['waiting'] and counts['waiting_bytes'] <= 2000, 'and the bound holds', counts)
+
+    path = queue_path('block')
+    sender = start('--queue', path, '--json', '--max-bytes', '2000', '--policy', 'block', '--wait', '60')
+    writer = threading.Thread(target=lambda: (sender.stdin.write(text), sender.stdin.close()))
+    writer.start()
+    wait_until(lambda: (status(path) or {'accepted': 0})['accepted'] == told['waiting'], 'the queue to be full')
+    hub('/faults', 'DELETE')
+    out, err = sender.stdout.read(), sender.stderr.read()
+    writer.join()
+    counts = status(path)
+    tap.ok(sender.wait(60) == 0 and last_object(out)['delivered'] == 100 and counts['dropped'] == 0,
+           'block: lines wait for room and all arrive', (out, err, counts))
+    mine = [body for body in bodies(os.environ['HUBKEY_DEVICE_ID']) if body in text]
+    tap.ok(mine == text.split(), 'in order', mine)
+
+
+def test_block_is_interrupted(tap):
+    """While lines wait for room a signal ends it, and says which were not taken."""
+    path = queue_path('block-signal')
+    sender = start('--queue', path, '--queue-only', '--json', '--max-bytes', '300', '--policy', 'block')
+    sender.stdin.write('a\nb\nc\nd\ne\n' + 'x' * 400 + '\n')
+    sender.stdin.flush()
+    wait_until(lambda: (status(path) or {'accepted': 0})['accepted'] > 0, 'the first lines to be accepted')
+    sender.send_signal(signal.SIGTERM)
+    out, err = sender.communicate(timeout=20)
+    told = last_object(out)
+    tap.ok(sender.returncode == 1 and told['accepted'] == status(path)['waiting'], 'SIGTERM ends the wait for room', out)
+    tap.ok(told['accepted'] + told['refused'] == 6 and 'the queue is full' in err, 'no line is left untold', (out, err))
+
+
+def test_bounds_that_are_wrong(tap):
+    for option, value in (('--policy', 'drop'), ('--max-bytes', '0'), ('--max-bytes', '1k'), ('--max-bytes', '-1')):
+        code, out, err = ctl('send', '0', option, value, '--queue', queue_path('none'), text='x\n')
+        tap.ok(code == 2 and option in err and out == '', f'{option} {value} is wrong usage', err)
+    tap.ok(status(queue_path('none')) is None, 'and opens no queue')
+
+
+def test_dry_run(tap):
+    path = queue_path('dry')
+    code, out, err = ctl('send', '0', '--dry-run', '--queue', path, '-p', 'unit=K', text='one\n\nthree')
+    tap.ok(code == 0 and out.startswith(f'3 lines would go into {path}'), 'a dry run counts lines', (out, err))
+    code, out, err = ctl('send', '0', '--dry-run', '--json', '--queue', path, text='a\n' + 'x' * 261100 + '\nb')
+    told = last_object(out)
+    tap.ok(code == 1 and (told['accepted'], told['refused']) == (2, 1) and 'line 2 ' in err,
+           'it finds what would be refused, properties included', (out, err))
+    code, out, err = ctl('send', '0', '--dry-run', '--queue', path, '-p', 'na me=x', text='')
+    tap.ok(code == 2 and 'name' in err, 'and a property that the hub would not take', err)
+    tap.ok(not os.path.exists(path), 'and it makes no queue')
+
+
+def on_terminal(*arguments, text):
+    """What send writes to a terminal on stderr."""
+    master, slave = pty.openpty()
+    sender = subprocess.Popen(['hubkeyctl', 'send', '0', *arguments], stdin=PIPE, stdout=subprocess.DEVNULL,
+                              stderr=slave, env={**os.environ, 'TERM': 'xterm'})
+    os.close(slave)
+    sender.stdin.write(text.encode())
+    sender.stdin.close()
+    seen = b''
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        seen += part
+        if b'ETA' in seen:
+            hub('/faults', 'DELETE')
+    os.close(master)
+    return sender.wait(60), seen.decode()
+
+
+def test_progress(tap):
+    cut_hub()
+    code, seen = on_terminal('--queue', queue_path('progress'), '--wait', '60', text='a\nb\nc\n')
+    tap.ok(code == 0 and re.search(r'\r3 accepted, 0 sent, 0/s, ETA --:--', seen), 'progress is shown on a terminal', seen)
+    tap.ok(seen.endswith('\r\x1b[K3 lines delivered\r\n'), 'and makes way for the result', seen)
+    _, _, err = ctl('send', '0', '--queue', queue_path('progress'), text='a\n')
+    tap.ok('accepted' not in err, 'and nowhere else', err)
 
 
 def test_closed_pipe(tap):
@@ -146,6 +255,11 @@ def main():
     test_signals(tap)
     test_signal_while_waiting(tap)
     test_other_writer(tap)
+    test_policies(tap)
+    test_block_is_interrupted(tap)
+    test_bounds_that_are_wrong(tap)
+    test_dry_run(tap)
+    test_progress(tap)
     test_closed_pipe(tap)
     test_module_queue(tap)
     tap.done()

@@ -9,6 +9,7 @@
 #include "tools/keyfile.h"
 #include "tools/lines.h"
 #include "tools/output.h"
+#include "tools/progress.h"
 #include "tools/suggest.h"
 
 #include <fcntl.h>
@@ -215,6 +216,50 @@ test_endless_line(void)
     close(fd);
 }
 
+/* ---- progress ---- */
+
+static void
+test_progress_text(void)
+{
+    static const struct {
+        uint64_t accepted, sent;
+        double rate;
+        bool draining;
+        const char *expected;
+    } rows[] = {
+        { 0, 0, 0, false, "0 accepted, 0 sent, 0/s" },
+        { 12, 10, 5.04, false, "12 accepted, 10 sent, 5.0/s" },
+        { 12, 10, 0, true, "12 accepted, 10 sent, 0/s, ETA --:--" },
+        { 12, 12, 0, true, "12 accepted, 12 sent, 0/s, ETA --:--" },
+        { 300, 100, 100, true, "300 accepted, 100 sent, 100/s, ETA 00:02" },
+        { 1000, 399, 10, true, "1000 accepted, 399 sent, 10/s, ETA 01:01" },
+        { 36610, 0, 10, true, "36610 accepted, 0 sent, 10/s, ETA 1:01:01" },
+        { UINT64_MAX, 0, 1, true, "18446744073709551615 accepted, 0 sent, 1.0/s, ETA --:--" },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autofree char *text = progress_text(rows[i].accepted, rows[i].sent, rows[i].rate, rows[i].draining);
+        g_assert_cmpstr(text, ==, rows[i].expected);
+    }
+}
+
+/* It follows a change within seconds, however often it is asked, and does not jump with each batch. */
+static void
+test_progress_rate(void)
+{
+    static const int64_t steps_us[] = { 1000, 200000, 2000000 };
+    for (size_t i = 0; i < G_N_ELEMENTS(steps_us); i++) {
+        double rate = 0;
+        for (int64_t at = 0; at < 30000000; at += steps_us[i])
+            rate = progress_rate(rate, (uint64_t)steps_us[i] / 1000, steps_us[i]);
+        g_assert_cmpfloat_with_epsilon(rate, 1000, 10);
+        g_assert_cmpfloat(progress_rate(rate, 0, 200000), >, 900);
+        for (int64_t at = 0; at < 30000000; at += steps_us[i])
+            rate = progress_rate(rate, 0, steps_us[i]);
+        g_assert_cmpfloat(rate, <, 10);
+    }
+    g_assert_cmpfloat(progress_rate(5, 10, 0), >, 5); /* no time at all is no division by it */
+}
+
 /* ---- words, ids, names ---- */
 
 static void
@@ -289,6 +334,8 @@ main(int argc, char **argv)
     g_test_add_func("/tools/key/pipe", test_pipe);
     g_test_add_func("/tools/lines/split", test_lines);
     g_test_add_func("/tools/lines/endless", test_endless_line);
+    g_test_add_func("/tools/progress/text", test_progress_text);
+    g_test_add_func("/tools/progress/rate", test_progress_rate);
     g_test_add_func("/tools/suggest", test_suggest);
     g_test_add_func("/tools/snake-case", test_snake_case);
     g_test_add_func("/tools/table", test_table);
