@@ -22,13 +22,13 @@
 
 /* ---- The sending thread */
 
+/* now_us: on the clock of until_us. */
 static int
-wait_ms(int64_t until_us)
+wait_ms(int64_t until_us, int64_t now_us)
 {
     if (until_us == INT64_MAX)
         return WAIT_MAX_MS;
-    int64_t left_us = until_us - clock_monotonic_us();
-    return (int)CLAMP((left_us + 999) / 1000, 0, WAIT_MAX_MS);
+    return (int)CLAMP((until_us - now_us + 999) / 1000, 0, WAIT_MAX_MS);
 }
 
 void *
@@ -44,7 +44,8 @@ client_thread(void *data)
         g_atomic_int_set(&client->hungry, pump_is_hungry(client->pump));
         int fd = bus_fd(client->bus, &writable, &bus_us);
         guard_unlock(&client->sending);
-        http_wait(client->http, fd, writable, wait_ms(MIN(until_us, bus_us)));
+        int ms = MIN(wait_ms(until_us, clock_boot_us()), wait_ms(bus_us, clock_monotonic_us()));
+        http_wait(client->http, fd, writable, ms);
         guard_lock(&client->sending);
         http_work(client->http);
         bus_process(client->bus);
@@ -225,7 +226,16 @@ timed_out(struct hubkey_client *client, struct hubkey_error *error)
     return result;
 }
 
-/* flush, also for close. */
+static void
+hurry(struct hubkey_client *client)
+{
+    if (client->has_thread)
+        pump_hurry(client->pump);
+    wake(client);
+}
+
+/* flush, also for close. Who waits long hurries more than once: pauses grow, and the pump sees to it that the hub is
+ * not pestered. */
 int
 client_drain(struct hubkey_client *client, int32_t timeout_ms, struct hubkey_error *error)
 {
@@ -234,11 +244,14 @@ client_drain(struct hubkey_client *client, int32_t timeout_ms, struct hubkey_err
     int64_t deadline_us = deadline_of(timeout_ms);
     if (!read_counts(client, &counts, &problem))
         return failure_export(problem, 0, error);
-    if (client->has_thread)
-        pump_hurry(client->pump);
-    wake(client);
+    int64_t hurry_us = 0;
     for (;;) {
         uint64_t turn = read_turn(client);
+        int64_t now_us = clock_monotonic_us();
+        if (now_us >= hurry_us) {
+            hurry(client);
+            hurry_us = now_us + OWN_POLL_US;
+        }
         int waits = waits_up_to(client, counts.last_seq, &problem);
         if (waits <= 0)
             return failure_export(problem, 0, error);
@@ -367,7 +380,7 @@ hubkey_client_wait(hubkey_client *client, int32_t timeout_ms)
     struct pollfd waiting = { .fd = events_fd(client->events), .events = POLLIN };
     int ready;
     do
-        ready = poll(&waiting, 1, deadline_us == INT64_MAX ? -1 : wait_ms(deadline_us));
+        ready = poll(&waiting, 1, deadline_us == INT64_MAX ? -1 : wait_ms(deadline_us, clock_monotonic_us()));
     while (ready == 0 && clock_monotonic_us() < deadline_us);
     return ready > 0 ? hubkey_client_dispatch(client) : 0;
 }

@@ -12,6 +12,8 @@
 #include "client/token.h"
 #include "client/window.h"
 
+#define RECORD_GAP_US 1000000 /* the disk refused: how often to try again */
+
 enum pump_phase { PUMP_IDLE, PUMP_ASKING, PUMP_SENDING };
 
 /* What has been tried against a 401 of the message at hand. */
@@ -30,7 +32,7 @@ struct pump {
     struct batch *next;    /* made meanwhile */
     struct retry_backoff backoff;
 
-    /* a pause: nothing is begun before */
+    /* a pause: nothing is begun before; all times are boot time, which counts suspend */
     int64_t not_before_us;
     enum retry_family pause; /* its kind */
     bool pause_is_ordered;   /* the hub asked for it */
@@ -52,6 +54,7 @@ struct pump {
     uint64_t reported;    /* generation whose rejection hubkeyd knows of */
 
     GArray *unrecorded; /* struct batch_run: delivered, but the disk did not take it yet */
+    int64_t record_again_us;
     bool claimed;
 
     double credit; /* requests that a replay may make now */

@@ -47,6 +47,8 @@ bury(struct pump *pump, uint64_t seq, int status, const char *text)
         pump_queue_trouble(pump, error);
         return;
     }
+    if (queue_fate(pump->queue, seq, NULL) != HUBKEY_GONE_DEAD)
+        return; /* it was dropped meanwhile, and that has been told */
     pump_log(pump, HUBKEY_LOG_ERROR, "message %" G_GUINT64_FORMAT " is a dead letter: %s", seq, text);
     pump->hooks.gone(seq, seq, HUBKEY_GONE_DEAD, text, pump->hooks.user);
 }
@@ -58,8 +60,10 @@ on_delivered(struct pump *pump, const struct reply *reply)
     struct batch *batch = pump->current;
     note_delivered(pump, batch->first, batch->last);
     window_accepted(&pump->window, batch->last, batch->n);
-    if (!pump_record(pump, &error))
+    if (!pump_record(pump, &error)) {
+        pump->record_again_us = clock_boot_us() + RECORD_GAP_US;
         pump_log(pump, HUBKEY_LOG_WARNING, "delivered messages stay in the queue for now: %s", error->message);
+    }
     pump->claimed = false;
     pump_show(pump, HUBKEY_STATE_ONLINE, HUBKEY_REASON_NONE, "");
     for (guint i = 0; i < batch->runs->len; i++) {
@@ -107,7 +111,7 @@ on_split(struct pump *pump, const struct reply *reply, const struct retry_verdic
     case WINDOW_SKIP:
         pump_log(pump, HUBKEY_LOG_WARNING, "message %" G_GUINT64_FORMAT " was refused (%s): trying another one", seq,
                  verdict->text);
-        pump->compare_until_us = clock_monotonic_us() + retry_delay_ms(&pump->backoff, RETRY_PROBE, 0) * 1000;
+        pump->compare_until_us = clock_boot_us() + retry_delay_ms(&pump->backoff, RETRY_PROBE, 0) * 1000;
         break;
     case WINDOW_STOP:
         pump_reject(pump, HUBKEY_REASON_MESSAGES, verdict->text);
@@ -178,11 +182,18 @@ on_unauthorized(struct pump *pump, const struct reply *reply, const char *text)
 
 /* ---- Anything */
 
+/* The hub's, where it told the time: it is the hub that begins a new day. */
+static int64_t
+now_ms(const struct reply *reply)
+{
+    return reply->date_s >= 0 ? reply->date_s * 1000 : clock_wall_us() / 1000;
+}
+
 static void
 on_later(struct pump *pump, const struct reply *reply, const struct retry_verdict *verdict)
 {
     int64_t after_s = reply_retry_after(reply, clock_wall_s());
-    int64_t delay_ms = verdict->family == RETRY_QUOTA ? retry_quota_delay_ms(&pump->backoff, clock_wall_us() / 1000)
+    int64_t delay_ms = verdict->family == RETRY_QUOTA ? retry_quota_delay_ms(&pump->backoff, now_ms(reply))
                                                       : retry_delay_ms(&pump->backoff, verdict->family, after_s);
     pump_show(pump, verdict->state, verdict->reason, verdict->text);
     pump_pause(pump, verdict->family, delay_ms);

@@ -33,7 +33,7 @@ pump_ask(struct pump *pump)
 {
     pump->stale = false;
     pump->phase = PUMP_ASKING;
-    pump->last_try_us = clock_monotonic_us();
+    pump->last_try_us = clock_boot_us();
     pump->ops.ask(wanted_ttl(pump), pump->ops.context);
 }
 
@@ -127,8 +127,8 @@ keep_token(struct pump *pump, const struct bus_answer *answer, uint32_t ttl_s)
 {
     if (answer->generation != pump->token.generation)
         window_changed(&pump->window);
-    token_set(&pump->token, answer->token, answer->expires_s, answer->generation, ttl_s ? ttl_s : answer->default_ttl_s,
-              pump->ops.random());
+    token_set(&pump->token, answer->token, answer->expires_s, pump->extra_ttl_s, answer->generation,
+              ttl_s ? ttl_s : answer->default_ttl_s, pump->ops.random());
     pump->default_ttl_s = answer->default_ttl_s;
     pump->max_ttl_s = answer->max_ttl_s;
     g_mutex_lock(&pump->mutex);
@@ -181,5 +181,5 @@ pump_heed_news(struct pump *pump)
         pump->reported = 0;
     }
     if (news && (pump->pause == RETRY_PROBE || pump->pause == RETRY_HUBKEYD))
-        pump->not_before_us = MIN(pump->not_before_us, MAX(pump->last_try_us + NEWS_GAP_US, clock_monotonic_us()));
+        pump->not_before_us = MIN(pump->not_before_us, MAX(pump->last_try_us + NEWS_GAP_US, clock_boot_us()));
 }

@@ -65,7 +65,7 @@ pump_pause(struct pump *pump, enum retry_family family, int64_t delay_ms)
 {
     pump->pause = family;
     pump->pause_is_ordered = false;
-    pump->not_before_us = clock_monotonic_us() + delay_ms * 1000;
+    pump->not_before_us = clock_boot_us() + delay_ms * 1000;
     batch_reset(pump->current);
     batch_reset(pump->next);
     end_claim(pump);
@@ -215,7 +215,7 @@ send_current(struct pump *pump)
     pump->status.requests++;
     pump->status.batches += batch->n > 1;
     g_mutex_unlock(&pump->mutex);
-    pump->last_try_us = clock_monotonic_us();
+    pump->last_try_us = clock_boot_us();
     pump->phase = PUMP_SENDING;
     pump->ops.send(&request, pump->ops.context);
     prepare_next(pump);
@@ -261,6 +261,31 @@ clear_to_send(struct pump *pump)
     return still;
 }
 
+/* What the hub accepted and the disk refused leaves the queue as soon as it can, whatever else goes on: a process that
+ * is killed meanwhile would send it again. */
+static void
+record_late(struct pump *pump, int64_t now_us)
+{
+    if (pump->unrecorded->len == 0 || now_us < pump->record_again_us)
+        return;
+    pump->record_again_us = now_us + RECORD_GAP_US;
+    if (!pump_record(pump, NULL))
+        return;
+    pump_log(pump, HUBKEY_LOG_INFO, "the delivered messages have left the queue");
+    pump->hooks.progress(pump->hooks.user);
+}
+
+/* Nothing is there to be sent. */
+static int64_t
+idle(struct pump *pump, int64_t now_us)
+{
+    if (pump->window.faulty_last) { /* what was left to be searched was dropped meanwhile; others may wait behind it */
+        window_searched(&pump->window);
+        return 0;
+    }
+    return pump->window.n_suspects ? await_comparison(pump, now_us) : now_us + IDLE_POLL_US;
+}
+
 /* Begins what is to be done next. Returns 0 when something was begun or has changed, else when to come back. */
 static int64_t
 begin(struct pump *pump, int64_t now_us)
@@ -291,7 +316,7 @@ begin(struct pump *pump, int64_t now_us)
         return 0;
     }
     if (pump->current->n == 0)
-        return pump->window.n_suspects ? await_comparison(pump, now_us) : now_us + IDLE_POLL_US;
+        return idle(pump, now_us);
     if (token_due(&pump->token)) {
         pump_ask(pump);
         return 0;
@@ -312,7 +337,7 @@ pump_step(struct pump *pump)
         g_autoptr(GError) error = NULL;
         struct reply reply;
         pump_heed_news(pump);
-        heed_hurry(pump, clock_monotonic_us());
+        heed_hurry(pump, clock_boot_us());
         if (pump->phase == PUMP_ASKING && pump->ops.take_answer(&answer, &error, pump->ops.context)) {
             pump_on_answer(pump, &answer, error);
             bus_answer_clear(&answer);
@@ -321,9 +346,10 @@ pump_step(struct pump *pump)
             pump_on_reply(pump, &reply);
         if (pump->phase != PUMP_IDLE)
             return INT64_MAX;
-        int64_t again_us = begin(pump, clock_monotonic_us());
+        record_late(pump, clock_boot_us());
+        int64_t again_us = begin(pump, clock_boot_us());
         if (again_us)
-            return again_us;
+            return pump->unrecorded->len ? MIN(again_us, pump->record_again_us) : again_us;
     }
     return 1;
 }
@@ -375,7 +401,7 @@ pump_new(struct queue *queue, struct lock *lock, const struct pump_options *opti
     pump->pause = RETRY_FAMILIES;
     pump->unrecorded = g_array_new(FALSE, FALSE, sizeof(struct batch_run));
     pump->last_hurry_us = -HURRY_GAP_US;
-    pump->credit_us = clock_monotonic_us();
+    pump->credit_us = clock_boot_us();
     pump->credit = MAX(options->max_requests_per_minute / 60.0, 1);
     pump->status.state = HUBKEY_STATE_CONNECTING;
     g_mutex_init(&pump->mutex);

@@ -60,8 +60,8 @@ struct pump *pump_new(struct queue *queue, struct lock *lock, const struct pump_
                       const struct pump_ops *ops, const struct pump_hooks *hooks);
 void pump_free(struct pump *pump); /* NULL is fine */
 
-/* Does all that can be done now. Returns when to step again at the latest, on the monotonic clock; earlier when the
- * world has something to say, when a message was posted, or after pump_hurry. */
+/* Does all that can be done now. Returns when to step again at the latest, on the boot clock (a night of suspend is a
+ * part of a pause); earlier when the world has something to say, when a message was posted, or after pump_hurry. */
 int64_t pump_step(struct pump *pump);
 
 /* After a step: whether a newly posted message would be sent at once. */

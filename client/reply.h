@@ -17,7 +17,8 @@
 
 enum reply_failure {
     REPLY_OK,      /* a whole header came */
-    REPLY_CONNECT, /* no connection: name, route, refused, proxy */
+    REPLY_CONNECT, /* no connection: name, route, refused */
+    REPLY_PROXY,   /* the HTTP proxy refused to connect */
     REPLY_TLS,     /* the certificate is not trusted, or TLS failed */
     REPLY_TIMEOUT,
     REPLY_BROKEN, /* the connection ended early */

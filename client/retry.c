@@ -28,6 +28,9 @@ static const struct {
     { 401001, "IotHubNotFound", ABOUT_HOST },
     { 403001, "IotHubSuspended", ABOUT_HOST },
     { 403002, "IotHubQuotaExceeded", ABOUT_QUOTA },
+    { 403004, "DeviceMaximumQueueDepthExceeded", ABOUT_PROTOCOL }, /* not an answer to telemetry */
+    { 403006, "DeviceMaximumActiveFileUploadLimitExceeded", ABOUT_PROTOCOL },
+    { 403010, NULL, ABOUT_HOST }, /* the hub's tier does not do this */
     { 403012, "DeviceDisabled", ABOUT_DEVICE },
     { 404001, "DeviceNotFound", ABOUT_DEVICE },
     { 404010, "ModuleNotFound", ABOUT_DEVICE },
@@ -37,7 +40,8 @@ static enum meaning
 meaning_of(const struct reply *reply)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(codes); i++)
-        if (reply->number == codes[i].number || g_ascii_strcasecmp(reply->code, codes[i].name) == 0)
+        if (reply->number == codes[i].number ||
+            (codes[i].name && g_ascii_strcasecmp(reply->code, codes[i].name) == 0))
             return codes[i].meaning;
     return 0;
 }
@@ -61,10 +65,14 @@ static void
 judge_failure(const struct reply *reply, struct retry_verdict *verdict)
 {
     set(verdict, RETRY_LATER, RETRY_NETWORK, HUBKEY_STATE_OFFLINE,
-        reply->failure == REPLY_TLS ? HUBKEY_REASON_TLS : HUBKEY_REASON_NETWORK);
-    verdict->maybe_delivered = reply->sent && reply->failure != REPLY_TLS && reply->failure != REPLY_CONNECT;
+        reply->failure == REPLY_TLS     ? HUBKEY_REASON_TLS
+        : reply->failure == REPLY_PROXY ? HUBKEY_REASON_PROXY
+                                        : HUBKEY_REASON_NETWORK);
+    verdict->maybe_delivered = reply->sent && reply->failure != REPLY_TLS && reply->failure != REPLY_CONNECT &&
+                               reply->failure != REPLY_PROXY;
     g_snprintf(verdict->text, sizeof verdict->text, "%s: %s",
                reply->failure == REPLY_TLS       ? "the hub's certificate is not trusted"
+               : reply->failure == REPLY_PROXY   ? "the HTTP proxy lets nothing through"
                : reply->failure == REPLY_CONNECT ? "no connection to the hub"
                : reply->failure == REPLY_TIMEOUT ? "the hub did not answer in time"
                                                  : "the connection to the hub broke",
@@ -83,6 +91,8 @@ judge_client_error(const struct reply *reply, struct retry_verdict *verdict)
         set(verdict, RETRY_LATER, RETRY_QUOTA, HUBKEY_STATE_QUOTA, HUBKEY_REASON_NONE);
     else if (meaning == ABOUT_HOST)
         reject(verdict, HUBKEY_REASON_HOST);
+    else if (meaning == ABOUT_PROTOCOL)
+        reject(verdict, HUBKEY_REASON_PROTOCOL);
     else if (meaning == ABOUT_DEVICE || reply->status == 403 || reply->status == 404)
         reject(verdict, HUBKEY_REASON_DEVICE);
     else

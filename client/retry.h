@@ -57,5 +57,5 @@ int64_t retry_delay_ms(struct retry_backoff *backoff, enum retry_family family, 
 /* Till the daily quota begins anew at 00:00 UTC, and up to five minutes more by chance. */
 int64_t retry_quota_delay_ms(const struct retry_backoff *backoff, int64_t now_ms);
 
-/* A request was accepted: everything but quota and throttling works. */
+/* A request was accepted: everything works. */
 void retry_success(struct retry_backoff *backoff);

@@ -17,9 +17,10 @@ token_drop(struct token *token)
 }
 
 void
-token_set(struct token *token, const char *text, int64_t expires_s, uint64_t generation, uint32_t ttl_s,
+token_set(struct token *token, const char *text, int64_t expires_s, int64_t slow_s, uint64_t generation, uint32_t ttl_s,
           uint32_t random)
 {
+    expires_s -= slow_s;
     int64_t now = clock_boot_us(), life_us = CLAMP(expires_s - clock_wall_s(), 0, TOKEN_LIFE_MAX_S) * INT64_C(1000000);
     token_drop(token);
     /* Renewed after 75 to 85 percent of its life; never used in its last second. */

@@ -16,16 +16,17 @@
 
 struct token {
     char *text; /* NULL: none */
-    int64_t expires_s;
+    int64_t expires_s;     /* by this machine's wall clock */
     int64_t end_boot_us;   /* not used from then on */
     int64_t renew_boot_us; /* a new one is asked for from then on */
     uint64_t generation;   /* of the slot's key, read before the token was asked for */
     uint32_t ttl_s;        /* what was asked for, the slot's default made explicit */
 };
 
-/* Takes a copy. random: any 32 bits, for the jitter of the renewal. */
-void token_set(struct token *token, const char *text, int64_t expires_s, uint64_t generation, uint32_t ttl_s,
-               uint32_t random);
+/* Takes a copy. slow_s: this machine's clock is behind the hub's by so much, and the token ends so much earlier than it
+ * seems. random: any 32 bits, for the jitter of the renewal. */
+void token_set(struct token *token, const char *text, int64_t expires_s, int64_t slow_s, uint64_t generation,
+               uint32_t ttl_s, uint32_t random);
 
 /* Erases. Safe on an empty one. */
 void token_drop(struct token *token);

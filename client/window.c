@@ -38,6 +38,13 @@ window_split(struct window *window, uint64_t last, size_t n)
     window->faulty_n = n;
 }
 
+void
+window_searched(struct window *window)
+{
+    window->faulty_last = 0;
+    window->faulty_n = 0;
+}
+
 enum window_next
 window_refused(struct window *window, uint64_t seq, int status, const char *text)
 {

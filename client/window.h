@@ -44,6 +44,9 @@ void window_accepted(struct window *window, uint64_t last, size_t n);
 /* The n > 1 messages up to last were refused because of one of them. */
 void window_split(struct window *window, uint64_t last, size_t n);
 
+/* None of the messages after..faulty_last is there any more. */
+void window_searched(struct window *window);
+
 /* The message seq was refused alone: bury it; or keep it aside (a suspect) and go on with the next; or stop. */
 enum window_next window_refused(struct window *window, uint64_t seq, int status, const char *text);
 

@@ -106,7 +106,7 @@ scratch_counts(struct scratch *scratch)
     return state.counts;
 }
 
-static int64_t wall_us, running_us;
+static int64_t wall_us, running_us, suspended_us;
 
 static int64_t
 get_wall(void)
@@ -120,12 +120,19 @@ get_running(void)
     return running_us;
 }
 
+static int64_t
+get_boot(void)
+{
+    return running_us + suspended_us;
+}
+
 void
 scratch_clock_start(void)
 {
-    static const struct clock_source source = { get_wall, get_running, get_running };
+    static const struct clock_source source = { get_wall, get_boot, get_running };
     wall_us = INT64_C(1767268800) * 1000000;
     running_us = INT64_C(1000) * 1000000;
+    suspended_us = 0;
     clock_set_source(&source);
 }
 
@@ -142,8 +149,15 @@ scratch_clock_set_wall(int64_t seconds)
     wall_us = seconds * 1000000;
 }
 
+void
+scratch_clock_suspend(int64_t seconds)
+{
+    wall_us += seconds * 1000000;
+    suspended_us += seconds * 1000000;
+}
+
 int64_t
 scratch_clock_us(void)
 {
-    return running_us;
+    return get_boot();
 }

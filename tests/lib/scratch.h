@@ -33,4 +33,5 @@ struct hubkey_counts scratch_counts(struct scratch *scratch); /* asserts that th
 void scratch_clock_start(void);
 void scratch_clock_move(int64_t seconds); /* all three */
 void scratch_clock_set_wall(int64_t seconds);
-int64_t scratch_clock_us(void); /* monotonic */
+void scratch_clock_suspend(int64_t seconds); /* monotonic time stands still */
+int64_t scratch_clock_us(void); /* boot time */

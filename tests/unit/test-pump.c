@@ -34,6 +34,10 @@ struct world {
     size_t planned;
     bool replied;
     bool holding;   /* the hub takes its time */
+    guint hold_at;  /* ... with the request of this number; 0: none */
+    int64_t ahead_s; /* the hub's clock is; it refuses tokens that have expired by it. 0: it looks at none */
+    int64_t expires_s; /* the last token */
+    size_t refused;    /* tokens that had */
     size_t bad_len; /* messages whose body is so long are refused with 413, alone or in a batch; 0: none */
     uint32_t asked[LOG_MAX];
     size_t asks;
@@ -96,7 +100,7 @@ static bool
 op_take_reply(struct reply *reply, void *context)
 {
     struct world *world = context;
-    if (!world->replied || world->holding)
+    if (!world->replied || world->holding || world->seen->len == world->hold_at)
         return false;
     world->replied = false;
     reply_init(reply);
@@ -106,11 +110,18 @@ op_take_reply(struct reply *reply, void *context)
     if (world->planned > 0) {
         *reply = *world->plan++;
         world->planned--;
+    } else if (world->ahead_s && world->expires_s <= clock_wall_s() + world->ahead_s) {
+        reply->status = 401;
+        reply->from_hub = true;
+        g_strlcpy(reply->code, "IotHubUnauthorizedAccess", sizeof reply->code);
+        world->refused++;
     } else if (has_bad(world)) {
         reply->status = 413;
         reply->from_hub = true;
         g_strlcpy(reply->code, "MessageTooLarge", sizeof reply->code);
     }
+    if (world->ahead_s)
+        reply->date_s = clock_wall_s() + world->ahead_s;
     return true;
 }
 
@@ -139,7 +150,7 @@ op_take_answer(struct bus_answer *answer, GError **error, void *context)
     answer->identity = identity_new();
     answer->identity->host = g_strdup("hub.azure-devices.net");
     answer->identity->device = g_strdup(world->device);
-    answer->expires_s = clock_wall_s() + ttl_s;
+    answer->expires_s = world->expires_s = clock_wall_s() + ttl_s;
     answer->token = world->same_token ? g_strdup_printf("token-%u", ttl_s)
                                       : g_strdup_printf("token-number-%zu", world->asks);
     return true;
@@ -470,6 +481,26 @@ test_unauthorized_hopeless_clock(void)
     world_free(world);
 }
 
+/* Once the clock is known to be slow no token is used longer than the hub takes it. */
+static void
+test_unauthorized_slow_clock_for_long(void)
+{
+    struct world *world = world_new();
+    world->ahead_s = 7200;
+    post(world, 1);
+    settle(world);
+    g_assert_cmpuint(world->refused, ==, 2);
+    for (int minute = 0; minute < 3 * 60; minute++) {
+        scratch_clock_move(60);
+        post(world, 1);
+        settle(world);
+    }
+    g_assert_cmpuint(world->refused, ==, 2);
+    g_assert_cmpuint(world->asks, <, 3 + 5);
+    g_assert_cmpuint(scratch_counts(&world->scratch).delivered, ==, 181);
+    world_free(world);
+}
+
 /* ---- Trouble that passes */
 
 static void
@@ -560,6 +591,59 @@ test_quota(void)
     world_free(world);
 }
 
+/* The day of the hub counts, wherever this machine's clock stands. */
+static void
+test_quota_by_the_hub(void)
+{
+    static const int64_t hours[] = { -6, 6 };
+    for (size_t i = 0; i < G_N_ELEMENTS(hours); i++) {
+        struct world *world = world_new();
+        struct reply quota = answer(403, "IotHubQuotaExceeded");
+        quota.date_s = clock_wall_s() + hours[i] * 3600;
+        post(world, 1);
+        plan(world, &quota, 1);
+        int64_t wait_s = (settle(world) - scratch_clock_us()) / 1000000;
+        g_assert_cmpint(wait_s, >=, (12 - hours[i]) * 3600);
+        g_assert_cmpint(wait_s, <=, (12 - hours[i]) * 3600 + 300);
+        world_free(world);
+    }
+}
+
+static void
+test_suspend(void)
+{
+    struct world *world = world_new();
+    const struct reply quota = answer(403, "IotHubQuotaExceeded");
+    post(world, 1);
+    plan(world, &quota, 1);
+    settle(world);
+    scratch_clock_suspend(12 * 3600 + 300);
+    settle(world);
+    expect(world, 2, 1, 0, 0);
+    world_free(world);
+}
+
+/* ... that does not let us through to the hub. */
+static void
+test_proxy_refuses(void)
+{
+    struct world *world = world_new();
+    struct reply proxy = answer(0, "");
+    struct pump_status status;
+    proxy.failure = REPLY_PROXY;
+    proxy.sent = false;
+    reply_set_text(&proxy, "it answered 407", strlen("it answered 407"));
+    post(world, 1);
+    plan(world, &proxy, 1);
+    settle(world);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_OFFLINE);
+    g_assert_cmpint(world->reason, ==, HUBKEY_REASON_PROXY);
+    pump_get_status(world->pump, &status);
+    g_assert_nonnull(strstr(status.text, "407"));
+    g_assert_cmpuint(status.duplicates_possible, ==, 0);
+    world_free(world);
+}
+
 static void
 test_proxy(void)
 {
@@ -591,6 +675,9 @@ test_rejections(void)
         { 403, "DeviceDisabled", HUBKEY_REASON_DEVICE },
         { 404, "DeviceNotFound", HUBKEY_REASON_DEVICE },
         { 403, "IotHubSuspended", HUBKEY_REASON_HOST },
+        { 403, "DeviceMaximumQueueDepthExceeded", HUBKEY_REASON_PROTOCOL },
+        { 403, "DeviceMaximumActiveFileUploadLimitExceeded", HUBKEY_REASON_PROTOCOL },
+        { 403, "NeverHeardOf", HUBKEY_REASON_DEVICE },
         { 405, "", HUBKEY_REASON_PROTOCOL },
         { 415, "", HUBKEY_REASON_PROTOCOL },
         { 409, "Whatever", HUBKEY_REASON_PROTOCOL },
@@ -638,6 +725,39 @@ test_bisect(void)
     world_free(world);
 }
 
+/* Others drop messages (drop-oldest) while the bad one is searched: the rest goes on. */
+static void
+test_bisect_dropped(void)
+{
+    static const char *const texts[] = { "0", "1", "2", "3", "4", bad, "6", "7" };
+    struct world *world = world_new();
+    g_autoptr(GError) error = NULL;
+    struct queue_state state;
+    uint64_t first, last;
+    post(world, 1);
+    settle(world);
+    world->bad_len = strlen(bad);
+    scratch_post(&world->scratch, texts, G_N_ELEMENTS(texts));
+    post(world, 2);
+    world->hold_at = 3; /* all ten were refused, the left five are under way */
+    pump_step(world->pump);
+    g_assert_cmpuint(request(world, 2)->items, ==, 5);
+    g_assert_true(queue_begin(world->scratch.queue, 0, &error));
+    g_assert_true(queue_get_state(world->scratch.queue, &state, &error));
+    g_assert_true(queue_drop_oldest(world->scratch.queue, &state, 6, 5, 0, &first, &last, &error));
+    g_assert_true(queue_save_state(world->scratch.queue, &state, &error));
+    g_assert_true(queue_commit(world->scratch.queue, &error));
+    g_assert_cmpuint(last, ==, 11);
+    world->hold_at = 0;
+    post(world, 3);
+    settle(world);
+    struct hubkey_counts counts = scratch_counts(&world->scratch);
+    g_assert_cmpuint(counts.delivered, ==, 1 + 5 + 3);
+    g_assert_cmpuint(counts.dropped, ==, 5);
+    g_assert_cmpuint(counts.waiting, ==, 0);
+    world_free(world);
+}
+
 /* Alone, and nothing accepted so far: kept until another message shows that it is the message. */
 static void
 test_suspect(void)
@@ -654,6 +774,30 @@ test_suspect(void)
     settle(world);
     expect(world, 2, 1, 0, 1);
     g_assert_cmpint(world->state, ==, HUBKEY_STATE_ONLINE);
+    world_free(world);
+}
+
+/* The one that was kept aside is dropped before its fate is clear: it is no dead letter. */
+static void
+test_suspect_dropped(void)
+{
+    static const char *const one[] = { bad };
+    struct world *world = world_new();
+    g_autoptr(GError) error = NULL;
+    struct queue_state state;
+    uint64_t first, last;
+    world->bad_len = strlen(bad);
+    scratch_post(&world->scratch, one, 1);
+    settle(world);
+    g_assert_true(queue_begin(world->scratch.queue, 0, &error));
+    g_assert_true(queue_get_state(world->scratch.queue, &state, &error));
+    g_assert_true(queue_drop_oldest(world->scratch.queue, &state, 0, 1, 0, &first, &last, &error));
+    g_assert_true(queue_save_state(world->scratch.queue, &state, &error));
+    g_assert_true(queue_commit(world->scratch.queue, &error));
+    post(world, 1);
+    settle(world);
+    expect(world, 2, 1, 0, 0);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_DEAD], ==, 0);
     world_free(world);
 }
 
@@ -860,8 +1004,12 @@ test_disk_refuses(void)
     settle(world);
     setrlimit(RLIMIT_FSIZE, &before);
     expect(world, 2, 1, 3, 0);
+    int64_t until = settle(world);
+    g_assert_cmpint(until - scratch_clock_us(), <=, 1000000);
+    scratch_clock_move(1);
+    settle(world);
+    expect(world, 2, 4, 0, 0); /* without another message */
     post(world, 1);
-    scratch_clock_move(100);
     settle(world);
     expect(world, 3, 5, 0, 0);
     g_assert_cmpuint(request(world, 2)->items, ==, 1);
@@ -904,14 +1052,20 @@ main(int argc, char **argv)
     g_test_add_func("/pump/unauthorized/for-good", test_unauthorized_for_good);
     g_test_add_func("/pump/unauthorized/slow-clock", test_unauthorized_slow_clock);
     g_test_add_func("/pump/unauthorized/hopeless-clock", test_unauthorized_hopeless_clock);
+    g_test_add_func("/pump/unauthorized/slow-clock-for-long", test_unauthorized_slow_clock_for_long);
     g_test_add_func("/pump/throttled", test_throttled);
     g_test_add_func("/pump/server-error", test_server_error);
     g_test_add_func("/pump/broken", test_broken);
     g_test_add_func("/pump/quota", test_quota);
+    g_test_add_func("/pump/quota-by-the-hub", test_quota_by_the_hub);
+    g_test_add_func("/pump/suspend", test_suspend);
+    g_test_add_func("/pump/proxy-refuses", test_proxy_refuses);
     g_test_add_func("/pump/proxy", test_proxy);
     g_test_add_func("/pump/rejections", test_rejections);
     g_test_add_func("/pump/bisect", test_bisect);
+    g_test_add_func("/pump/bisect-dropped", test_bisect_dropped);
     g_test_add_func("/pump/suspect", test_suspect);
+    g_test_add_func("/pump/suspect-dropped", test_suspect_dropped);
     g_test_add_func("/pump/all-refused", test_all_refused);
     g_test_add_func("/pump/three-in-a-row", test_three_in_a_row);
     g_test_add_func("/pump/refusals", test_refusals);

@@ -242,14 +242,14 @@ test_token_life(void)
     struct token token = { 0 };
     scratch_clock_start();
     g_assert_false(token_usable(&token));
-    token_set(&token, "t", clock_wall_s() + 1000, 1, 1000, 0);
+    token_set(&token, "t", clock_wall_s() + 1000, 0, 1, 1000, 0);
     g_assert_false(token_due(&token));
     scratch_clock_move(750);
     g_assert_true(token_due(&token)); /* 75 % with the smallest jitter */
     g_assert_true(token_usable(&token));
     scratch_clock_move(249);
     g_assert_false(token_usable(&token)); /* not in its last second */
-    token_set(&token, "t", clock_wall_s() + 1000, 1, 1000, UINT32_MAX);
+    token_set(&token, "t", clock_wall_s() + 1000, 0, 1, 1000, UINT32_MAX);
     scratch_clock_move(800);
     g_assert_false(token_due(&token));
     scratch_clock_move(51);
@@ -267,16 +267,16 @@ test_token_clocks(void)
     struct token token = { 0 };
     scratch_clock_start();
     int64_t start = clock_wall_s();
-    token_set(&token, "t", start + 1000, 1, 1000, 0);
+    token_set(&token, "t", start + 1000, 0, 1, 1000, 0);
     scratch_clock_set_wall(start + 1000);
     g_assert_false(token_usable(&token));
     scratch_clock_set_wall(start - 86400);
     g_assert_true(token_usable(&token));
     scratch_clock_move(1000);
     g_assert_false(token_usable(&token));
-    token_set(&token, "t", clock_wall_s() - 5, 1, 1000, 0); /* dead on arrival */
+    token_set(&token, "t", clock_wall_s() - 5, 0, 1, 1000, 0); /* dead on arrival */
     g_assert_false(token_usable(&token));
-    token_set(&token, "t", INT64_MAX, 1, 1000, 0); /* forty years, or rubbish: no overflow, an end */
+    token_set(&token, "t", INT64_MAX, 0, 1, 1000, 0); /* forty years, or rubbish: no overflow, an end */
     g_assert_true(token_usable(&token));
     scratch_clock_move(366 * 86400);
     g_assert_false(token_usable(&token));
