@@ -31,7 +31,8 @@
  *   nothing. Open a new one there.
  * - HTTP proxies are used as libcurl does by itself: https_proxy, all_proxy and no_proxy.
  * - The library is a guest: it sets no signal handler, locale or environment variable, blocks signals in its own
- *   thread, opens every descriptor close-on-exec, and calls back only inside hubkey_client_dispatch and
+ *   thread, opens its descriptors close-on-exec (all but a pair that
+ *   libcurl keeps for waking itself, and one while it resolves a name), and calls back only inside hubkey_client_dispatch and
  *   hubkey_client_wait.
  */
 #ifndef HUBKEY_H
