@@ -14,7 +14,7 @@
 #include <malloc.h>
 #include <string.h>
 
-#define TRIM_FROM 256 /* tokens forgotten at once, whose memory glibc would keep for good */
+#define TRIM_FROM 64 /* tokens forgotten at once, whose memory glibc would keep for good */
 
 struct waiter {
     uid_t uid;

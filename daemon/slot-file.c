@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #define POLICY_TAG "hubkey file slot, version 1"
 
 struct slot_file {
@@ -58,22 +56,21 @@ slot_file_know_srk(struct slot_file *storage, const char *srk_name)
 
 /* Each part with its length in front, so that no two identities read the same. An absent part is not an empty one. */
 static void
-add_part(EVP_MD_CTX *digest, const char *text)
+add_part(GChecksum *digest, const char *text)
 {
     size_t len = text ? strlen(text) : UINT32_MAX;
     const uint8_t prefix[4] = { (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len };
-    EVP_DigestUpdate(digest, prefix, sizeof prefix);
+    g_checksum_update(digest, prefix, sizeof prefix);
     if (text)
-        EVP_DigestUpdate(digest, text, len);
+        g_checksum_update(digest, (const guchar *)text, (gssize)len);
 }
 
 static void
 compute_policy(uint32_t slot, const struct identity *identity, uint8_t policy[TPM_POLICY_BYTES])
 {
     char number[16];
-    EVP_MD_CTX *digest = EVP_MD_CTX_new();
-    if (!digest || !EVP_DigestInit_ex(digest, EVP_sha256(), NULL))
-        g_error("SHA-256 failed");
+    size_t policy_len = TPM_POLICY_BYTES;
+    g_autoptr(GChecksum) digest = g_checksum_new(G_CHECKSUM_SHA256); /* libcrypto would be set up for nothing else */
     g_snprintf(number, sizeof number, "%u", slot);
     add_part(digest, POLICY_TAG);
     add_part(digest, number);
@@ -82,9 +79,7 @@ compute_policy(uint32_t slot, const struct identity *identity, uint8_t policy[TP
     add_part(digest, identity->module);
     add_part(digest, identity->audience);
     add_part(digest, identity->key_name);
-    if (!EVP_DigestFinal_ex(digest, policy, NULL))
-        g_error("SHA-256 failed");
-    EVP_MD_CTX_free(digest);
+    g_checksum_get_digest(digest, policy, &policy_len);
 }
 
 static bool
