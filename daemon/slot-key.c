@@ -5,6 +5,7 @@
 
 #include "daemon/slot-key.h"
 #include "daemon/intent.h"
+#include "daemon/tpm-srk.h"
 #include "common/error.h"
 #include "common/text.h"
 

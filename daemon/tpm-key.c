@@ -4,7 +4,8 @@
 #include <config.h>
 
 #include "daemon/tpm-key.h"
-#include "daemon/tpm-esys.h"
+#include "daemon/tpm-object.h"
+#include "daemon/tpm-srk.h"
 #include "common/error.h"
 
 #include <malloc.h>
@@ -14,28 +15,6 @@
 
 /* The HMAC key as Windows lays it out: TPMA_OBJECT 00040440, scheme HMAC with SHA-256. */
 #define KEY_ATTRIBUTES (TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA | TPMA_OBJECT_SIGN_ENCRYPT)
-
-/* tss2's own TPM2_TRANSIENT_FIRST shifts a bit into the sign of an int. */
-#define TRANSIENT_FIRST ((TPM2_HANDLE)TPM2_HT_TRANSIENT << TPM2_HR_SHIFT)
-
-#define SRK_ATTRIBUTES                                                                                                 \
-    (TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |     \
-     TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT)
-
-/* TCG EK Credential Profile, template L-1's symmetric and modulus parameters, as the SRK uses them. */
-static const TPM2B_PUBLIC srk_template = {
-    .publicArea = {
-        .type = TPM2_ALG_RSA,
-        .nameAlg = TPM2_ALG_SHA256,
-        .objectAttributes = SRK_ATTRIBUTES,
-        .parameters.rsaDetail = {
-            .symmetric = { .algorithm = TPM2_ALG_AES, .keyBits.aes = 128, .mode.aes = TPM2_ALG_CFB },
-            .scheme.scheme = TPM2_ALG_NULL,
-            .keyBits = 2048,
-        },
-        .unique.rsa.size = 256,
-    },
-};
 
 static const TPM2B_PUBLIC key_template = {
     .publicArea = {
@@ -49,274 +28,22 @@ static const TPM2B_PUBLIC key_template = {
     },
 };
 
-typedef TPM2B_PUBLIC esys_public;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_public, Esys_Free)
 typedef TPM2B_PRIVATE esys_private;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_private, Esys_Free)
-typedef TPM2B_NAME esys_name;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_name, Esys_Free)
-typedef TPMS_CAPABILITY_DATA esys_capability;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_capability, Esys_Free)
-typedef TPMS_TIME_INFO esys_time;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_time, Esys_Free)
-
-/* Name = algorithm identifier and digest of the public area (Part 1, 16). ESYS computes it, too, but
- * sets up all of libcrypto anew for that, half a millisecond and 2 MB that else nothing needs. */
-static void
-name_of(const TPM2B_PUBLIC *public, struct tpm_name *name)
-{
-    uint8_t area[sizeof(TPMT_PUBLIC)];
-    size_t used = 0, digest_len = TPM_NAME_BYTES - 2;
-    if (Tss2_MU_TPMT_PUBLIC_Marshal(&public->publicArea, area, sizeof area, &used) != TSS2_RC_SUCCESS)
-        g_error("a public area of the TPM does not fit its own type");
-    g_autoptr(GChecksum) sha256 = g_checksum_new(G_CHECKSUM_SHA256);
-    g_checksum_update(sha256, area, (gssize)used);
-    name->bytes[0] = TPM2_ALG_SHA256 >> 8;
-    name->bytes[1] = TPM2_ALG_SHA256 & 0xff;
-    g_checksum_get_digest(sha256, name->bytes + 2, &digest_len);
-}
-
-/* Of what ESYS holds. */
-static bool
-get_name(struct tpm *tpm, ESYS_TR object, struct tpm_name *name, GError **error)
-{
-    g_autoptr(esys_name) found = NULL;
-    if (!tpm_check(tpm, Esys_TR_GetName(tpm->esys, object, &found), "reading an object's Name", error))
-        return false;
-    if (found->size != TPM_NAME_BYTES) {
-        error_set(error, ERROR_FOREIGN, "an object in the TPM has a Name of %u bytes; hubkey uses SHA-256 names only",
-                  found->size);
-        return false;
-    }
-    memcpy(name->bytes, found->name, TPM_NAME_BYTES);
-    return true;
-}
-
-static bool
-read_public(struct tpm *tpm, ESYS_TR object, TPM2B_PUBLIC **public, GError **error)
-{
-    struct tpm_retry retry = { 0 };
-    TSS2_RC rc;
-    do
-        rc = Esys_ReadPublic(tpm->esys, object, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, public, NULL, NULL);
-    while (tpm_again(tpm, &retry, rc));
-    return tpm_check(tpm, rc, "TPM2_ReadPublic", error);
-}
-
-/* The SRK, held by ESYS; ESYS_TR_NONE where nothing stands at its handle. */
-static bool
-open_srk(struct tpm *tpm, ESYS_TR *srk, struct tpm_name *name, GError **error)
-{
-    g_autoptr(esys_public) public = NULL;
-    tpm_forget(tpm, &tpm->parent); /* ESYS would take what stands there now for what stood there then */
-    if (!tpm_look_up(tpm, TPM_SRK_HANDLE, srk, error))
-        return false;
-    if (*srk == ESYS_TR_NONE)
-        return true;
-    const TPMA_OBJECT needed = TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
-    bool ok = read_public(tpm, *srk, &public, error);
-    if (ok && (public->publicArea.nameAlg != TPM2_ALG_SHA256 ||
-               (public->publicArea.objectAttributes & needed) != needed)) {
-        error_set(error, ERROR_FOREIGN,
-                  "the object at 0x%08x is no storage key with a SHA-256 name; another program put it where the TCG "
-                  "wants the SRK",
-                  TPM_SRK_HANDLE);
-        ok = false;
-    }
-    if (ok)
-        name_of(public, name);
-    else
-        tpm_forget(tpm, srk);
-    return ok;
-}
-
-bool
-tpm_srk_find(struct tpm *tpm, struct tpm_name *name, bool *present, GError **error)
-{
-    ESYS_TR srk;
-    if (!open_srk(tpm, &srk, name, error))
-        return false;
-    *present = srk != ESYS_TR_NONE;
-    tpm_forget(tpm, &srk);
-    return true;
-}
-
-static bool
-persist(struct tpm *tpm, ESYS_TR owner, ESYS_TR object, TPM2_HANDLE handle, GError **error)
-{
-    ESYS_TR persistent = ESYS_TR_NONE;
-    struct tpm_retry retry = { 0 };
-    TSS2_RC rc;
-    do
-        rc = Esys_EvictControl(tpm->esys, ESYS_TR_RH_OWNER, object, owner, ESYS_TR_NONE, ESYS_TR_NONE, handle,
-                               &persistent);
-    while (tpm_again(tpm, &retry, rc));
-    if (!tpm_check(tpm, rc, "TPM2_EvictControl to a persistent handle", error))
-        return false;
-    tpm_forget(tpm, &persistent);
-    return true;
-}
-
-static bool
-create_primary(struct tpm *tpm, ESYS_TR owner, ESYS_TR *srk, GError **error)
-{
-    static const TPM2B_SENSITIVE_CREATE sensitive = { 0 };
-    static const TPM2B_DATA outside = { 0 };
-    static const TPML_PCR_SELECTION pcrs = { 0 };
-    struct tpm_retry retry = { 0 };
-    TSS2_RC rc;
-    do
-        rc = Esys_CreatePrimary(tpm->esys, ESYS_TR_RH_OWNER, owner, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive,
-                                &srk_template, &outside, &pcrs, srk, NULL, NULL, NULL, NULL);
-    while (tpm_again(tpm, &retry, rc));
-    if (rc != TSS2_RC_SUCCESS)
-        *srk = ESYS_TR_NONE;
-    return tpm_check(tpm, rc, "TPM2_CreatePrimary of the SRK", error);
-}
-
-bool
-tpm_srk_make(struct tpm *tpm, struct tpm_name *name, GError **error)
-{
-    ESYS_TR owner, srk = ESYS_TR_NONE;
-    bool ok = tpm_owner_begin(tpm, &owner, error) && create_primary(tpm, owner, &srk, error) &&
-              get_name(tpm, srk, name, error) && persist(tpm, owner, srk, TPM_SRK_HANDLE, error);
-    tpm_flush(tpm, &srk);
-    tpm_owner_end(tpm, owner);
-    return ok;
-}
-
-/* A transient object, held by ESYS; ESYS_TR_NONE where it has no public area (a hash sequence) or was flushed by its
- * owner a moment ago. */
-static bool
-look_up_transient(struct tpm *tpm, TPM2_HANDLE handle, ESYS_TR *object, GError **error)
-{
-    struct tpm_retry retry = { 0 };
-    TSS2_RC rc;
-    do
-        rc = Esys_TR_FromTPMPublic(tpm->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, object);
-    while (tpm_again(tpm, &retry, rc));
-    if (rc != TSS2_RC_SUCCESS)
-        *object = ESYS_TR_NONE;
-    return tpm_refused(rc) || tpm_check(tpm, rc, "reading a transient object", error);
-}
-
-/* Calls visit with each transient object in the TPM. Through a resource manager that is nothing but our own. */
-static bool
-each_transient(struct tpm *tpm, void (*visit)(struct tpm *, ESYS_TR *, void *), void *data, GError **error)
-{
-    g_autoptr(esys_capability) handles = NULL;
-    TPMI_YES_NO more;
-    struct tpm_retry retry = { 0 };
-    TSS2_RC rc;
-    do
-        rc = Esys_GetCapability(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES,
-                                TRANSIENT_FIRST, TPM2_MAX_CAP_HANDLES, &more, &handles);
-    while (tpm_again(tpm, &retry, rc));
-    if (!tpm_check(tpm, rc, "TPM2_GetCapability of transient handles", error))
-        return false;
-    for (UINT32 i = 0; i < handles->data.handles.count; i++) {
-        ESYS_TR object;
-        if (!look_up_transient(tpm, handles->data.handles.handle[i], &object, error))
-            return false;
-        if (object != ESYS_TR_NONE)
-            visit(tpm, &object, data);
-        tpm_forget(tpm, &object);
-    }
-    return true;
-}
 
 static void
 flush_if_named(struct tpm *tpm, ESYS_TR *object, void *data)
 {
     struct tpm_name name;
-    if (get_name(tpm, *object, &name, NULL) && memcmp(&name, data, sizeof name) == 0)
+    if (tpm_object_get_name(tpm, *object, &name, NULL) && memcmp(&name, data, sizeof name) == 0)
         tpm_flush(tpm, object);
-}
-
-static bool
-is_from_srk_template(const TPMT_PUBLIC *area)
-{
-    const TPMS_RSA_PARMS *rsa = &area->parameters.rsaDetail;
-    return area->type == TPM2_ALG_RSA && area->nameAlg == TPM2_ALG_SHA256 && area->objectAttributes == SRK_ATTRIBUTES &&
-           area->authPolicy.size == 0 && rsa->symmetric.algorithm == TPM2_ALG_AES &&
-           rsa->symmetric.keyBits.aes == 128 && rsa->symmetric.mode.aes == TPM2_ALG_CFB &&
-           rsa->scheme.scheme == TPM2_ALG_NULL && rsa->keyBits == 2048;
-}
-
-static void
-list_if_srk(struct tpm *tpm, ESYS_TR *object, void *data)
-{
-    g_autoptr(esys_public) public = NULL;
-    TPM2_HANDLE handle;
-    if (read_public(tpm, *object, &public, NULL) && is_from_srk_template(&public->publicArea) &&
-        Esys_TR_GetTpmHandle(tpm->esys, *object, &handle) == TSS2_RC_SUCCESS)
-        g_ptr_array_add(data, g_strdup_printf("%08x", handle));
-}
-
-/* Changes whenever transient objects are lost (Part 1, 36.3). */
-static char *
-dup_run(struct tpm *tpm, GError **error)
-{
-    g_autoptr(esys_time) time = NULL;
-    struct tpm_retry retry = { 0 };
-    TSS2_RC rc;
-    do
-        rc = Esys_ReadClock(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &time);
-    while (tpm_again(tpm, &retry, rc));
-    if (!tpm_check(tpm, rc, "TPM2_ReadClock", error))
-        return NULL;
-    return g_strdup_printf("%x.%x", time->clockInfo.resetCount, time->clockInfo.restartCount);
-}
-
-bool
-tpm_srk_dup_scene(struct tpm *tpm, char **scene, GError **error)
-{
-    g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
-    char *run = dup_run(tpm, error);
-    *scene = NULL;
-    if (!run)
-        return false;
-    g_ptr_array_add(words, run);
-    if (!each_transient(tpm, list_if_srk, words, error))
-        return false;
-    g_ptr_array_add(words, NULL);
-    *scene = g_strjoinv(" ", (char **)words->pdata);
-    return true;
-}
-
-static bool
-flush_handle(struct tpm *tpm, const char *handle, GError **error)
-{
-    ESYS_TR object;
-    if (!look_up_transient(tpm, (TPM2_HANDLE)g_ascii_strtoull(handle, NULL, 16), &object, error))
-        return false;
-    if (object != ESYS_TR_NONE)
-        tpm_flush(tpm, &object);
-    return true;
-}
-
-bool
-tpm_srk_flush_leftovers(struct tpm *tpm, const char *scene, GError **error)
-{
-    g_autofree char *now = NULL;
-    const char *new = NULL;
-    unsigned n = 0;
-    if (!tpm_srk_dup_scene(tpm, &now, error))
-        return false;
-    g_auto(GStrv) before = g_strsplit(scene, " ", -1), after = g_strsplit(now, " ", -1);
-    for (char **handle = after + 1; *handle; handle++)
-        if (!g_strv_contains((const char *const *)before, *handle)) {
-            new = *handle;
-            n++;
-        }
-    return g_strcmp0(before[0], after[0]) != 0 || n != 1 || flush_handle(tpm, new, error);
 }
 
 bool
 tpm_key_flush_leftovers(struct tpm *tpm, const struct tpm_name *name, GError **error)
 {
     struct tpm_name wanted = *name;
-    return each_transient(tpm, flush_if_named, &wanted, error);
+    return tpm_object_each(tpm, flush_if_named, &wanted, error);
 }
 
 static void
@@ -325,8 +52,8 @@ list_if_key(struct tpm *tpm, ESYS_TR *object, void *data)
     g_autoptr(esys_public) public = NULL;
     GArray *names = data;
     struct tpm_name name;
-    if (read_public(tpm, *object, &public, NULL) && public->publicArea.type == TPM2_ALG_KEYEDHASH &&
-        public->publicArea.authPolicy.size == TPM_POLICY_BYTES && get_name(tpm, *object, &name, NULL))
+    if (tpm_object_read_public(tpm, *object, &public, NULL) && public->publicArea.type == TPM2_ALG_KEYEDHASH &&
+        public->publicArea.authPolicy.size == TPM_POLICY_BYTES && tpm_object_get_name(tpm, *object, &name, NULL))
         g_array_append_val(names, name);
 }
 
@@ -334,7 +61,7 @@ GArray *
 tpm_key_list_transient(struct tpm *tpm, GError **error)
 {
     g_autoptr(GArray) names = g_array_new(FALSE, FALSE, sizeof(struct tpm_name));
-    return each_transient(tpm, list_if_key, names, error) ? g_steal_pointer(&names) : NULL;
+    return tpm_object_each(tpm, list_if_key, names, error) ? g_steal_pointer(&names) : NULL;
 }
 
 static GBytes *
@@ -425,10 +152,11 @@ tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct se
     ESYS_TR srk, session = ESYS_TR_NONE;
 
     g_return_val_if_fail(key->len > 0 && key->len <= TPM_KEY_BYTES_MAX, false);
-    if (!open_srk(tpm, &srk, &found, error))
+    if (!tpm_srk_open(tpm, &srk, &found, error))
         return false;
     /* The session is salted to what ESYS holds. That is of a reading of its own, so its Name is what counts. */
-    if (srk == ESYS_TR_NONE || !get_name(tpm, srk, &found, NULL) || memcmp(&found, expected, sizeof found) != 0) {
+    if (srk == ESYS_TR_NONE || !tpm_object_get_name(tpm, srk, &found, NULL) ||
+        memcmp(&found, expected, sizeof found) != 0) {
         tpm_forget(tpm, &srk);
         error_set(error, ERROR_TPM_FAILED, "the SRK at 0x%08x was exchanged a moment ago; nothing was sent to it",
                   TPM_SRK_HANDLE);
@@ -449,7 +177,7 @@ tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct se
     if (!ok)
         return false;
     *blob = pack_blob(public, private);
-    name_of(public, name);
+    tpm_object_name_of(public, name);
     return true;
 }
 
@@ -473,7 +201,7 @@ hold_parent(struct tpm *tpm, GError **error)
     ESYS_TR srk;
     if (tpm->parent != ESYS_TR_NONE)
         return true;
-    if (!open_srk(tpm, &srk, &name, error))
+    if (!tpm_srk_open(tpm, &srk, &name, error))
         return false;
     if (srk == ESYS_TR_NONE) {
         error_set(error, ERROR_TPM_FAILED, "the SRK at 0x%08x is gone; was the TPM cleared?", TPM_SRK_HANDLE);
@@ -542,13 +270,13 @@ tpm_key_open(struct tpm *tpm, uint32_t handle, uint32_t *key, struct tpm_name *n
         return false;
     if (*key == ESYS_TR_NONE)
         return true;
-    if (!read_public(tpm, *key, &public, error)) {
+    if (!tpm_object_read_public(tpm, *key, &public, error)) {
         tpm_forget(tpm, key);
         return false;
     }
     *usable = public->publicArea.nameAlg == TPM2_ALG_SHA256 && is_hmac_key(&public->publicArea);
     if (*usable)
-        name_of(public, name);
+        tpm_object_name_of(public, name);
     return true;
 }
 
@@ -562,7 +290,7 @@ bool
 tpm_key_persist(struct tpm *tpm, uint32_t key, uint32_t handle, GError **error)
 {
     ESYS_TR owner;
-    bool ok = tpm_owner_begin(tpm, &owner, error) && persist(tpm, owner, key, handle, error);
+    bool ok = tpm_owner_begin(tpm, &owner, error) && tpm_object_persist(tpm, owner, key, handle, error);
     tpm_owner_end(tpm, owner);
     return ok;
 }
@@ -591,7 +319,8 @@ tpm_key_evict(struct tpm *tpm, uint32_t handle, const struct tpm_name *name, GEr
     ESYS_TR key;
     if (!tpm_look_up(tpm, handle, &key, error))
         return false;
-    bool ours = key != ESYS_TR_NONE && get_name(tpm, key, &found, NULL) && memcmp(&found, name, sizeof found) == 0;
+    bool ours = key != ESYS_TR_NONE && tpm_object_get_name(tpm, key, &found, NULL) &&
+                memcmp(&found, name, sizeof found) == 0;
     bool ok = !ours || evict(tpm, key, handle, error);
     /* ESYS keeps its record of what was evicted, and would refuse another key at the same handle because of it. */
     tpm_forget(tpm, &key);

@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The storage root key and HMAC keys under it. Keys are handles of this module (uint32_t, valid for one epoch of the
+ * HMAC keys under the storage root key. Keys are handles of this module (uint32_t, valid for one epoch of the
  * TPM); 0xfff ("none") where nothing is held.
  */
 #pragma once
@@ -11,21 +11,6 @@
 #define TPM_KEY_NONE 0xfff
 #define TPM_POLICY_BYTES 32
 #define TPM_KEY_BYTES_MAX 64 /* of an HMAC-SHA256 key: the block size; longer ones are hashed first (RFC 2104) */
-
-/* The SRK at 0x81000001: its Name, or *present false. Foreign where something else than a restricted decryption key
- * with a SHA-256 name stands there. */
-bool tpm_srk_find(struct tpm *tpm, struct tpm_name *name, bool *present, GError **error);
-
-/* Makes the TCG RSA-2048 SRK (template L-1 with 256 zero bytes of unique) and persists it. Needs the owner. */
-bool tpm_srk_make(struct tpm *tpm, struct tpm_name *name, GError **error);
-
-/* A killed process can leave a transient SRK, between making and persisting it, and nothing in it tells it from one that
- * a stranger has loaded: the template determines all of it. So the scene is taken before one is made: which run of the
- * TPM it is, and what looks like an SRK in it already. g_free. */
-bool tpm_srk_dup_scene(struct tpm *tpm, char **scene, GError **error);
-/* Flushes what is left of making one since that scene: in the same run of the TPM, if it alone was not there before.
- * Where two were not, one is a stranger's; both stay, until the TPM is reset. */
-bool tpm_srk_flush_leftovers(struct tpm *tpm, const char *scene, GError **error);
 
 /* TPM2_Create of an HMAC-SHA256 key under the SRK whose Name is srk. The key crosses encrypted in a session salted to
  * exactly that SRK. policy, where not NULL, is TPM_POLICY_BYTES that become its authPolicy. *blob is public and private

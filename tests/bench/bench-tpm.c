@@ -8,6 +8,7 @@
 #include <config.h>
 
 #include "daemon/tpm-key.h"
+#include "daemon/tpm-srk.h"
 #include "tests/bench/timing.h"
 
 #include <string.h>

@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include "daemon/tpm-key.h"
+#include "daemon/tpm-srk.h"
 #include "common/error.h"
 #include "tests/tpm/bench.h"
 
