@@ -32,7 +32,8 @@ begin(struct object_request *request, struct api *api, void (*reply)(struct chan
     change->api = api;
     change->request = request;
     change->reply = reply;
-    change->record = (struct audit_record){ .event = api_event_of(request), .decision = "allowed", .slot = AUDIT_NO_SLOT };
+    change->record = (struct audit_record){ .event = api_event_of(request), .decision = "allowed",
+                                            .slot = AUDIT_NO_SLOT };
     return change;
 }
 

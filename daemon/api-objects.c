@@ -216,8 +216,8 @@ api_objects_wanted(uint32_t slot, void *user)
 void
 api_objects_adopted(uint32_t slot, const GError *error, void *user)
 {
-    const struct audit_record record = { .event = api_event("Adopt"), .decision = error ? "failed" : "allowed", .slot = slot,
-                                         .rule = "configuration", .uid = getuid(),
+    const struct audit_record record = { .event = api_event("Adopt"), .decision = error ? "failed" : "allowed",
+                                         .slot = slot, .rule = "configuration", .uid = getuid(),
                                          .error = error ? error_name(error->code) : NULL };
     audit_write(&record);
 }

@@ -117,9 +117,9 @@ complain(struct server *server, const struct caller *caller, unsigned of_user)
     if (server->complained_us && now - server->complained_us < COMPLAINT_EVERY_US)
         return;
     server->complained_us = now;
-    g_message("a connection of uid %u to the socket is refused: of at most %d connections %u are open, of at most "
-              "%d of one user %u, and all have calls under way", caller->uid, SERVER_CONNECTIONS_MAX, server->peers->len, SERVER_CONNECTIONS_PER_UID_MAX,
-              of_user);
+    g_message("a connection of uid %u to the socket is refused: of at most %d connections %u are open, of at most %d of "
+              "one user %u, and all have calls under way", caller->uid, SERVER_CONNECTIONS_MAX, server->peers->len,
+              SERVER_CONNECTIONS_PER_UID_MAX, of_user);
 }
 
 /* ---- one connection ---- */
