@@ -54,8 +54,10 @@ check_options(const struct hubkey_options *options, GError **error)
         fault = "slot must be 0 to 65535";
     else if (options->policy > HUBKEY_POLICY_DROP_OLDEST)
         fault = "policy must be one of HUBKEY_POLICY_*";
-    else if (options->flags & ~HUBKEY_FLAG_QUEUE_ONLY)
+    else if (options->flags & ~(HUBKEY_FLAG_QUEUE_ONLY | HUBKEY_FLAG_MUST_SEND))
         fault = "flags has bits that this libhubkey does not know";
+    else if (options->flags == (HUBKEY_FLAG_QUEUE_ONLY | HUBKEY_FLAG_MUST_SEND))
+        fault = "flags must not be both HUBKEY_FLAG_QUEUE_ONLY and HUBKEY_FLAG_MUST_SEND";
     else if (options->connect_timeout_ms > TIMEOUT_MAX_MS || options->request_timeout_ms > TIMEOUT_MAX_MS)
         fault = "connect_timeout_ms and request_timeout_ms must be an hour at most";
     if (fault) {
@@ -204,7 +206,7 @@ open_queue(struct hubkey_client *client, const struct hubkey_options *options, G
     g_autofree char *chosen = options->queue_path ? g_strdup(options->queue_path) : place_default(options->slot, error);
     client->path = chosen ? place_prepare(chosen, true, error) : NULL;
     client->lock = client->path ? lock_open(client->path, true, error) : NULL;
-    if (!client->lock)
+    if (!client->lock || ((options->flags & HUBKEY_FLAG_MUST_SEND) && !lock_take(client->lock, error)))
         return false;
     lock_setup_begin(client->lock);
     client->writer = queue_open(client->path, &client->gate, error);

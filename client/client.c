@@ -104,7 +104,7 @@ hubkey_client_post_many(hubkey_client *client, const struct hubkey_message *cons
     for (size_t i = 0; good && i < n; i++) {
         good = message_prepare(messages[i], &prepared[i], &problem);
         if (!good && n > 1)
-            g_prefix_error(&problem, "message %zu of %zu: ", i, n);
+            g_prefix_error(&problem, "message %zu of %zu: ", i + 1, n);
     }
     if (good)
         good = commit_post(client->commit, prepared, n, deadline_of(timeout_ms), &seq, &problem);

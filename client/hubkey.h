@@ -133,6 +133,7 @@ typedef struct hubkey_client hubkey_client;
 #define HUBKEY_POLICY_DROP_OLDEST 2 /* the oldest waiting messages that are not being sent make room; counted */
 
 #define HUBKEY_FLAG_QUEUE_ONLY 1u /* only post; another process sends */
+#define HUBKEY_FLAG_MUST_SEND 2u  /* open fails with HUBKEY_E_QUEUE_HELD where another process sends */
 
 #define HUBKEY_UNLIMITED UINT64_C(0xFFFFFFFFFFFFFFFF) /* for max_bytes and min_free_bytes: no such bound */
 
@@ -379,6 +380,58 @@ int hubkey_queue_rebind(const char *path, const char *host, const char *device, 
 /* Removes messages for good and counts them as removed; n (may be NULL) says how many. Dropping the waiting ones also
  * makes the queue belong to nobody. HUBKEY_E_QUEUE_HELD while somebody sends. */
 int hubkey_queue_drop(const char *path, uint32_t which, uint64_t *n, struct hubkey_error *error);
+
+#define HUBKEY_ROWS_WAITING 1u
+#define HUBKEY_ROWS_DEAD 2u
+
+/* A message of a queue, as a function below is shown it; everything it points to lives until the function returns. */
+struct hubkey_queue_row {
+    uint32_t size;
+    uint32_t counted;                     /* bytes as the hub counts them */
+    uint64_t seq;                         /* its number */
+    const struct hubkey_message *message; /* as it was posted, id and created_ms filled in; can be posted again as it is */
+    int64_t buried_ms;                    /* when the hub refused it for good; 0 for one that waits */
+    int32_t status;                       /* of a dead one: the hub's HTTP status */
+    uint32_t reserved;                    /* 0 */
+    const char *reason;                   /* of a dead one: why; "" for one that waits */
+};
+
+/* 0: go on; anything else: enough. */
+typedef int (*hubkey_row_fn)(const struct hubkey_queue_row *row, void *user);
+
+/* Calls fn with the messages numbered above after, in order, limit of them at most (0: all), on the calling thread.
+ * which: HUBKEY_ROWS_WAITING or HUBKEY_ROWS_DEAD. Works beside a running client: no lock and no transaction is held
+ * while fn runs, so it may take its time and call any function of this library; messages that come or leave meanwhile
+ * may or may not be seen.
+ *
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_OPEN (also when it does not exist), -2xx; messages shown before were good. */
+int hubkey_queue_each(const char *path, uint32_t which, uint64_t after, uint64_t limit, hubkey_row_fn fn, void *user,
+                      struct hubkey_error *error);
+
+/* Puts the dead messages numbered first to last (UINT64_MAX: all from first) behind those that wait, to be sent once
+ * more: same id, same creation time, a new number; the old numbers count as removed for hubkey_client_wait_seq. first:
+ * from 1. n (may be NULL): how many were moved, also on failure; 500 of them move in one transaction. Bounds of clients
+ * do not hold here.
+ *
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_HELD while somebody sends, HUBKEY_E_QUEUE_OPEN, -2xx. */
+int hubkey_queue_requeue(const char *path, uint64_t first, uint64_t last, uint64_t *n, struct hubkey_error *error);
+
+/* Accepts n messages (1 to 10 000), all or none, as hubkey_client_post_many does, into a queue that nobody sends from; it
+ * is made where there is none. first_seq (may be NULL): the number of the first. For messages of another queue, whose
+ * id and created_ms they keep. 64 MiB of the disk stay free; other bounds of clients do not hold here.
+ *
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_SIZE, HUBKEY_E_TOO_LARGE, HUBKEY_E_FULL (the disk), HUBKEY_E_QUEUE_HELD, -2xx. After
+ * any error nothing was accepted. */
+int hubkey_queue_import(const char *path, const struct hubkey_message *const *messages, size_t n, uint64_t *first_seq,
+                        struct hubkey_error *error);
+
+/* Looks whether a queue is whole: the pages of its file, the counters against the messages, each message. Reads all of
+ * it, also beside a running client, and changes nothing. log (may be NULL) is called on the calling thread with
+ * HUBKEY_LOG_ERROR and a sentence for each thing that is wrong.
+ *
+ * Returns how many were found: 0, all is well. Errors: HUBKEY_E_QUEUE_DAMAGED where the file is none that can be read at
+ * all, HUBKEY_E_QUEUE_OPEN, -2xx. */
+int hubkey_queue_check(const char *path, hubkey_log_fn log, void *user, struct hubkey_error *error);
 
 #ifdef __cplusplus
 }

@@ -7,48 +7,13 @@
 
 #include "client/api.h"
 #include "client/failure.h"
-#include "client/lock.h"
+#include "client/opened.h"
 #include "client/place.h"
-#include "client/queue.h"
 #include "client/sized.h"
 #include "dbus/names.h"
 
 #include <string.h>
 #include <sys/stat.h>
-
-/* A queue that exists, and its lock. */
-struct opened {
-    char *path;
-    struct lock *lock;
-    struct queue *queue;
-};
-
-static void
-close_opened(struct opened *opened)
-{
-    queue_close(opened->queue);
-    lock_close(opened->lock);
-    g_free(opened->path);
-}
-
-/* With hold, takes the right to send, so that nobody sends meanwhile. */
-static bool
-open_existing(const char *path, bool hold, struct opened *opened, GError **error)
-{
-    *opened = (struct opened){ 0 };
-    if (!path) {
-        failure_set(error, HUBKEY_E_INVALID, "path is NULL");
-        return false;
-    }
-    opened->path = place_prepare(path, false, error);
-    opened->lock = opened->path ? lock_open(opened->path, hold, error) : NULL;
-    if (!opened->lock || (hold && !lock_take(opened->lock, error)))
-        return false;
-    lock_setup_begin(opened->lock);
-    opened->queue = queue_open(opened->path, NULL, error);
-    lock_setup_end(opened->lock);
-    return opened->queue;
-}
 
 int
 hubkey_queue_path(uint32_t slot, char **path, struct hubkey_error *error)
@@ -107,9 +72,9 @@ hubkey_queue_status(const char *path, struct hubkey_queue_info *out, struct hubk
     g_autoptr(GError) problem = NULL;
     struct hubkey_queue_info info = { 0 };
     struct opened opened;
-    if (open_existing(path, false, &opened, &problem) && read_info(&opened, &info, &problem))
+    if (opened_open(&opened, path, 0, &problem) && read_info(&opened, &info, &problem))
         (void)sized_write("info", out, &info, sizeof info, sizeof info, &problem);
-    close_opened(&opened);
+    opened_close(&opened);
     return failure_export(problem, 0, error);
 }
 
@@ -117,8 +82,8 @@ static bool
 rebind(const char *path, const struct identity *identity, GError **error)
 {
     struct opened opened;
-    bool good = open_existing(path, true, &opened, error) && queue_record_identity(opened.queue, identity, true, error);
-    close_opened(&opened);
+    bool good = opened_open(&opened, path, OPENED_HOLD, error) && queue_record_identity(opened.queue, identity, true, error);
+    opened_close(&opened);
     return good;
 }
 
@@ -150,8 +115,8 @@ hubkey_queue_drop(const char *path, uint32_t which, uint64_t *n, struct hubkey_e
     uint64_t removed = 0;
     if (which == 0 || (which & ~(HUBKEY_DROP_WAITING | HUBKEY_DROP_DEAD)))
         return failure_now(error, HUBKEY_E_INVALID, "which must be HUBKEY_DROP_WAITING, HUBKEY_DROP_DEAD or both");
-    if (open_existing(path, true, &opened, &problem) && queue_remove(opened.queue, which, &removed, &problem) && n)
+    if (opened_open(&opened, path, OPENED_HOLD, &problem) && queue_remove(opened.queue, which, &removed, &problem) && n)
         *n = removed;
-    close_opened(&opened);
+    opened_close(&opened);
     return failure_export(problem, 0, error);
 }

@@ -267,3 +267,51 @@ queue_allow_drops(struct queue *queue, GError **error)
         return queue_give_up(queue, "writing", error);
     return queue_commit(queue, error);
 }
+
+/* One dead message behind those that wait: 1, 0 when there is none, -1 an error. Its old number has gone for good. */
+static int
+requeue_next(struct queue *queue, struct queue_state *state, uint64_t first, uint64_t last, GError **error)
+{
+    struct queue_row row;
+    queue_scan_dead(queue, first - 1);
+    int found = queue_scan_next(queue, &row, error);
+    if (found == 1 && row.seq > last)
+        found = 0;
+    if (found == 1) {
+        const struct message message = { row.body,    row.len,       (char *)row.properties, row.properties_len,
+                                         row.counted, row.created_ms };
+        found = queue_insert(queue, state->counts.last_seq + 1, &message, error) ? 1 : -1;
+    }
+    queue_scan_end(queue);
+    if (found != 1)
+        return found;
+    if (!QUEUE_RUN(queue, SQL_DELETE_DEAD_ONE, row.seq) ||
+        !note_gone(queue, row.seq, row.seq, 1, HUBKEY_GONE_REMOVED)) {
+        queue_fail(queue, "moving messages of", error);
+        return -1;
+    }
+    state->counts.last_seq++;
+    state->counts.dead--;
+    state->counts.waiting++;
+    state->counts.waiting_bytes += row.counted;
+    return 1;
+}
+
+bool
+queue_requeue(struct queue *queue, uint64_t first, uint64_t last, uint64_t max, uint64_t *n, GError **error)
+{
+    struct queue_state state;
+    int found = 1;
+    *n = 0;
+    if (!queue_begin(queue, 0, error))
+        return false;
+    bool good = queue_get_state(queue, &state, error);
+    while (good && *n < max && (found = requeue_next(queue, &state, first, last, error)) == 1)
+        (*n)++;
+    if (!good || found < 0 || !queue_save_state(queue, &state, error)) {
+        queue_rollback(queue);
+        *n = 0;
+        return false;
+    }
+    return queue_commit(queue, error);
+}

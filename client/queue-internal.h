@@ -39,6 +39,10 @@ enum queue_statement {
     SQL_IS_DEAD,
     SQL_HOW_GONE,
     SQL_FIRST_WAITING,
+    SQL_SCAN_DEAD,
+    SQL_DELETE_DEAD_ONE,
+    SQL_BEGIN_READ,
+    SQL_NEWEST,
     SQL_STATEMENTS
 };
 
@@ -47,6 +51,7 @@ struct queue {
     char *path;
     struct guard *gate;
     sqlite3_stmt *statements[SQL_STATEMENTS];
+    enum queue_statement scanning; /* of queue_scan or queue_scan_dead, whichever was called last */
 };
 
 /* The error of what SQLite answered last; false. Read before anything else is done on the connection. */

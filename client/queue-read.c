@@ -45,18 +45,31 @@ queue_get_identity(struct queue *queue, GError **error)
     return identity;
 }
 
+static void
+scan(struct queue *queue, enum queue_statement which, uint64_t above)
+{
+    sqlite3_stmt *statement = queue_ready(queue, which);
+    if (statement)
+        sqlite3_bind_int64(statement, 1, (sqlite3_int64)above);
+    queue->scanning = which;
+}
+
 void
 queue_scan(struct queue *queue, uint64_t above)
 {
-    sqlite3_stmt *statement = queue_ready(queue, SQL_SCAN);
-    if (statement)
-        sqlite3_bind_int64(statement, 1, (sqlite3_int64)above);
+    scan(queue, SQL_SCAN, above);
+}
+
+void
+queue_scan_dead(struct queue *queue, uint64_t above)
+{
+    scan(queue, SQL_SCAN_DEAD, above);
 }
 
 int
 queue_scan_next(struct queue *queue, struct queue_row *row, GError **error)
 {
-    sqlite3_stmt *statement = queue->statements[SQL_SCAN];
+    sqlite3_stmt *statement = queue->statements[queue->scanning];
     int result = statement ? sqlite3_step(statement) : SQLITE_ERROR;
     if (result == SQLITE_DONE)
         return 0;
@@ -73,13 +86,18 @@ queue_scan_next(struct queue *queue, struct queue_row *row, GError **error)
         .body = sqlite3_column_blob(statement, 4),
         .len = (size_t)sqlite3_column_bytes(statement, 4),
     };
+    if (queue->scanning == SQL_SCAN_DEAD) {
+        row->buried_ms = sqlite3_column_int64(statement, 5);
+        row->status = sqlite3_column_int(statement, 6);
+        row->reason = (const char *)sqlite3_column_text(statement, 7);
+    }
     return 1;
 }
 
 void
 queue_scan_end(struct queue *queue)
 {
-    sqlite3_reset(queue->statements[SQL_SCAN]);
+    sqlite3_reset(queue->statements[queue->scanning]);
 }
 
 int
@@ -111,4 +129,27 @@ queue_waits_up_to(struct queue *queue, uint64_t seq, GError **error)
     if (found < 0)
         queue_fail(queue, "reading", error);
     return found == 1 ? first <= seq : found;
+}
+
+static bool
+sum_rows(struct queue *queue, struct queue_sums *sums, GError **error)
+{
+    uint64_t waiting[2];
+    if (queue_ask(queue, SQL_SUM_RANGE, 0, INT64_MAX, waiting, 2) != 1 ||
+        queue_ask(queue, SQL_COUNT_DEAD, 0, 0, &sums->dead, 1) != 1 ||
+        queue_ask(queue, SQL_NEWEST, 0, 0, &sums->newest, 1) != 1)
+        return queue_fail(queue, "reading", error);
+    sums->waiting = waiting[0];
+    sums->waiting_bytes = waiting[1];
+    return true;
+}
+
+bool
+queue_sum(struct queue *queue, struct queue_state *state, struct queue_sums *sums, GError **error)
+{
+    if (!queue_run(queue, SQL_BEGIN_READ, NULL, 0))
+        return queue_fail(queue, "reading", error);
+    bool good = queue_get_state(queue, state, error) && sum_rows(queue, sums, error);
+    (void)queue_run(queue, SQL_ROLLBACK, NULL, 0); /* nothing was written */
+    return good;
 }

@@ -52,6 +52,11 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_IS_DEAD] = "SELECT 1 FROM dead WHERE seq = ?1",
     [SQL_HOW_GONE] = "SELECT how FROM gone WHERE first <= ?1 AND last >= ?1 ORDER BY first DESC LIMIT 1",
     [SQL_FIRST_WAITING] = "SELECT seq FROM waiting ORDER BY seq LIMIT 1",
+    [SQL_SCAN_DEAD] = "SELECT seq, created, counted, properties, body, buried, status, reason FROM dead"
+                      " WHERE seq > ?1 ORDER BY seq",
+    [SQL_DELETE_DEAD_ONE] = "DELETE FROM dead WHERE seq = ?1",
+    [SQL_BEGIN_READ] = "BEGIN",
+    [SQL_NEWEST] = "SELECT max(coalesce((SELECT max(seq) FROM waiting), 0), coalesce((SELECT max(seq) FROM dead), 0))",
 };
 
 bool

@@ -27,7 +27,7 @@ struct queue_state {
     bool bound; /* an identity is recorded */
 };
 
-/* A waiting message. The pointers live until the next call on the same connection. */
+/* A message that waits, or is dead. The pointers live until the next call on the same connection. */
 struct queue_row {
     uint64_t seq;
     int64_t created_ms;
@@ -36,6 +36,10 @@ struct queue_row {
     size_t properties_len;
     const void *body;
     size_t len;
+    /* of dead ones only */
+    int64_t buried_ms;
+    int status;
+    const char *reason; /* NULL for one that waits */
 };
 
 /* path as place_prepare made it. Brings the file up to date: hold lock_setup_begin meanwhile. gate may be NULL. */
@@ -83,6 +87,9 @@ bool queue_remove(struct queue *queue, uint32_t which, uint64_t *n, GError **err
 /* Records the identity where none is recorded yet and something was accepted, or where force is set. */
 bool queue_record_identity(struct queue *queue, const struct identity *identity, bool force, GError **error);
 
+/* Puts up to max dead messages, from the number first to last, behind those that wait; they get new numbers. */
+bool queue_requeue(struct queue *queue, uint64_t first, uint64_t last, uint64_t max, uint64_t *n, GError **error);
+
 bool queue_allow_drops(struct queue *queue, GError **error);
 
 /* ---- Reading */
@@ -90,6 +97,7 @@ bool queue_allow_drops(struct queue *queue, GError **error);
 /* Walks the waiting messages above a number in order. queue_scan_next: 1 a row, 0 the end, -1 an error. End every scan,
  * before anything else is done on this connection. */
 void queue_scan(struct queue *queue, uint64_t above);
+void queue_scan_dead(struct queue *queue, uint64_t above); /* the same over the dead ones */
 int queue_scan_next(struct queue *queue, struct queue_row *row, GError **error);
 void queue_scan_end(struct queue *queue);
 
@@ -98,3 +106,12 @@ int queue_fate(struct queue *queue, uint64_t seq, GError **error);
 
 /* Whether a message up to seq still waits: 1, 0, -1 an error. */
 int queue_waits_up_to(struct queue *queue, uint64_t seq, GError **error);
+
+/* What the rows themselves say, which the counters should, too. */
+struct queue_sums {
+    uint64_t waiting, waiting_bytes, dead;
+    uint64_t newest; /* the highest number among both */
+};
+
+/* Both as of one moment. Reads every row's head. */
+bool queue_sum(struct queue *queue, struct queue_state *state, struct queue_sums *sums, GError **error);

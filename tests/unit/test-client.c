@@ -140,7 +140,7 @@ test_options(void)
     expect_open_fails(&options, HUBKEY_E_INVALID);
     options = good, options.policy = 3;
     expect_open_fails(&options, HUBKEY_E_INVALID);
-    options = good, options.flags = 2;
+    options = good, options.flags = 4;
     expect_open_fails(&options, HUBKEY_E_INVALID);
     options = good, options.connect_to = "localhost";
     expect_open_fails(&options, HUBKEY_E_INVALID);
@@ -191,7 +191,7 @@ test_many(void)
     bad.id = "not an id";
     fixture_open(&fixture, HUBKEY_FLAG_QUEUE_ONLY);
     g_assert_cmpint(hubkey_client_post_many(fixture.client, messages, 3, 0, &first, &error), ==, HUBKEY_E_INVALID);
-    g_assert_nonnull(strstr(error.text, "message 2 of 3"));
+    g_assert_nonnull(strstr(error.text, "message 3 of 3"));
     g_assert_cmpuint(first, ==, 77);
     g_assert_cmpuint(stats_of(fixture.client).counts.accepted, ==, 0);
     g_assert_cmpint(hubkey_client_post_many(fixture.client, messages, 0, 0, &first, &error), ==, HUBKEY_E_INVALID);

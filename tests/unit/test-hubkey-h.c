@@ -37,6 +37,9 @@ check_layout(void)
     check(sizeof(struct hubkey_stats) == 416 && offsetof(struct hubkey_stats, text) == 160, "layout of hubkey_stats");
     check(sizeof(struct hubkey_queue_info) == 688 && offsetof(struct hubkey_queue_info, host) == 160,
           "layout of hubkey_queue_info");
+    if (sizeof(void *) == 8)
+        check(sizeof(struct hubkey_queue_row) == 48 && offsetof(struct hubkey_queue_row, reason) == 40,
+              "layout of hubkey_queue_row");
 }
 
 /* Every code of the one table has its number here, with a sentence of its own. */

@@ -27,7 +27,7 @@ LIBRARIES = {
     r"curl/": r"client/http[^/]*\.c|tools/doctor-network\.c",
     r"sqlite3\.h": r"client/(queue[^/]*|commit\.c)",
     r"dbus/dbus\.h": r"dbus/[^/]+|daemon/(api[^/]*|admin\.h|polkit\.h|main\.c)|client/bus\.c|tools/(bus|slots|value|doctor[^/]*)\.[ch]",
-    r"jansson\.h": r"client/(batch|message|reply)\.c|tools/[^/]+",
+    r"jansson\.h": r"client/(batch|message|reply|stored)\.c|tools/[^/]+",
     r"openssl/": r"daemon/[^/]+",
 }
 

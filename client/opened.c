@@ -1,0 +1,35 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <config.h>
+
+#include "client/opened.h"
+#include "client/failure.h"
+#include "client/place.h"
+
+bool
+opened_open(struct opened *opened, const char *path, unsigned how, GError **error)
+{
+    bool hold = how & OPENED_HOLD;
+    *opened = (struct opened){ 0 };
+    if (!path) {
+        failure_set(error, HUBKEY_E_INVALID, "path is NULL");
+        return false;
+    }
+    opened->path = place_prepare(path, how & OPENED_MAKE, error);
+    opened->lock = opened->path ? lock_open(opened->path, hold, error) : NULL;
+    if (!opened->lock || (hold && !lock_take(opened->lock, error)))
+        return false;
+    lock_setup_begin(opened->lock);
+    opened->queue = queue_open(opened->path, NULL, error);
+    lock_setup_end(opened->lock);
+    return opened->queue;
+}
+
+void
+opened_close(struct opened *opened)
+{
+    queue_close(opened->queue);
+    lock_close(opened->lock);
+    g_free(opened->path);
+}

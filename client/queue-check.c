@@ -1,0 +1,150 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Whether a queue is whole: SQLite's own look at its pages, the counters against the rows, and every row.
+ */
+#include <config.h>
+
+#include "client/failure.h"
+#include "client/opened.h"
+#include "client/queue-internal.h"
+#include "client/stored.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define FAULTS_MAX 20 /* of SQLite's, told one by one */
+
+struct check {
+    struct queue *queue;
+    hubkey_log_fn log;
+    void *user;
+    int found;
+};
+
+static void
+find(struct check *check, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+static void
+find(struct check *check, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    va_end(args);
+    check->found++;
+    if (check->log)
+        check->log(HUBKEY_LOG_ERROR, text, check->user);
+}
+
+/* What damage keeps from being read is what is looked for; anything else keeps the answer from being known. */
+static bool
+find_damage(struct check *check, GError *problem, GError **error)
+{
+    if (!problem)
+        return true;
+    if (!g_error_matches(problem, FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED)) {
+        g_propagate_error(error, problem);
+        return false;
+    }
+    find(check, "%s", problem->message);
+    g_error_free(problem);
+    return true;
+}
+
+static bool
+check_pages(struct check *check, GError **error)
+{
+    GError *problem = NULL;
+    sqlite3_stmt *statement = NULL;
+    g_autofree char *sql = g_strdup_printf("PRAGMA quick_check(%d)", FAULTS_MAX);
+    int result = sqlite3_prepare_v2(check->queue->db, sql, -1, &statement, NULL);
+    while (result == SQLITE_OK || result == SQLITE_ROW) {
+        result = sqlite3_step(statement);
+        const char *text = result == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
+        if (text && strcmp(text, "ok") != 0)
+            find(check, "the file is damaged: %s", text);
+    }
+    if (result != SQLITE_DONE)
+        queue_fail(check->queue, "checking", &problem);
+    sqlite3_finalize(statement);
+    return find_damage(check, problem, error);
+}
+
+static void
+compare(struct check *check, const char *what, uint64_t counted, uint64_t there)
+{
+    if (counted != there)
+        find(check, "the counter of %s is %" PRIu64 ", but there are %" PRIu64, what, counted, there);
+}
+
+static void
+compare_all(struct check *check, const struct hubkey_counts *counts, const struct queue_sums *sums)
+{
+    uint64_t left = counts->delivered + counts->waiting + counts->dead + counts->dropped + counts->removed;
+    compare(check, "waiting messages", counts->waiting, sums->waiting);
+    compare(check, "waiting bytes", counts->waiting_bytes, sums->waiting_bytes);
+    compare(check, "dead messages", counts->dead, sums->dead);
+    if (counts->accepted != left)
+        find(check,
+             "%" PRIu64 " messages were accepted, but delivered, waiting, dead, dropped and removed ones are %" PRIu64,
+             counts->accepted, left);
+    if (sums->newest > counts->last_seq)
+        find(check, "message %" PRIu64 " is there, but the last number given was %" PRIu64, sums->newest,
+             counts->last_seq);
+}
+
+/* Both sides as they are at one moment, whoever writes meanwhile. */
+static bool
+check_counters(struct check *check, GError **error)
+{
+    struct queue_state state;
+    struct queue_sums sums;
+    GError *problem = NULL;
+    if (queue_sum(check->queue, &state, &sums, &problem))
+        compare_all(check, &state.counts, &sums);
+    return find_damage(check, problem, error);
+}
+
+/* Only the number of the last row is kept from one page of rows to the next. */
+static bool
+check_rows(struct check *check, void (*scan)(struct queue *, uint64_t), GError **error)
+{
+    enum { PAGE = 500 };
+    uint64_t above = 0;
+    GError *problem = NULL;
+    int found = 1;
+    while (found == 1) {
+        scan(check->queue, above);
+        for (int i = 0; i < PAGE && found == 1; i++) {
+            struct queue_row row;
+            struct stored stored;
+            g_autoptr(GError) damage = NULL;
+            found = queue_scan_next(check->queue, &row, &problem);
+            if (found != 1)
+                break;
+            above = row.seq;
+            if (!stored_read(&stored, &row, &damage))
+                find(check, "%s", damage->message);
+            stored_clear(&stored);
+        }
+        queue_scan_end(check->queue);
+    }
+    return find_damage(check, problem, error);
+}
+
+int
+hubkey_queue_check(const char *path, hubkey_log_fn log, void *user, struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    struct opened opened;
+    struct check check = { .log = log, .user = user };
+    if (opened_open(&opened, path, 0, &problem)) {
+        check.queue = opened.queue;
+        (void)(check_pages(&check, &problem) && check_counters(&check, &problem) &&
+               check_rows(&check, queue_scan, &problem) && check_rows(&check, queue_scan_dead, &problem));
+    }
+    opened_close(&opened);
+    int result = failure_export(problem, 0, error);
+    return result ? result : check.found;
+}

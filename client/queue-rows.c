@@ -1,0 +1,200 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Messages of a queue without a client: looking at them, putting dead ones back, taking in those of another queue.
+ */
+#include <config.h>
+
+#include "client/commit.h"
+#include "client/failure.h"
+#include "client/opened.h"
+#include "client/stored.h"
+#include "common/clock.h"
+
+#include <string.h>
+
+/* What is read at a time. The reader's transaction ends before anybody is called, so that a slow one does not keep the
+ * journal from being emptied. */
+#define PAGE_ROWS 500
+#define PAGE_BYTES (1 << 20)
+
+#define REQUEUE_ROWS 500 /* moved in one transaction */
+#define IMPORT_MAX 10000 /* as of hubkey_client_post_many */
+#define IMPORT_FREE_BYTES (UINT64_C(64) << 20)
+#define IMPORT_WAIT_US (30 * G_USEC_PER_SEC) /* for the writes of other processes */
+
+/* ---- Looking */
+
+static void
+free_row(gpointer data)
+{
+    struct queue_row *row = data;
+    g_free((char *)row->properties);
+    g_free((void *)row->body);
+    g_free((char *)row->reason);
+    g_free(row);
+}
+
+static struct queue_row *
+copy_row(const struct queue_row *from)
+{
+    struct queue_row *row = g_new(struct queue_row, 1);
+    *row = *from;
+    row->properties = g_strndup(from->properties, from->properties_len);
+    row->body = g_memdup2(from->body, from->len);
+    row->reason = g_strdup(from->reason);
+    return row;
+}
+
+/* The next rows above a number; NULL with error. */
+static GPtrArray *
+read_page(struct queue *queue, uint32_t which, uint64_t above, uint64_t limit, GError **error)
+{
+    GPtrArray *page = g_ptr_array_new_with_free_func(free_row);
+    struct queue_row row;
+    size_t bytes = 0;
+    int found = 1;
+    if (which == HUBKEY_ROWS_DEAD)
+        queue_scan_dead(queue, above);
+    else
+        queue_scan(queue, above);
+    while (page->len < MIN(limit, PAGE_ROWS) && bytes < PAGE_BYTES &&
+           (found = queue_scan_next(queue, &row, error)) == 1) {
+        g_ptr_array_add(page, copy_row(&row));
+        bytes += row.len + row.properties_len;
+    }
+    queue_scan_end(queue);
+    if (found >= 0)
+        return page;
+    g_ptr_array_unref(page);
+    return NULL;
+}
+
+/* Calls fn; what it returns, or -1 with error. */
+static int
+show_row(const struct queue_row *row, hubkey_row_fn fn, void *user, GError **error)
+{
+    struct stored stored;
+    int result = -1;
+    if (stored_read(&stored, row, error)) {
+        struct hubkey_queue_row shown = {
+            .size = sizeof shown,
+            .status = row->status,
+            .seq = row->seq,
+            .buried_ms = row->buried_ms,
+            .counted = row->counted,
+            .message = &stored.message,
+            .reason = row->reason ? row->reason : "",
+        };
+        result = fn(&shown, user) != 0;
+    }
+    stored_clear(&stored);
+    return result;
+}
+
+/* False with error; *stop when fn wants no more, or there are no more. */
+static bool
+show_page(GPtrArray *page, hubkey_row_fn fn, void *user, uint64_t *above, bool *stop, GError **error)
+{
+    *stop = page->len == 0;
+    for (guint i = 0; i < page->len && !*stop; i++) {
+        const struct queue_row *row = page->pdata[i];
+        int result = show_row(row, fn, user, error);
+        if (result < 0)
+            return false;
+        *above = row->seq;
+        *stop = result > 0;
+    }
+    return true;
+}
+
+static bool
+show_all(struct queue *queue, uint32_t which, uint64_t above, uint64_t limit, hubkey_row_fn fn, void *user,
+         GError **error)
+{
+    bool stop = false;
+    while (!stop && limit > 0) {
+        g_autoptr(GPtrArray) page = read_page(queue, which, above, limit, error);
+        if (!page || !show_page(page, fn, user, &above, &stop, error))
+            return false;
+        limit -= MIN(limit, page->len);
+    }
+    return true;
+}
+
+int
+hubkey_queue_each(const char *path, uint32_t which, uint64_t after, uint64_t limit, hubkey_row_fn fn, void *user,
+                  struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    struct opened opened;
+    if (which != HUBKEY_ROWS_WAITING && which != HUBKEY_ROWS_DEAD)
+        return failure_now(error, HUBKEY_E_INVALID, "which must be HUBKEY_ROWS_WAITING or HUBKEY_ROWS_DEAD");
+    if (!fn || after > INT64_MAX)
+        return failure_now(error, HUBKEY_E_INVALID, "%s", fn ? "after is no message's number" : "fn is NULL");
+    if (opened_open(&opened, path, 0, &problem))
+        (void)show_all(opened.queue, which, after, limit ? limit : UINT64_MAX, fn, user, &problem);
+    opened_close(&opened);
+    return failure_export(problem, 0, error);
+}
+
+/* ---- Changing */
+
+int
+hubkey_queue_requeue(const char *path, uint64_t first, uint64_t last, uint64_t *n, struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    struct opened opened;
+    uint64_t moved = 0;
+    if (first < 1 || first > last)
+        return failure_now(error, HUBKEY_E_INVALID, "first must be from 1 to last");
+    bool more = opened_open(&opened, path, OPENED_HOLD, &problem);
+    while (more) {
+        uint64_t part = 0;
+        more = queue_requeue(opened.queue, first, MIN(last, INT64_MAX), REQUEUE_ROWS, &part, &problem) && part > 0;
+        moved += part;
+    }
+    opened_close(&opened);
+    if (n)
+        *n = moved;
+    return failure_export(problem, 0, error);
+}
+
+static bool
+import(const char *path, const struct message *messages, size_t n, uint64_t *first_seq, GError **error)
+{
+    const struct commit_limits limits = { UINT64_MAX, UINT64_MAX, IMPORT_FREE_BYTES, HUBKEY_POLICY_REFUSE };
+    const struct commit_hooks hooks = { 0 };
+    struct opened opened;
+    bool good = opened_open(&opened, path, OPENED_HOLD | OPENED_MAKE, error);
+    if (good) {
+        struct commit *commit = commit_new(opened.queue, opened.path, opened.lock, &limits, &hooks);
+        good = commit_post(commit, messages, n, clock_monotonic_us() + IMPORT_WAIT_US, first_seq, error);
+        commit_free(commit);
+    }
+    opened_close(&opened);
+    return good;
+}
+
+int
+hubkey_queue_import(const char *path, const struct hubkey_message *const *messages, size_t n, uint64_t *first_seq,
+                    struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    uint64_t first = 0;
+    bool good = true;
+    if (!messages || n < 1 || n > IMPORT_MAX)
+        return failure_now(error, HUBKEY_E_INVALID, "%s", messages ? "n must be 1 to 10000" : "messages is NULL");
+    struct message *prepared = g_new0(struct message, n);
+    for (size_t i = 0; good && i < n; i++) {
+        good = message_prepare(messages[i], &prepared[i], &problem);
+        if (!good && n > 1)
+            g_prefix_error(&problem, "message %zu of %zu: ", i + 1, n);
+    }
+    if (good && import(path, prepared, n, &first, &problem) && first_seq)
+        *first_seq = first;
+    for (size_t i = 0; i < n; i++)
+        message_clear(&prepared[i]);
+    g_free(prepared);
+    return failure_export(problem, 0, error);
+}
