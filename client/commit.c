@@ -8,19 +8,26 @@
 #include "client/place.h"
 #include "common/clock.h"
 
-#define GROUP_MAX 10000           /* messages in one transaction, beyond the request that is always taken */
+/* Of one transaction, beyond the request that is always taken. */
+#define GROUP_MAX 10000
+#define GROUP_BYTES (4 << 20)
+/* What another process's transaction is waited for at a time. In between others may have the gate. */
+#define BUSY_SLICE_MS 200
+#define ROW_OVERHEAD 64           /* bytes of a row that are not its message's */
 #define ROOM_POLL_US (200 * 1000) /* another process may make room without telling us */
 
 /* One call of commit_post; lives on the caller's stack. */
 struct request {
     const struct message *messages;
     size_t n;
-    uint64_t bytes;
-    int busy_ms;
+    uint64_t bytes;      /* as the hub counts */
+    uint64_t disk_bytes; /* that its transaction may take */
+    int64_t patience_us; /* until when other processes are waited for */
     GCond cond;
     bool done;
+    bool again;         /* nothing was decided: it goes into the next group */
     uint64_t first_seq; /* 0: not accepted */
-    bool full;          /* not accepted because of a bound */
+    bool full;          /* not accepted because of a bound, and there may be room later */
     GError *error;
     struct request *next;
 };
@@ -35,7 +42,7 @@ struct commit {
     GMutex mutex; /* of everything below */
     struct request *head, **tail;
     bool leading;
-    bool shut;
+    int shut; /* atomic */
     GCond room;
     uint64_t room_turn; /* counts calls of commit_room, so that none is missed */
     struct identity *identity;
@@ -44,7 +51,7 @@ struct commit {
 /* What a leader's transaction did besides. */
 struct outcome {
     bool posted;
-    uint64_t dropped_first, dropped_last;
+    GArray *dropped; /* struct queue_run */
 };
 
 struct commit *
@@ -106,6 +113,20 @@ explain_full(struct commit *commit, const struct request *request, const struct 
                     commit->path, free_bytes, limits->min_free_bytes);
 }
 
+/* What no waiting and no dropping can make room for. */
+static bool
+never_fits(struct commit *commit, const struct request *request, GError **error)
+{
+    const struct commit_limits *limits = &commit->limits;
+    if (request->n <= limits->max_messages && request->bytes <= limits->max_bytes)
+        return false;
+    failure_set(error, HUBKEY_E_FULL,
+                "%zu messages with %" G_GUINT64_FORMAT " bytes never fit: the queue may hold %" G_GUINT64_FORMAT
+                " messages and %" G_GUINT64_FORMAT " bytes",
+                request->n, request->bytes, limits->max_messages, limits->max_bytes);
+    return true;
+}
+
 static uint64_t
 excess(uint64_t have, uint64_t more, uint64_t limit)
 {
@@ -120,23 +141,21 @@ make_room(struct commit *commit, struct request *request, struct queue_state *st
     const struct commit_limits *limits = &commit->limits;
     uint64_t messages = excess(state->counts.waiting, request->n, limits->max_messages);
     uint64_t bytes = excess(state->counts.waiting_bytes, request->bytes, limits->max_bytes);
-    if (free_bytes < limits->min_free_bytes)
+    if (never_fits(commit, request, &request->error))
+        return false;
+    if (free_bytes < request->disk_bytes || free_bytes - request->disk_bytes < limits->min_free_bytes)
         bytes = MAX(bytes, request->bytes); /* the pages of dropped rows are used again */
     if (messages == 0 && bytes == 0)
         return true;
 
-    uint64_t first, last;
     if (limits->policy == HUBKEY_POLICY_DROP_OLDEST) {
         struct lock_holder holder;
         lock_ask(commit->lock, &holder);
         /* What was claimed by a sender that is no more is in nobody's request. */
         bool sending = lock_is_held(commit->lock) || holder.pid != 0;
-        if (queue_drop_oldest(commit->queue, state, sending ? state->claimed : 0, messages, bytes, &first, &last,
-                              error)) {
-            outcome->dropped_first = outcome->dropped_first ? outcome->dropped_first : first;
-            outcome->dropped_last = last;
+        if (queue_drop_oldest(commit->queue, state, sending ? state->claimed : 0, messages, bytes, outcome->dropped,
+                              error))
             return true;
-        }
         if (error && *error)
             return false;
     }
@@ -149,11 +168,11 @@ make_room(struct commit *commit, struct request *request, struct queue_state *st
 
 /* False where the transaction as a whole must fail. */
 static bool
-add_request(struct commit *commit, struct request *request, struct queue_state *state, uint64_t free_bytes,
+add_request(struct commit *commit, struct request *request, struct queue_state *state, uint64_t *free_bytes,
             struct outcome *outcome, GError **error)
 {
     GError *failed = NULL;
-    if (!make_room(commit, request, state, free_bytes, outcome, &failed)) {
+    if (!make_room(commit, request, state, *free_bytes, outcome, &failed)) {
         if (failed)
             g_propagate_error(error, failed);
         return !failed;
@@ -166,6 +185,7 @@ add_request(struct commit *commit, struct request *request, struct queue_state *
     state->counts.accepted += request->n;
     state->counts.waiting += request->n;
     state->counts.waiting_bytes += request->bytes;
+    *free_bytes -= MIN(*free_bytes, request->disk_bytes);
     outcome->posted = true;
     return true;
 }
@@ -178,38 +198,70 @@ write_group(struct commit *commit, struct request *group, const struct identity 
     uint64_t free_bytes = commit->limits.min_free_bytes ? place_free_bytes(commit->path) : UINT64_MAX;
     bool good = queue_get_state(commit->queue, &state, error);
     for (struct request *request = group; good && request; request = request->next)
-        good = add_request(commit, request, &state, free_bytes, outcome, error);
+        good = add_request(commit, request, &state, &free_bytes, outcome, error);
     if (good && outcome->posted && identity && !state.bound)
         good = queue_set_identity(commit->queue, identity, error);
     return good && queue_save_state(commit->queue, &state, error);
 }
 
-/* One transaction for the whole group. Whatever happens, every request has its answer afterwards. */
-static void
-commit_group(struct commit *commit, struct request *group, const struct identity *identity, struct outcome *outcome)
+/* One transaction for the whole group. False: nothing of it happened. */
+static bool
+commit_together(struct commit *commit, struct request *group, const struct identity *identity, struct outcome *outcome,
+                GError **error)
 {
-    g_autoptr(GError) error = NULL;
-    int busy_ms = 0;
-    for (struct request *request = group; request; request = request->next)
-        busy_ms = MAX(busy_ms, request->busy_ms);
-
-    bool good = queue_begin(commit->queue, busy_ms, &error);
-    if (good && !write_group(commit, group, identity, outcome, &error)) {
+    if (!queue_begin(commit->queue, BUSY_SLICE_MS, error))
+        return false;
+    if (!write_group(commit, group, identity, outcome, error)) {
         queue_rollback(commit->queue);
-        good = false;
-    } else if (good && !outcome->posted) {
-        queue_rollback(commit->queue); /* all refused: nothing to flush */
-    } else if (good) {
-        good = queue_commit(commit->queue, &error);
+        return false;
     }
-    if (good)
-        return;
-    *outcome = (struct outcome){ 0 };
+    if (outcome->posted)
+        return queue_commit(commit->queue, error);
+    queue_rollback(commit->queue); /* all refused: nothing to flush */
+    return true;
+}
+
+/* Why the group failed, for each of its requests; who has patience left for another process stays in the game. */
+static void
+answer_failure(struct commit *commit, struct request *group, const GError *failed)
+{
+    bool busy = g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_QUEUE_LOCKED);
+    int64_t now_us = clock_monotonic_us();
     for (struct request *request = group; request; request = request->next) {
         request->first_seq = 0;
         request->full = false;
         g_clear_error(&request->error);
-        request->error = g_error_copy(error);
+        request->again = busy && now_us < request->patience_us && !g_atomic_int_get(&commit->shut);
+        if (!request->again)
+            request->error = g_error_copy(failed);
+    }
+}
+
+/* Whatever happens, every request has its answer afterwards, or is to come again. */
+static void
+commit_group(struct commit *commit, struct request *group, const struct identity *identity, struct outcome *outcome)
+{
+    g_autoptr(GError) failed = NULL;
+    if (commit_together(commit, group, identity, outcome, &failed))
+        return;
+    outcome->posted = false;
+    g_array_set_size(outcome->dropped, 0);
+    answer_failure(commit, group, failed);
+    bool local = g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_FULL) ||
+                 g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_QUEUE_IO);
+    if (!group->next || !local)
+        return;
+    /* One that the disk has no room for must not take the others with it. */
+    for (struct request *request = group, *next; request; request = next) {
+        struct outcome alone = { .dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run)) };
+        next = request->next;
+        request->next = NULL;
+        g_clear_error(&request->error);
+        commit_group(commit, request, identity, &alone);
+        request->next = next;
+        outcome->posted |= alone.posted;
+        g_array_append_vals(outcome->dropped, alone.dropped->data, alone.dropped->len);
+        g_array_unref(alone.dropped);
     }
 }
 
@@ -218,10 +270,11 @@ static struct request *
 take_group(struct commit *commit)
 {
     struct request *group = commit->head, *last = group;
-    size_t n = group->n;
-    while (last->next && n + last->next->n <= GROUP_MAX) {
+    uint64_t n = group->n, bytes = group->bytes;
+    while (last->next && n + last->next->n <= GROUP_MAX && bytes + last->next->bytes <= GROUP_BYTES) {
         last = last->next;
         n += last->n;
+        bytes += last->bytes;
     }
     commit->head = last->next;
     if (!commit->head)
@@ -230,13 +283,51 @@ take_group(struct commit *commit)
     return group;
 }
 
+static void
+hand_in(struct commit *commit, struct request *request)
+{
+    request->again = false;
+    request->next = NULL;
+    *commit->tail = request;
+    commit->tail = &request->next;
+}
+
+/* Wakes the owners of a group's requests, and one who leads next. With the mutex held. */
+static void
+give_answers(struct commit *commit, struct request *group)
+{
+    for (struct request *request = group, *next; request; request = next) {
+        next = request->next; /* once done, the request's owner may return and take it away */
+        if (request->again) {
+            hand_in(commit, request);
+            continue;
+        }
+        request->done = true;
+        g_cond_signal(&request->cond);
+    }
+    if (commit->head)
+        g_cond_signal(&commit->head->cond);
+}
+
+static void
+tell(struct commit *commit, const struct outcome *outcome)
+{
+    for (guint i = 0; commit->hooks.dropped && i < outcome->dropped->len; i++) {
+        struct queue_run *run = &g_array_index(outcome->dropped, struct queue_run, i);
+        commit->hooks.dropped(run->first, run->last, commit->hooks.user);
+    }
+    if (outcome->posted && commit->hooks.posted)
+        commit->hooks.posted(commit->hooks.user);
+}
+
 /* Entered and left with the mutex held. */
 static void
 lead(struct commit *commit)
 {
     struct request *group = take_group(commit);
     g_autoptr(identity_auto) identity = commit->identity ? identity_copy(commit->identity) : NULL;
-    struct outcome outcome = { 0 };
+    g_autoptr(GArray) dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    struct outcome outcome = { .dropped = dropped };
 
     commit->leading = true;
     g_mutex_unlock(&commit->mutex);
@@ -244,18 +335,9 @@ lead(struct commit *commit)
     g_mutex_lock(&commit->mutex);
     commit->leading = false;
 
-    for (struct request *request = group, *next; request; request = next) {
-        next = request->next; /* once done, the request's owner may return and take it away */
-        request->done = true;
-        g_cond_signal(&request->cond);
-    }
-    if (commit->head)
-        g_cond_signal(&commit->head->cond);
+    give_answers(commit, group);
     g_mutex_unlock(&commit->mutex);
-    if (outcome.dropped_first && commit->hooks.dropped)
-        commit->hooks.dropped(outcome.dropped_first, outcome.dropped_last, commit->hooks.user);
-    if (outcome.posted && commit->hooks.posted)
-        commit->hooks.posted(commit->hooks.user);
+    tell(commit, &outcome);
     g_mutex_lock(&commit->mutex);
 }
 
@@ -265,9 +347,7 @@ run_request(struct commit *commit, struct request *request)
 {
     request->done = false;
     request->full = false;
-    request->next = NULL;
-    *commit->tail = request;
-    commit->tail = &request->next;
+    hand_in(commit, request);
     while (!request->done)
         if (!commit->leading)
             lead(commit);
@@ -289,25 +369,35 @@ static void
 await_room(struct commit *commit, uint64_t turn, int64_t deadline_us)
 {
     int64_t until = g_get_monotonic_time() + MIN(ROOM_POLL_US, (int64_t)remaining_ms(deadline_us) * 1000 + 1000);
-    while (!commit->shut && commit->room_turn == turn)
+    while (!g_atomic_int_get(&commit->shut) && commit->room_turn == turn)
         if (!g_cond_wait_until(&commit->room, &commit->mutex, until))
             break;
+}
+
+/* In the journal first, and in the file once that is carried over. */
+static uint64_t
+disk_bytes(const struct message *message)
+{
+    return 2 * ((uint64_t)message->len + message->properties_len + ROW_OVERHEAD);
 }
 
 bool
 commit_post(struct commit *commit, const struct message *messages, size_t n, int64_t deadline_us, uint64_t *first_seq,
             GError **error)
 {
-    struct request request = { .messages = messages, .n = n, .busy_ms = remaining_ms(deadline_us) };
-    for (size_t i = 0; i < n; i++)
+    int64_t patience_us = clock_monotonic_us() + QUEUE_BUSY_MS * 1000;
+    struct request request = { .messages = messages, .n = n, .patience_us = MAX(patience_us, deadline_us) };
+    for (size_t i = 0; i < n; i++) {
         request.bytes += messages[i].counted;
+        request.disk_bytes += disk_bytes(&messages[i]);
+    }
     g_cond_init(&request.cond);
 
     g_mutex_lock(&commit->mutex);
     for (;;) {
         uint64_t turn = commit->room_turn;
         g_clear_error(&request.error);
-        if (commit->shut) {
+        if (g_atomic_int_get(&commit->shut)) {
             failure_set(&request.error, HUBKEY_E_CLOSED, "the client is being closed");
             break;
         }
@@ -341,7 +431,7 @@ void
 commit_shut(struct commit *commit)
 {
     g_mutex_lock(&commit->mutex);
-    commit->shut = true;
+    g_atomic_int_set(&commit->shut, 1);
     g_cond_broadcast(&commit->room);
     g_mutex_unlock(&commit->mutex);
 }

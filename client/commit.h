@@ -24,7 +24,8 @@ struct commit_limits {
     uint32_t policy;         /* HUBKEY_POLICY_* */
 };
 
-/* Called by the leader after its transaction, without any lock held. NULL where nobody listens. */
+/* Called by the leader after its transaction, without any lock held; dropped once for each run of numbers. NULL where
+ * nobody listens. */
 struct commit_hooks {
     void (*posted)(void *user);
     void (*dropped)(uint64_t first, uint64_t last, void *user);

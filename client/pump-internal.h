@@ -55,7 +55,6 @@ struct pump {
 
     GArray *unrecorded; /* struct batch_run: delivered, but the disk did not take it yet */
     int64_t record_again_us;
-    bool claimed;
 
     double credit; /* requests that a replay may make now */
     int64_t credit_us;

@@ -64,7 +64,6 @@ on_delivered(struct pump *pump, const struct reply *reply)
         pump->record_again_us = clock_boot_us() + RECORD_GAP_US;
         pump_log(pump, HUBKEY_LOG_WARNING, "delivered messages stay in the queue for now: %s", error->message);
     }
-    pump->claimed = false;
     pump_show(pump, HUBKEY_STATE_ONLINE, HUBKEY_REASON_NONE, "");
     for (guint i = 0; i < batch->runs->len; i++) {
         struct batch_run *run = &g_array_index(batch->runs, struct batch_run, i);

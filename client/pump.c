@@ -51,13 +51,15 @@ pump_show(struct pump *pump, int32_t state, int32_t reason, const char *text)
 
 /* ---- Pausing */
 
-/* Nothing is in a request during a pause, so drop-oldest may take anything. */
+/* Nothing is in a request during a pause, so drop-oldest may take anything; what is claimed may also have been so by
+ * who first asked for drop-oldest. */
 static void
 end_claim(struct pump *pump)
 {
+    struct queue_state state;
     bool still;
-    if (pump->claimed && queue_claim(pump->queue, 0, 0, 0, &still, NULL))
-        pump->claimed = false;
+    if (queue_get_state(pump->queue, &state, NULL) && state.claimed)
+        (void)queue_claim(pump->queue, 0, 0, 0, &still, NULL);
 }
 
 void
@@ -253,7 +255,6 @@ clear_to_send(struct pump *pump)
         pump_queue_trouble(pump, error);
         return false;
     }
-    pump->claimed = state.may_drop;
     if (!still) {
         batch_reset(pump->current);
         batch_reset(pump->next);
@@ -303,8 +304,10 @@ begin(struct pump *pump, int64_t now_us)
     }
     if (pump->status.reason == HUBKEY_REASON_HELD)
         pump_show(pump, HUBKEY_STATE_CONNECTING, HUBKEY_REASON_NONE, "");
-    if (now_us < pump->not_before_us)
+    if (now_us < pump->not_before_us) {
+        end_claim(pump);
         return pump->not_before_us;
+    }
     if (pump->not_before_us)
         end_pause(pump);
     if (!pump->identity) {

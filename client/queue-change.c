@@ -67,21 +67,30 @@ note_gone(struct queue *queue, uint64_t first, uint64_t last, uint64_t n, int ho
     return QUEUE_RUN(queue, SQL_ADD_GONE, first, last, (uint64_t)how) && QUEUE_RUN(queue, SQL_TRIM_GONE, GONE_MAX);
 }
 
+static void
+append_to_runs(GArray *runs, uint64_t seq)
+{
+    struct queue_run *last = runs->len ? &g_array_index(runs, struct queue_run, runs->len - 1) : NULL;
+    if (last && last->last + 1 == seq)
+        last->last = seq;
+    else
+        g_array_append_val(runs, ((struct queue_run){ seq, seq }));
+}
+
 bool
 queue_drop_oldest(struct queue *queue, struct queue_state *state, uint64_t above, uint64_t n, uint64_t bytes,
-                  uint64_t *first, uint64_t *last, GError **error)
+                  GArray *dropped, GError **error)
 {
     uint64_t found = 0, found_bytes = 0;
+    g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
     sqlite3_stmt *statement = queue_ready(queue, SQL_OLDEST);
     int result = statement ? SQLITE_ROW : SQLITE_ERROR;
-    *first = *last = 0;
     if (statement)
         sqlite3_bind_int64(statement, 1, (sqlite3_int64)above);
     while (result == SQLITE_ROW && (found < n || found_bytes < bytes)) {
         result = sqlite3_step(statement);
         if (result == SQLITE_ROW) {
-            *last = (uint64_t)sqlite3_column_int64(statement, 0);
-            *first = *first ? *first : *last;
+            append_to_runs(runs, (uint64_t)sqlite3_column_int64(statement, 0));
             found_bytes += (uint64_t)sqlite3_column_int64(statement, 1);
             found++;
         }
@@ -91,9 +100,13 @@ queue_drop_oldest(struct queue *queue, struct queue_state *state, uint64_t above
     sqlite3_reset(statement);
     if (found < n || found_bytes < bytes || found == 0)
         return false;
-    if (!note_gone(queue, *first, *last, found, HUBKEY_GONE_DROPPED) ||
-        !QUEUE_RUN(queue, SQL_DELETE_RANGE, *first, *last))
-        return queue_fail(queue, "dropping messages of", error);
+    for (guint i = 0; i < runs->len; i++) {
+        struct queue_run *run = &g_array_index(runs, struct queue_run, i);
+        if (!note_gone(queue, run->first, run->last, run->last - run->first + 1, HUBKEY_GONE_DROPPED) ||
+            !QUEUE_RUN(queue, SQL_DELETE_RANGE, run->first, run->last))
+            return queue_fail(queue, "dropping messages of", error);
+    }
+    g_array_append_vals(dropped, runs->data, runs->len);
     state->counts.waiting -= found;
     state->counts.waiting_bytes -= found_bytes;
     state->counts.dropped += found;
@@ -120,7 +133,7 @@ queue_delivered(struct queue *queue, uint64_t first, uint64_t last, GError **err
 {
     struct queue_state state;
     uint64_t n;
-    if (!queue_begin(queue, 0, error))
+    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
         return false;
     if (!queue_get_state(queue, &state, error)) {
         queue_rollback(queue);
@@ -141,7 +154,7 @@ bool
 queue_claim(struct queue *queue, uint64_t first, uint64_t through, uint64_t n, bool *still, GError **error)
 {
     uint64_t sums[2];
-    if (!queue_begin(queue, 0, error))
+    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
         return false;
     if (queue_ask(queue, SQL_SUM_RANGE, first, through, sums, 2) != 1 || !QUEUE_RUN(queue, SQL_SET_CLAIM, through))
         return queue_give_up(queue, "writing", error);
@@ -170,7 +183,7 @@ queue_bury(struct queue *queue, uint64_t seq, int status, const char *reason, GE
 {
     struct queue_state state;
     uint64_t n;
-    if (!queue_begin(queue, 0, error))
+    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
         return false;
     if (!queue_get_state(queue, &state, error)) {
         queue_rollback(queue);
@@ -221,7 +234,7 @@ queue_remove(struct queue *queue, uint32_t which, uint64_t *n, GError **error)
 {
     struct queue_state state;
     *n = 0;
-    if (!queue_begin(queue, 0, error))
+    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
         return false;
     if (!queue_get_state(queue, &state, error)) {
         queue_rollback(queue);
@@ -242,7 +255,7 @@ bool
 queue_record_identity(struct queue *queue, const struct identity *identity, bool force, GError **error)
 {
     struct queue_state state;
-    if (!queue_begin(queue, 0, error))
+    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
         return false;
     bool good = queue_get_state(queue, &state, error) &&
                 ((!force && (state.bound || state.counts.accepted == 0)) || queue_set_identity(queue, identity, error));
@@ -261,7 +274,7 @@ queue_allow_drops(struct queue *queue, GError **error)
         return false;
     if (state.may_drop)
         return true;
-    if (!queue_begin(queue, 0, error))
+    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
         return false;
     if (!queue_run(queue, SQL_SET_MAY_DROP, NULL, 0))
         return queue_give_up(queue, "writing", error);

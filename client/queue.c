@@ -8,11 +8,11 @@
 #include "client/queue-internal.h"
 #include "client/queue-schema.h"
 
-#define BUSY_MS 5000
 #define CACHE_KIB 512 /* of pages a connection keeps in memory */
 /* After this many pages SQLite moves the journal's content into the file and starts it anew. Small, because a commit
  * that overwrites the journal takes half the time of one that makes it longer. */
 #define JOURNAL_PAGES 400
+#define JOURNAL_KEPT (4 << 20) /* bytes: what one huge transaction made longer is given back by the next that fits */
 
 static const char *const sql[SQL_STATEMENTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -27,7 +27,9 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_GET_IDENTITY] = "SELECT host, device, module FROM state WHERE host IS NOT NULL",
     [SQL_SET_IDENTITY] = "UPDATE state SET host = ?1, device = ?2, module = ?3",
     [SQL_SET_CLAIM] = "UPDATE state SET claimed = ?1",
-    [SQL_SET_MAY_DROP] = "UPDATE state SET may_drop = 1",
+    /* A sender that did not have to claim until now may have any of what waits in a request. Its next transaction says
+     * what it has. */
+    [SQL_SET_MAY_DROP] = "UPDATE state SET may_drop = 1, claimed = last_seq",
     [SQL_INSERT] = "INSERT INTO waiting (seq, created, counted, properties, body) VALUES (?1, ?2, ?3, ?4, ?5)",
     [SQL_SCAN] = "SELECT seq, created, counted, properties, body FROM waiting WHERE seq > ?1 ORDER BY seq",
     [SQL_SUM_RANGE] = "SELECT count(*), total(counted) FROM waiting WHERE seq BETWEEN ?1 AND ?2",
@@ -126,9 +128,9 @@ set_up(struct queue *queue, GError **error)
     bool outdated = false;
     g_autofree char *pragmas = g_strdup_printf(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -%d;"
-        "PRAGMA wal_autocheckpoint = %d;"
+        "PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d;"
         "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = OFF;",
-        CACHE_KIB, JOURNAL_PAGES);
+        CACHE_KIB, JOURNAL_PAGES, JOURNAL_KEPT);
     if (!queue_schema_check(queue->db, queue->path, &outdated, error))
         return false;
     if (sqlite3_exec(queue->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
@@ -151,7 +153,7 @@ queue_open(const char *path, struct guard *gate, GError **error)
         queue_close(queue);
         return NULL;
     }
-    sqlite3_busy_timeout(queue->db, BUSY_MS);
+    sqlite3_busy_timeout(queue->db, QUEUE_BUSY_MS);
     if (!set_up(queue, error)) {
         queue_close(queue);
         return NULL;
@@ -178,7 +180,7 @@ queue_begin(struct queue *queue, int busy_ms, GError **error)
 {
     if (queue->gate)
         guard_lock(queue->gate);
-    sqlite3_busy_timeout(queue->db, MAX(busy_ms, BUSY_MS));
+    sqlite3_busy_timeout(queue->db, busy_ms);
     if (queue_run(queue, SQL_BEGIN, NULL, 0))
         return true;
     queue_fail(queue, "writing", error);

@@ -17,7 +17,14 @@
 #include "client/message.h"
 #include "common/identity.h"
 
+#define QUEUE_BUSY_MS 5000 /* how long another process's transaction is waited for */
+
 struct queue;
+
+/* Numbers that follow each other. */
+struct queue_run {
+    uint64_t first, last;
+};
 
 /* The row of counters, and what else belongs to the file as a whole. */
 struct queue_state {
@@ -52,7 +59,7 @@ bool queue_get_state(struct queue *queue, struct queue_state *state, GError **er
 struct identity *queue_get_identity(struct queue *queue, GError **error);
 
 /* ---- Transactions. queue_begin takes the gate; queue_commit and queue_rollback give it back. A failed commit is
- * rolled back. busy_ms: how long another process's transaction is waited for. */
+ * rolled back. busy_ms: how long another process's transaction is waited for, with the gate held. */
 bool queue_begin(struct queue *queue, int busy_ms, GError **error);
 bool queue_commit(struct queue *queue, GError **error);
 void queue_rollback(struct queue *queue);
@@ -64,10 +71,10 @@ bool queue_save_state(struct queue *queue, const struct queue_state *state, GErr
 /* NULL: nobody. Gateways are no part of it. */
 bool queue_set_identity(struct queue *queue, const struct identity *identity, GError **error);
 
-/* Drops the oldest messages above the number "above", at least n of them and at least bytes; says which range (first 0:
- * none). False without error where there are not as many. */
+/* Drops the oldest messages above the number "above", at least n of them and at least bytes, and appends their runs to
+ * dropped (struct queue_run). False without error where there are not as many. */
 bool queue_drop_oldest(struct queue *queue, struct queue_state *state, uint64_t above, uint64_t n, uint64_t bytes,
-                       uint64_t *first, uint64_t *last, GError **error);
+                       GArray *dropped, GError **error);
 
 /* ---- Whole operations, each a transaction of its own. */
 

@@ -79,7 +79,7 @@ scratch_post(struct scratch *scratch, const char *const *texts, size_t n)
 {
     g_autoptr(GError) error = NULL;
     struct queue_state state;
-    g_assert_true(queue_begin(scratch->queue, 0, &error));
+    g_assert_true(queue_begin(scratch->queue, QUEUE_BUSY_MS, &error));
     g_assert_true(queue_get_state(scratch->queue, &state, &error));
     for (size_t i = 0; i < n; i++) {
         struct message message = scratch_message(texts[i]);

@@ -151,6 +151,64 @@ test_drop_oldest(void)
     fixture_free(fixture);
 }
 
+/* No waiting helps. */
+static void
+test_never_fits(void)
+{
+    static const uint32_t policies[] = { HUBKEY_POLICY_REFUSE, HUBKEY_POLICY_BLOCK, HUBKEY_POLICY_DROP_OLDEST };
+    for (size_t i = 0; i < G_N_ELEMENTS(policies); i++) {
+        const struct commit_limits limits = { 4, UINT64_MAX, 0, policies[i] };
+        struct fixture *fixture = fixture_new(&limits);
+        g_assert_cmpuint(post(fixture, 3, 0), ==, 1);
+        g_assert_cmpuint(post(fixture, 5, INT64_MAX), ==, 0);
+        g_assert_cmpuint(scratch_counts(&fixture->scratch).waiting, ==, 3);
+        fixture_free(fixture);
+    }
+}
+
+/* Who first asks for drop-oldest cannot know what the sender has in a request. */
+static void
+test_first_drop(void)
+{
+    const struct commit_limits limits = { 4, UINT64_MAX, 0, HUBKEY_POLICY_DROP_OLDEST };
+    struct fixture *fixture = fixture_new(&limits);
+    bool still;
+    g_assert_cmpuint(post(fixture, 4, 0), ==, 1);
+    g_assert_true(lock_try(fixture->scratch.lock));
+    g_assert_true(queue_allow_drops(fixture->scratch.queue, NULL));
+    g_assert_cmpuint(post(fixture, 1, 0), ==, 0);
+    g_assert_true(queue_claim(fixture->scratch.queue, 1, 2, 2, &still, NULL));
+    g_assert_cmpuint(post(fixture, 1, 0), ==, 5);
+    g_assert_cmpuint(fixture->dropped_first, ==, 3);
+    fixture_free(fixture);
+}
+
+static gpointer
+post_patiently(gpointer data)
+{
+    return GSIZE_TO_POINTER(post(data, 1, INT64_MAX));
+}
+
+/* While another process writes for long, posts of the patient wait, but keep nobody from the gate. */
+static void
+test_foreign_writer(void)
+{
+    struct fixture *fixture = fixture_new(NULL);
+    struct queue *foreign = queue_open(fixture->scratch.path, NULL, NULL);
+    g_assert_true(queue_begin(foreign, QUEUE_BUSY_MS, NULL));
+    GThread *thread = g_thread_new("patient", post_patiently, fixture);
+    struct message message = scratch_message("x");
+    uint64_t seq;
+    g_autoptr(GError) error = NULL;
+    g_assert_false(commit_post(fixture->commit, &message, 1, 0, &seq, &error));
+    g_assert_error(error, FAILURE_DOMAIN, HUBKEY_E_QUEUE_LOCKED);
+    queue_rollback(foreign);
+    g_assert_cmpuint(GPOINTER_TO_SIZE(g_thread_join(thread)), ==, 1);
+    queue_close(foreign);
+    message_clear(&message);
+    fixture_free(fixture);
+}
+
 static gpointer
 make_room(gpointer data)
 {
@@ -324,6 +382,9 @@ main(int argc, char **argv)
     g_test_add_func("/commit/bytes", test_bytes);
     g_test_add_func("/commit/free-disk", test_free_disk);
     g_test_add_func("/commit/drop-oldest", test_drop_oldest);
+    g_test_add_func("/commit/never-fits", test_never_fits);
+    g_test_add_func("/commit/first-drop", test_first_drop);
+    g_test_add_func("/commit/foreign-writer", test_foreign_writer);
     g_test_add_func("/commit/block", test_block);
     g_test_add_func("/commit/shut", test_shut);
     g_test_add_func("/commit/threads", test_threads);

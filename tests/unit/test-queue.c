@@ -191,16 +191,18 @@ test_fates(void)
 {
     struct scratch *scratch = scratch_new(10);
     struct queue_state state;
-    uint64_t first, last, n;
+    uint64_t n;
+    g_autoptr(GArray) dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
     g_assert_true(queue_delivered(scratch->queue, 1, 2, NULL));
     g_assert_true(queue_bury(scratch->queue, 3, 413, "too large", NULL));
-    g_assert_true(queue_begin(scratch->queue, 0, NULL));
+    g_assert_true(queue_begin(scratch->queue, QUEUE_BUSY_MS, NULL));
     g_assert_true(queue_get_state(scratch->queue, &state, NULL));
-    g_assert_true(queue_drop_oldest(scratch->queue, &state, 4, 2, 0, &first, &last, NULL));
+    g_assert_true(queue_drop_oldest(scratch->queue, &state, 4, 2, 0, dropped, NULL));
     g_assert_true(queue_save_state(scratch->queue, &state, NULL));
     g_assert_true(queue_commit(scratch->queue, NULL));
-    g_assert_cmpuint(first, ==, 5);
-    g_assert_cmpuint(last, ==, 6);
+    g_assert_cmpuint(dropped->len, ==, 1);
+    g_assert_cmpuint(g_array_index(dropped, struct queue_run, 0).first, ==, 5);
+    g_assert_cmpuint(g_array_index(dropped, struct queue_run, 0).last, ==, 6);
 
     expect_fate(scratch, 0, -1);
     expect_fate(scratch, 1, HUBKEY_GONE_DELIVERED);
@@ -230,10 +232,10 @@ test_delivered_after_drop(void)
 {
     struct scratch *scratch = scratch_new(4);
     struct queue_state state;
-    uint64_t first, last;
-    g_assert_true(queue_begin(scratch->queue, 0, NULL));
+    g_autoptr(GArray) dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    g_assert_true(queue_begin(scratch->queue, QUEUE_BUSY_MS, NULL));
     g_assert_true(queue_get_state(scratch->queue, &state, NULL));
-    g_assert_true(queue_drop_oldest(scratch->queue, &state, 0, 1, 0, &first, &last, NULL));
+    g_assert_true(queue_drop_oldest(scratch->queue, &state, 0, 1, 0, dropped, NULL));
     g_assert_true(queue_save_state(scratch->queue, &state, NULL));
     g_assert_true(queue_commit(scratch->queue, NULL));
     g_assert_true(queue_delivered(scratch->queue, 1, 4, NULL));
@@ -249,14 +251,57 @@ test_drop_too_few(void)
 {
     struct scratch *scratch = scratch_new(3);
     struct queue_state state;
-    uint64_t first, last;
+    g_autoptr(GArray) dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
     g_autoptr(GError) error = NULL;
-    g_assert_true(queue_begin(scratch->queue, 0, NULL));
+    g_assert_true(queue_begin(scratch->queue, QUEUE_BUSY_MS, NULL));
     g_assert_true(queue_get_state(scratch->queue, &state, NULL));
-    g_assert_false(queue_drop_oldest(scratch->queue, &state, 1, 3, 0, &first, &last, &error));
+    g_assert_false(queue_drop_oldest(scratch->queue, &state, 1, 3, 0, dropped, &error));
     g_assert_no_error(error);
     queue_rollback(scratch->queue);
     g_assert_cmpuint(scratch_counts(scratch).waiting, ==, 3);
+    scratch_free(scratch);
+}
+
+/* What left before, another way, is in no run. */
+static void
+test_drop_around_gaps(void)
+{
+    struct scratch *scratch = scratch_new(6);
+    struct queue_state state;
+    g_autoptr(GArray) dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    g_assert_true(queue_bury(scratch->queue, 3, 413, "too large", NULL));
+    g_assert_true(queue_begin(scratch->queue, QUEUE_BUSY_MS, NULL));
+    g_assert_true(queue_get_state(scratch->queue, &state, NULL));
+    g_assert_true(queue_drop_oldest(scratch->queue, &state, 0, 4, 0, dropped, NULL));
+    g_assert_true(queue_save_state(scratch->queue, &state, NULL));
+    g_assert_true(queue_commit(scratch->queue, NULL));
+    static const struct queue_run expected[] = { { 1, 2 }, { 4, 5 } };
+    g_assert_cmpmem(dropped->data, dropped->len * sizeof(struct queue_run), expected, sizeof expected);
+    expect_fate(scratch, 3, HUBKEY_GONE_DEAD);
+    expect_fate(scratch, 5, HUBKEY_GONE_DROPPED);
+    scratch_free(scratch);
+}
+
+/* A transaction that made the journal long does not leave it so. */
+static void
+test_journal(void)
+{
+    struct scratch *scratch = scratch_new(1);
+    g_autofree char *journal = g_strconcat(scratch->path, "-wal", NULL), *text = g_strnfill(200000, 'x');
+    struct message message = scratch_message(text);
+    struct stat st;
+    g_assert_true(queue_begin(scratch->queue, QUEUE_BUSY_MS, NULL));
+    for (uint64_t seq = 2; seq < 42; seq++)
+        g_assert_true(queue_insert(scratch->queue, seq, &message, NULL));
+    queue_rollback(scratch->queue); /* by then most of it was written */
+    g_assert_cmpint(stat(journal, &st), ==, 0);
+    g_assert_cmpint(st.st_size, >, 7 << 20);
+    for (int i = 0; i < 1000 && st.st_size > 5 << 20; i++) {
+        scratch_post(scratch, ten, 1);
+        g_assert_cmpint(stat(journal, &st), ==, 0);
+    }
+    g_assert_cmpint(st.st_size, <=, 5 << 20);
+    message_clear(&message);
     scratch_free(scratch);
 }
 
@@ -265,7 +310,7 @@ test_rollback(void)
 {
     struct scratch *scratch = scratch_new(1);
     struct message message = scratch_message("x");
-    g_assert_true(queue_begin(scratch->queue, 0, NULL));
+    g_assert_true(queue_begin(scratch->queue, QUEUE_BUSY_MS, NULL));
     g_assert_true(queue_insert(scratch->queue, 2, &message, NULL));
     queue_rollback(scratch->queue);
     g_assert_cmpuint(scratch_counts(scratch).waiting, ==, 1);
@@ -371,6 +416,8 @@ main(int argc, char **argv)
     g_test_add_func("/queue/fates", test_fates);
     g_test_add_func("/queue/delivered-after-drop", test_delivered_after_drop);
     g_test_add_func("/queue/drop-too-few", test_drop_too_few);
+    g_test_add_func("/queue/drop-around-gaps", test_drop_around_gaps);
+    g_test_add_func("/queue/journal", test_journal);
     g_test_add_func("/queue/rollback", test_rollback);
     g_test_add_func("/queue/identity", test_identity);
     g_test_add_func("/queue/lock", test_lock);
