@@ -17,10 +17,10 @@ before_fork(void)
 {
     struct timespec until;
     pthread_mutex_lock(&all_mutex);
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += PATIENCE_S;
     for (struct guard *guard = all; guard; guard = guard->next)
-        guard->taken = pthread_mutex_timedlock(&guard->mutex, &until) == 0;
+        guard->taken = pthread_mutex_clocklock(&guard->mutex, CLOCK_MONOTONIC, &until) == 0;
 }
 
 static void

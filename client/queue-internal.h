@@ -9,6 +9,7 @@
 #include "client/queue.h"
 
 #include <sqlite3.h>
+#include <sys/types.h>
 
 enum queue_statement {
     SQL_BEGIN,
@@ -52,6 +53,8 @@ struct queue {
     struct guard *gate;
     sqlite3_stmt *statements[SQL_STATEMENTS];
     enum queue_statement scanning; /* of queue_scan or queue_scan_dead, whichever was called last */
+    pid_t pid; /* that opened it */
+    struct queue *next;
 };
 
 /* The error of what SQLite answered last; false. Read before anything else is done on the connection. */

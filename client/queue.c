@@ -8,6 +8,9 @@
 #include "client/queue-internal.h"
 #include "client/queue-schema.h"
 
+#include <string.h>
+#include <unistd.h>
+
 #define CACHE_KIB 512 /* of pages a connection keeps in memory */
 /* After this many pages SQLite moves the journal's content into the file and starts it anew. Small, because a commit
  * that overwrites the journal takes half the time of one that makes it longer. */
@@ -122,6 +125,59 @@ queue_give_up(struct queue *queue, const char *doing, GError **error)
     return false;
 }
 
+/* ---- Opening
+
+ * SQLite's notes on which locks a process holds are the process's, and a fork copies them: a child's own connection to
+ * the same file would take no lock at all, and its commits would go where another process, which sees nobody, has taken
+ * the journal away. So a child closes what it inherited before it opens anything.
+ (https://sqlite.org/howtocorrupt.html,
+ * section 2.6) */
+
+static struct queue *all;
+static struct guard all_guard;
+
+static void
+init_all(void)
+{
+    guard_init(&all_guard);
+}
+
+static void
+close_connection(struct queue *queue)
+{
+    for (int i = 0; i < SQL_STATEMENTS; i++)
+        sqlite3_finalize(queue->statements[i]);
+    memset(queue->statements, 0, sizeof queue->statements);
+    sqlite3_close(queue->db);
+    queue->db = NULL;
+}
+
+static void
+enlist(struct queue *queue)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_all);
+    queue->pid = getpid();
+    guard_lock(&all_guard);
+    for (struct queue *other = all; other; other = other->next)
+        if (other->pid != queue->pid && other->db)
+            close_connection(other);
+    queue->next = all;
+    all = queue;
+    guard_unlock(&all_guard);
+}
+
+static void
+delist(struct queue *queue)
+{
+    guard_lock(&all_guard);
+    struct queue **at = &all;
+    while (*at != queue)
+        at = &(*at)->next;
+    *at = queue->next;
+    guard_unlock(&all_guard);
+}
+
 static bool
 set_up(struct queue *queue, GError **error)
 {
@@ -144,6 +200,7 @@ queue_open(const char *path, struct guard *gate, GError **error)
     struct queue *queue = g_new0(struct queue, 1);
     queue->path = g_strdup(path);
     queue->gate = gate;
+    enlist(queue);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_PRIVATECACHE;
     if (sqlite3_open_v2(path, &queue->db, flags, NULL) != SQLITE_OK) {
         if (queue->db)
@@ -153,6 +210,9 @@ queue_open(const char *path, struct guard *gate, GError **error)
         queue_close(queue);
         return NULL;
     }
+    /* Kept at the end: making them anew takes a disk with room, and reading them a directory that can be written. */
+    int persist = 1;
+    sqlite3_file_control(queue->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &persist);
     sqlite3_busy_timeout(queue->db, QUEUE_BUSY_MS);
     if (!set_up(queue, error)) {
         queue_close(queue);
@@ -166,9 +226,8 @@ queue_close(struct queue *queue)
 {
     if (!queue)
         return;
-    for (int i = 0; i < SQL_STATEMENTS; i++)
-        sqlite3_finalize(queue->statements[i]);
-    sqlite3_close(queue->db);
+    delist(queue);
+    close_connection(queue);
     g_free(queue->path);
     g_free(queue);
 }

@@ -401,6 +401,52 @@ test_lock_fork(void)
     scratch_free(scratch);
 }
 
+static void
+post_one(struct queue *queue, uint64_t seq)
+{
+    struct queue_state state;
+    struct message message = scratch_message("forked");
+    g_assert_true(queue_begin(queue, QUEUE_BUSY_MS, NULL));
+    g_assert_true(queue_get_state(queue, &state, NULL));
+    g_assert_true(queue_insert(queue, seq, &message, NULL));
+    state.counts.last_seq = state.counts.accepted = seq;
+    state.counts.waiting++;
+    state.counts.waiting_bytes += message.counted;
+    g_assert_true(queue_save_state(queue, &state, NULL));
+    g_assert_true(queue_commit(queue, NULL));
+    message_clear(&message);
+}
+
+/* A child opens the queue, posts before and after its parent closed, and ends. Nothing is lost. */
+static void
+test_fork(void)
+{
+    struct scratch *scratch = scratch_new(1);
+    int to_child[2], to_parent[2];
+    char byte = 0;
+    g_assert_cmpint(pipe(to_child), ==, 0);
+    g_assert_cmpint(pipe(to_parent), ==, 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct queue *own = queue_open(scratch->path, NULL, NULL);
+        post_one(own, 2);
+        g_assert_cmpint(write(to_parent[1], &byte, 1), ==, 1);
+        g_assert_cmpint(read(to_child[0], &byte, 1), ==, 1);
+        post_one(own, 3);
+        queue_close(own);
+        _exit(0);
+    }
+    g_assert_cmpint(read(to_parent[0], &byte, 1), ==, 1);
+    scratch_reopen(scratch); /* closes, as a client would */
+    g_assert_cmpint(write(to_child[1], &byte, 1), ==, 1);
+    int status;
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    g_assert_cmpint(status, ==, 0);
+    scratch_reopen(scratch);
+    g_assert_cmpuint(scratch_counts(scratch).waiting, ==, 3);
+    scratch_free(scratch);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -422,5 +468,6 @@ main(int argc, char **argv)
     g_test_add_func("/queue/identity", test_identity);
     g_test_add_func("/queue/lock", test_lock);
     g_test_add_func("/queue/lock/fork", test_lock_fork);
+    g_test_add_func("/queue/fork", test_fork);
     return g_test_run();
 }
