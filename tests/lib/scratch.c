@@ -161,3 +161,18 @@ scratch_clock_us(void)
 {
     return get_boot();
 }
+
+GArray *
+scratch_drop(struct scratch *scratch, uint64_t above, uint64_t n)
+{
+    struct queue_state state;
+    g_autoptr(GError) error = NULL;
+    GArray *dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    g_assert_true(queue_begin(scratch->queue, QUEUE_BUSY_MS, &error));
+    g_assert_true(queue_get_state(scratch->queue, &state, &error));
+    g_assert_true(queue_drop_oldest(scratch->queue, &state, above, n, 0, dropped, &error));
+    g_assert_true(queue_save_state(scratch->queue, &state, &error));
+    g_assert_true(queue_commit(scratch->queue, &error));
+    g_assert_no_error(error);
+    return dropped;
+}

@@ -35,3 +35,6 @@ void scratch_clock_move(int64_t seconds); /* all three */
 void scratch_clock_set_wall(int64_t seconds);
 void scratch_clock_suspend(int64_t seconds); /* monotonic time stands still */
 int64_t scratch_clock_us(void); /* boot time */
+
+/* As a post with drop-oldest would: the oldest n above a number. The runs, struct queue_run. */
+GArray *scratch_drop(struct scratch *scratch, uint64_t above, uint64_t n);

@@ -33,12 +33,12 @@ struct world {
     const struct reply *plan; /* answers to the next requests; 204 after its end */
     size_t planned;
     bool replied;
-    bool holding;   /* the hub takes its time */
-    guint hold_at;  /* ... with the request of this number; 0: none */
-    int64_t ahead_s; /* the hub's clock is; it refuses tokens that have expired by it. 0: it looks at none */
+    bool holding;      /* the hub takes its time */
+    guint hold_at;     /* ... with the request of this number; 0: none */
+    int64_t ahead_s;   /* the hub's clock is; it refuses tokens that have expired by it. 0: it looks at none */
     int64_t expires_s; /* the last token */
     size_t refused;    /* tokens that had */
-    size_t bad_len; /* messages whose body is so long are refused with 413, alone or in a batch; 0: none */
+    size_t bad_len;    /* messages whose body is so long are refused with 413, alone or in a batch; 0: none */
     uint32_t asked[LOG_MAX];
     size_t asks;
     const GError *refusal; /* hubkeyd's answer, NULL: a token */
@@ -732,8 +732,6 @@ test_bisect_dropped(void)
     static const char *const texts[] = { "0", "1", "2", "3", "4", bad, "6", "7" };
     struct world *world = world_new();
     g_autoptr(GError) error = NULL;
-    struct queue_state state;
-    uint64_t first, last;
     post(world, 1);
     settle(world);
     world->bad_len = strlen(bad);
@@ -742,12 +740,8 @@ test_bisect_dropped(void)
     world->hold_at = 3; /* all ten were refused, the left five are under way */
     pump_step(world->pump);
     g_assert_cmpuint(request(world, 2)->items, ==, 5);
-    g_assert_true(queue_begin(world->scratch.queue, 0, &error));
-    g_assert_true(queue_get_state(world->scratch.queue, &state, &error));
-    g_assert_true(queue_drop_oldest(world->scratch.queue, &state, 6, 5, 0, &first, &last, &error));
-    g_assert_true(queue_save_state(world->scratch.queue, &state, &error));
-    g_assert_true(queue_commit(world->scratch.queue, &error));
-    g_assert_cmpuint(last, ==, 11);
+    g_autoptr(GArray) dropped = scratch_drop(&world->scratch, 6, 5);
+    g_assert_cmpuint(g_array_index(dropped, struct queue_run, 0).last, ==, 11);
     world->hold_at = 0;
     post(world, 3);
     settle(world);
@@ -783,17 +777,10 @@ test_suspect_dropped(void)
 {
     static const char *const one[] = { bad };
     struct world *world = world_new();
-    g_autoptr(GError) error = NULL;
-    struct queue_state state;
-    uint64_t first, last;
     world->bad_len = strlen(bad);
     scratch_post(&world->scratch, one, 1);
     settle(world);
-    g_assert_true(queue_begin(world->scratch.queue, 0, &error));
-    g_assert_true(queue_get_state(world->scratch.queue, &state, &error));
-    g_assert_true(queue_drop_oldest(world->scratch.queue, &state, 0, 1, 0, &first, &last, &error));
-    g_assert_true(queue_save_state(world->scratch.queue, &state, &error));
-    g_assert_true(queue_commit(world->scratch.queue, &error));
+    g_autoptr(GArray) dropped = scratch_drop(&world->scratch, 0, 1);
     post(world, 1);
     settle(world);
     expect(world, 2, 1, 0, 0);

@@ -190,16 +190,10 @@ static void
 test_fates(void)
 {
     struct scratch *scratch = scratch_new(10);
-    struct queue_state state;
     uint64_t n;
-    g_autoptr(GArray) dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
     g_assert_true(queue_delivered(scratch->queue, 1, 2, NULL));
     g_assert_true(queue_bury(scratch->queue, 3, 413, "too large", NULL));
-    g_assert_true(queue_begin(scratch->queue, QUEUE_BUSY_MS, NULL));
-    g_assert_true(queue_get_state(scratch->queue, &state, NULL));
-    g_assert_true(queue_drop_oldest(scratch->queue, &state, 4, 2, 0, dropped, NULL));
-    g_assert_true(queue_save_state(scratch->queue, &state, NULL));
-    g_assert_true(queue_commit(scratch->queue, NULL));
+    g_autoptr(GArray) dropped = scratch_drop(scratch, 4, 2);
     g_assert_cmpuint(dropped->len, ==, 1);
     g_assert_cmpuint(g_array_index(dropped, struct queue_run, 0).first, ==, 5);
     g_assert_cmpuint(g_array_index(dropped, struct queue_run, 0).last, ==, 6);
@@ -231,13 +225,7 @@ static void
 test_delivered_after_drop(void)
 {
     struct scratch *scratch = scratch_new(4);
-    struct queue_state state;
-    g_autoptr(GArray) dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
-    g_assert_true(queue_begin(scratch->queue, QUEUE_BUSY_MS, NULL));
-    g_assert_true(queue_get_state(scratch->queue, &state, NULL));
-    g_assert_true(queue_drop_oldest(scratch->queue, &state, 0, 1, 0, dropped, NULL));
-    g_assert_true(queue_save_state(scratch->queue, &state, NULL));
-    g_assert_true(queue_commit(scratch->queue, NULL));
+    g_autoptr(GArray) dropped = scratch_drop(scratch, 0, 1);
     g_assert_true(queue_delivered(scratch->queue, 1, 4, NULL));
     struct hubkey_counts counts = scratch_counts(scratch);
     g_assert_cmpuint(counts.delivered, ==, 3);
@@ -267,14 +255,8 @@ static void
 test_drop_around_gaps(void)
 {
     struct scratch *scratch = scratch_new(6);
-    struct queue_state state;
-    g_autoptr(GArray) dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
     g_assert_true(queue_bury(scratch->queue, 3, 413, "too large", NULL));
-    g_assert_true(queue_begin(scratch->queue, QUEUE_BUSY_MS, NULL));
-    g_assert_true(queue_get_state(scratch->queue, &state, NULL));
-    g_assert_true(queue_drop_oldest(scratch->queue, &state, 0, 4, 0, dropped, NULL));
-    g_assert_true(queue_save_state(scratch->queue, &state, NULL));
-    g_assert_true(queue_commit(scratch->queue, NULL));
+    g_autoptr(GArray) dropped = scratch_drop(scratch, 0, 4);
     static const struct queue_run expected[] = { { 1, 2 }, { 4, 5 } };
     g_assert_cmpmem(dropped->data, dropped->len * sizeof(struct queue_run), expected, sizeof expected);
     expect_fate(scratch, 3, HUBKEY_GONE_DEAD);
