@@ -21,6 +21,7 @@
 #include "client/lock.h"
 #include "client/pump.h"
 #include "client/queue.h"
+#include "client/state-file.h"
 #include "common/clock.h"
 
 struct hubkey_client {
@@ -36,6 +37,7 @@ struct hubkey_client {
     struct http *http;
     struct bus *bus;
     struct pump *pump;
+    struct state_file *state_file;
     pthread_t thread;
     bool has_thread;
     int stopping; /* atomic */

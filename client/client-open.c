@@ -232,6 +232,7 @@ make_sender(struct hubkey_client *client, const struct hubkey_options *options, 
     if (!client->http)
         return false;
     client->bus = bus_new(options->slot, options->socket_path);
+    client->state_file = state_file_new(client->path);
     client->pump = pump_new(client->sender, client->lock, &pump, &ops, &hooks);
     return true;
 }
@@ -315,6 +316,7 @@ client_free(struct hubkey_client *client)
 {
     client_stop(client);
     pump_free(client->pump);
+    state_file_free(client->state_file);
     bus_free(client->bus);
     http_free(client->http);
     commit_free(client->commit);

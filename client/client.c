@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define POST_MAX 10000
+#define STATS_MIN 416 /* the first published form */
 #define WAIT_MAX_MS (60 * 1000)     /* the sending thread looks around at least so often */
 #define OTHERS_POLL_US (100 * 1000) /* another process sends: how often waiting threads look */
 #define OWN_POLL_US (1000 * 1000)
@@ -31,6 +32,17 @@ wait_ms(int64_t until_us, int64_t now_us)
     return (int)CLAMP((until_us - now_us + 999) / 1000, 0, WAIT_MAX_MS);
 }
 
+/* The holder's word counts. Returns when it has to be said again at the latest, on the boot clock. */
+static int64_t
+tell_outside(struct hubkey_client *client)
+{
+    struct pump_status status;
+    if (!lock_is_held(client->lock))
+        return INT64_MAX;
+    pump_get_status(client->pump, &status);
+    return state_file_tell(client->state_file, &status);
+}
+
 void *
 client_thread(void *data)
 {
@@ -41,6 +53,7 @@ client_thread(void *data)
         guard_lock(&client->sending);
         g_atomic_int_set(&client->hungry, 1); /* before looking, so that no post is missed */
         int64_t until_us = pump_step(client->pump);
+        until_us = MIN(until_us, tell_outside(client));
         g_atomic_int_set(&client->hungry, pump_is_hungry(client->pump));
         int fd = bus_fd(client->bus, &writable, &bus_us);
         guard_unlock(&client->sending);
@@ -53,6 +66,7 @@ client_thread(void *data)
     }
     http_drop(client->http);
     pump_stop(client->pump);
+    (void)tell_outside(client);
     return NULL;
 }
 
@@ -298,7 +312,7 @@ hubkey_client_stats(hubkey_client *client, struct hubkey_stats *out)
     stats.last_delivery_ms = status.last_delivery_ms;
     stats.clock_skew_s = status.clock_skew_s;
     memcpy(stats.text, status.text, sizeof stats.text);
-    (void)sized_write("stats", out, &stats, sizeof stats, sizeof stats, &error);
+    (void)sized_write("stats", out, &stats, sizeof stats, STATS_MIN, &error);
     return failure_number(error);
 }
 

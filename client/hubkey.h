@@ -364,6 +364,16 @@ struct hubkey_queue_info {
     char host[256];          /* whom the queue belongs to; "" while nothing was recorded */
     char device[136];
     char module[136];
+    /* What the sender said last. It holds now where sender_pid is holder_pid; else it was his last word before he ended
+     * (HUBKEY_STATE_STOPPED) or was killed (anything else). */
+    int32_t sender_pid;       /* 0: nobody has said anything yet */
+    int32_t state;            /* HUBKEY_STATE_* */
+    int32_t reason;           /* HUBKEY_REASON_* */
+    int32_t http_status;      /* of the hub's last answer to him */
+    int64_t state_since_ms;   /* since when state and reason are these */
+    int64_t next_attempt_ms;  /* when he goes on by himself; 0: nothing is put off */
+    int64_t last_delivery_ms; /* 0: none yet */
+    char state_text[256];     /* what holds him up, "" when nothing does */
 };
 
 /* Reads a queue, also beside a running client. Errors: HUBKEY_E_QUEUE_OPEN (also when it does not exist), -2xx. */

@@ -36,6 +36,8 @@ pump_show(struct pump *pump, int32_t state, int32_t reason, const char *text)
     g_mutex_lock(&pump->mutex);
     bool changed = status->state != state || status->reason != reason;
     bool worded = strcmp(status->text, cut) != 0;
+    if (changed)
+        status->since_ms = clock_wall_us() / 1000;
     status->state = state;
     status->reason = reason;
     memcpy(status->text, cut, sizeof cut);
@@ -407,6 +409,7 @@ pump_new(struct queue *queue, struct lock *lock, const struct pump_options *opti
     pump->credit_us = clock_boot_us();
     pump->credit = MAX(options->max_requests_per_minute / 60.0, 1);
     pump->status.state = HUBKEY_STATE_CONNECTING;
+    pump->status.since_ms = clock_wall_us() / 1000;
     g_mutex_init(&pump->mutex);
     return pump;
 }

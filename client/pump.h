@@ -49,6 +49,7 @@ struct pump_options {
 struct pump_status {
     int32_t state, reason, http_status;
     uint64_t in_flight, requests, requests_failed, batches, token_fetches, duplicates_possible;
+    int64_t since_ms; /* of state and reason */
     int64_t next_attempt_ms, last_delivery_ms, clock_skew_s;
     char text[256];
 };

@@ -10,10 +10,13 @@
 #include "client/opened.h"
 #include "client/place.h"
 #include "client/sized.h"
+#include "client/state-file.h"
 #include "dbus/names.h"
 
 #include <string.h>
 #include <sys/stat.h>
+
+#define INFO_MIN offsetof(struct hubkey_queue_info, sender_pid) /* the first published form */
 
 int
 hubkey_queue_path(uint32_t slot, char **path, struct hubkey_error *error)
@@ -66,14 +69,30 @@ read_info(struct opened *opened, struct hubkey_queue_info *info, GError **error)
     return true;
 }
 
+static void
+read_sender(const struct opened *opened, struct hubkey_queue_info *info)
+{
+    struct pump_status status;
+    (void)state_file_read(opened->path, &status, &info->sender_pid);
+    info->state = status.state;
+    info->reason = status.reason;
+    info->http_status = status.http_status;
+    info->state_since_ms = status.since_ms;
+    info->next_attempt_ms = status.next_attempt_ms;
+    info->last_delivery_ms = status.last_delivery_ms;
+    g_strlcpy(info->state_text, status.text, sizeof info->state_text);
+}
+
 int
 hubkey_queue_status(const char *path, struct hubkey_queue_info *out, struct hubkey_error *error)
 {
     g_autoptr(GError) problem = NULL;
     struct hubkey_queue_info info = { 0 };
     struct opened opened;
-    if (opened_open(&opened, path, 0, &problem) && read_info(&opened, &info, &problem))
-        (void)sized_write("info", out, &info, sizeof info, sizeof info, &problem);
+    if (opened_open(&opened, path, 0, &problem) && read_info(&opened, &info, &problem)) {
+        read_sender(&opened, &info);
+        (void)sized_write("info", out, &info, sizeof info, INFO_MIN, &problem);
+    }
     opened_close(&opened);
     return failure_export(problem, 0, error);
 }

@@ -102,7 +102,16 @@ static void
 print_info_json(const char *path, const struct hubkey_queue_info *info)
 {
     const struct hubkey_counts *counts = &info->counts;
-    output_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:s, s:o, s:s, s:s, s:s}",
+    bool live = info->sender_pid != 0 && info->sender_pid == info->holder_pid;
+    json_t *sender = info->sender_pid == 0
+                         ? json_null()
+                         : json_pack("{s:b, s:s, s:s, s:s, s:I, s:o, s:o, s:o}", "live", live, "state",
+                                     hubkey_state_name(info->state), "reason", hubkey_reason_name(info->reason), "text",
+                                     info->state_text, "http_status", (json_int_t)info->http_status, "since",
+                                     time_or_null(info->state_since_ms), "next_attempt",
+                                     time_or_null(info->next_attempt_ms), "last_delivery",
+                                     time_or_null(info->last_delivery_ms));
+    output_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:o}",
                           "queue", path, "accepted", (json_int_t)counts->accepted, "delivered",
                           (json_int_t)counts->delivered, "waiting", (json_int_t)counts->waiting, "dead",
                           (json_int_t)counts->dead, "dropped", (json_int_t)counts->dropped, "removed",
@@ -110,7 +119,31 @@ print_info_json(const char *path, const struct hubkey_queue_info *info)
                           (json_int_t)counts->last_seq, "oldest", time_or_null(info->oldest_ms), "file_bytes",
                           (json_int_t)info->file_bytes, "holder_pid", (json_int_t)info->holder_pid, "holder",
                           info->holder, "holder_since", time_or_null(info->holder_since_ms), "host_name", info->host,
-                          "device_id", info->device, "module_id", info->module));
+                          "device_id", info->device, "module_id", info->module, "sender", sender));
+}
+
+static void
+add_time(struct table *fields, const char *name, int64_t ms)
+{
+    g_autofree char *time = output_time(ms);
+    if (ms > 0)
+        fields_add(fields, name, "%s", time);
+}
+
+static void
+add_sender(struct table *fields, const struct hubkey_queue_info *info)
+{
+    bool live = info->sender_pid == info->holder_pid;
+    g_autofree char *since = output_time(info->state_since_ms);
+    if (info->sender_pid == 0)
+        return;
+    fields_add(fields, live ? "State" : "Last state", "%s%s%s since %s", hubkey_state_name(info->state),
+               info->reason ? ", " : "", hubkey_reason_name(info->reason), since);
+    if (info->state_text[0])
+        fields_add(fields, "", "%s", info->state_text);
+    if (live)
+        add_time(fields, "Next try", info->next_attempt_ms);
+    add_time(fields, "Last delivery", info->last_delivery_ms);
 }
 
 static void
@@ -127,6 +160,7 @@ print_info_text(const char *path, const struct hubkey_queue_info *info)
         fields_add(fields, "Sent by", "%s (process %d)", info->holder, info->holder_pid);
     else
         fields_add(fields, "Sent by", "nobody now");
+    add_sender(fields, info);
     fields_add(fields, "Accepted", "%" PRIu64, counts->accepted);
     fields_add(fields, "Delivered", "%" PRIu64, counts->delivered);
     fields_add(fields, "Waiting", "%" PRIu64 " (%" PRIu64 " bytes)", counts->waiting, counts->waiting_bytes);

@@ -45,7 +45,7 @@ fixture_open(struct fixture *fixture, uint32_t flags)
 static void
 remove_files(struct fixture *fixture)
 {
-    static const char *const names[] = { "sub/q", "sub/q-wal", "sub/q-shm", "sub/q.lock", "sub", "" };
+    static const char *const names[] = { "sub/q", "sub/q-wal", "sub/q-shm", "sub/q.lock", "sub/q.state", "sub", "" };
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
         g_autofree char *path = g_build_filename(fixture->dir, names[i], NULL);
         g_remove(path);

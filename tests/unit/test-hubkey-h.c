@@ -35,7 +35,7 @@ check_layout(void)
               "layout of hubkey_message");
     }
     check(sizeof(struct hubkey_stats) == 416 && offsetof(struct hubkey_stats, text) == 160, "layout of hubkey_stats");
-    check(sizeof(struct hubkey_queue_info) == 688 && offsetof(struct hubkey_queue_info, host) == 160,
+    check(offsetof(struct hubkey_queue_info, sender_pid) == 688 && offsetof(struct hubkey_queue_info, host) == 160,
           "layout of hubkey_queue_info");
     if (sizeof(void *) == 8)
         check(sizeof(struct hubkey_queue_row) == 48 && offsetof(struct hubkey_queue_row, reason) == 40,
