@@ -143,8 +143,10 @@ lock_take(struct lock *lock, GError **error)
         return true;
     struct lock_holder holder;
     lock_ask(lock, &holder);
-    failure_set(error, HUBKEY_E_QUEUE_HELD, "process %d (%s) sends from this queue; end it first", (int)holder.pid,
-                holder.program);
+    g_autoptr(GDateTime) since = g_date_time_new_from_unix_utc(holder.since_ms / 1000);
+    g_autofree char *when = since ? g_date_time_format(since, "%Y-%m-%d %H:%M:%S") : NULL;
+    failure_set(error, HUBKEY_E_QUEUE_HELD, "process %d (%s) sends from this queue since %s UTC; end it first",
+                (int)holder.pid, holder.program, when ? when : "an unknown time");
     return false;
 }
 

@@ -11,7 +11,7 @@
 #include "tools/bus.h"
 #include "tools/command.h"
 #include "tools/output.h"
-#include "tools/slots.h"
+#include "tools/target.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,75 +20,25 @@
 #define SLICE_MS 500
 #define WAIT_MAX_S 604800
 
-static char *queue_file, *wait_text;
+static char *wait_text;
 static gboolean drop_dead, drop_all, drop_yes;
 
-#define QUEUE_ENTRY                                                                                                    \
-    {                                                                                                                  \
-        "queue", 0, 0, G_OPTION_ARG_FILENAME, &queue_file, "the queue's file, where it is not slot N's usual one",     \
-            "FILE"                                                                                                     \
-    }
-
-static const GOptionEntry plain_entries[] = { QUEUE_ENTRY, { NULL } };
+static const GOptionEntry plain_entries[] = { TARGET_ENTRY, { NULL } };
 
 static const GOptionEntry flush_entries[] = {
-    QUEUE_ENTRY,
+    TARGET_ENTRY,
     { "wait", 0, 0, G_OPTION_ARG_STRING, &wait_text, "give up when nothing was delivered for so long (10)", "SECONDS" },
     { NULL },
 };
 
 static const GOptionEntry drop_entries[] = {
-    QUEUE_ENTRY,
+    TARGET_ENTRY,
     { "dead", 0, 0, G_OPTION_ARG_NONE, &drop_dead, "drop the messages that the hub refused, not those that wait",
       NULL },
     { "all", 0, 0, G_OPTION_ARG_NONE, &drop_all, "drop both", NULL },
     { "yes", 'y', 0, G_OPTION_ARG_NONE, &drop_yes, "do not ask, even on a terminal", NULL },
     { NULL },
 };
-
-struct target {
-    char *path;
-    bool has_slot;
-    uint32_t slot;
-};
-
-static void
-target_clear(struct target *target)
-{
-    g_free(target->path);
-}
-
-typedef struct target target_auto;
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(target_auto, target_clear)
-
-static int
-client_failed(int result, const struct hubkey_error *error)
-{
-    return command_failed(command_client_code(result), "%s", error->text[0] ? error->text : hubkey_strerror(result));
-}
-
-/* Which queue is meant: N's usual one, or FILE. */
-static int
-find_target(const struct context *context, char **arguments, int n, struct target *target)
-{
-    struct hubkey_error error = { 0 };
-    char *path = NULL;
-    if (n == 0 && !queue_file)
-        return command_usage(context, "say which queue: a slot's number, or --queue FILE");
-    target->has_slot = n > 0;
-    if (n > 0 && !command_slot(context, arguments[0], &target->slot))
-        return EXIT_USAGE;
-    if (queue_file) {
-        target->path = g_strdup(queue_file);
-        return EXIT_DONE;
-    }
-    int result = hubkey_queue_path(target->slot, &path, &error);
-    if (result != 0)
-        return client_failed(result, &error);
-    target->path = g_strdup(path);
-    hubkey_free(path);
-    return EXIT_DONE;
-}
 
 /* ---- status ---- */
 
@@ -181,75 +131,17 @@ run_status(const struct context *context, char **arguments, int n)
     struct hubkey_error error = { 0 };
     struct hubkey_queue_info info = { .size = sizeof info };
     g_auto(target_auto) target = { 0 };
-    int code = find_target(context, arguments, n, &target);
+    int code = target_find(context, arguments, n, &target);
     if (code != EXIT_DONE)
         return code;
     int result = hubkey_queue_status(target.path, &info, &error);
     if (result != 0)
-        return client_failed(result, &error);
+        return target_failed(result, &error);
     (context->json ? print_info_json : print_info_text)(target.path, &info);
     return EXIT_DONE;
 }
 
 /* ---- flush ---- */
-
-/* Slots of the queue's host and device: with modules there are several. */
-struct search {
-    const struct hubkey_queue_info *info;
-    GArray *slots; /* uint32_t */
-};
-
-static void
-compare_slot(const struct slot_row *row, void *user)
-{
-    struct search *search = user;
-    if (strcmp(row->texts[SLOTS_HOST], search->info->host) == 0 &&
-        strcmp(row->texts[SLOTS_DEVICE], search->info->device) == 0)
-        g_array_append_val(search->slots, row->slot);
-}
-
-/* Looks for the queue's owner. False with error set, or without where no slot is his. */
-static bool
-search_slot(DBusConnection *connection, const struct hubkey_queue_info *info, uint32_t *slot, GError **error)
-{
-    g_autoptr(GArray) slots = g_array_new(FALSE, FALSE, sizeof(uint32_t));
-    struct search search = { info, slots };
-    if (!slots_walk(connection, compare_slot, &search, error))
-        return false;
-    for (guint i = 0; i < slots->len; i++) {
-        *slot = g_array_index(slots, uint32_t, i);
-        g_autoptr(dbus_message_auto) properties = bus_slot_properties(connection, *slot, error);
-        if (!properties)
-            return false;
-        if (strcmp(bus_string(properties, "ModuleId"), info->module) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* The slot that holds the identity the queue belongs to. */
-static int
-find_slot(const struct context *context, struct target *target)
-{
-    struct hubkey_error error = { 0 };
-    struct hubkey_queue_info info = { .size = sizeof info };
-    GError *problem = NULL;
-    int result = hubkey_queue_status(target->path, &info, &error);
-    if (result != 0)
-        return client_failed(result, &error);
-    if (info.host[0] != '\0') {
-        DBusConnection *connection = bus_open_any(context, &problem);
-        target->has_slot = connection && search_slot(connection, &info, &target->slot, &problem);
-        loop_close(connection);
-        if (problem)
-            return command_error(problem);
-    }
-    return target->has_slot
-               ? EXIT_DONE
-               : command_failed(EXIT_FAILED,
-                                "no slot holds whom this queue is for; name one: hubkeyctl queue flush N --queue %s",
-                                target->path);
-}
 
 /* Goes on while something is being delivered, and gives up after seconds without. */
 static int
@@ -284,7 +176,7 @@ report_flush(const struct context *context, const struct target *target, int res
                               target->path, why);
     }
     if (result != 0)
-        return client_failed(result, error);
+        return target_failed(result, error);
     if (!context->json)
         printf("%" PRIu64 " messages delivered, none waits\n", delivered);
     return EXIT_DONE;
@@ -300,9 +192,9 @@ run_flush(const struct context *context, char **arguments, int n)
     g_auto(target_auto) target = { 0 };
     if (!command_number(context, "--wait", wait_text, WAIT_MAX_S, &seconds))
         return EXIT_USAGE;
-    int code = find_target(context, arguments, n, &target);
+    int code = target_find(context, arguments, n, &target);
     if (code == EXIT_DONE && !target.has_slot)
-        code = find_slot(context, &target);
+        code = target_find_slot(context, &target);
     if (code != EXIT_DONE)
         return code;
     struct hubkey_options options = {
@@ -313,7 +205,7 @@ run_flush(const struct context *context, char **arguments, int n)
     };
     int result = hubkey_client_open(&options, &client, &error);
     if (result != 0)
-        return client_failed(result, &error);
+        return target_failed(result, &error);
     hubkey_client_stats(client, &before);
     result = flush(client, seconds, &after, &error);
     code = report_flush(context, &target, result, &before, &after, &error);
@@ -328,7 +220,7 @@ rebind(const char *path, const char *host, const char *device, const char *modul
 {
     struct hubkey_error error = { 0 };
     int result = hubkey_queue_rebind(path, host, device, module, &error);
-    return result == 0 ? EXIT_DONE : client_failed(result, &error);
+    return result == 0 ? EXIT_DONE : target_failed(result, &error);
 }
 
 /* To whom slot N belongs now. */
@@ -354,14 +246,14 @@ run_rebind(const struct context *context, char **arguments, int n)
     struct hubkey_error error = { 0 };
     struct hubkey_queue_info info = { .size = sizeof info };
     g_auto(target_auto) target = { 0 };
-    int code = find_target(context, arguments, n, &target);
+    int code = target_find(context, arguments, n, &target);
     if (code == EXIT_DONE)
         code = target.has_slot ? rebind_to_slot(context, &target) : rebind(target.path, NULL, NULL, NULL);
     if (code != EXIT_DONE)
         return code;
     int result = hubkey_queue_status(target.path, &info, &error);
     if (result != 0)
-        return client_failed(result, &error);
+        return target_failed(result, &error);
     if (context->json)
         print_info_json(target.path, &info);
     else if (info.host[0])
@@ -380,7 +272,7 @@ confirm_drop(const struct target *target)
     struct hubkey_queue_info info = { .size = sizeof info };
     int result = hubkey_queue_status(target->path, &info, &error);
     if (result != 0)
-        return client_failed(result, &error);
+        return target_failed(result, &error);
     g_autofree char *question = g_strdup_printf("%s has %" PRIu64 " waiting and %" PRIu64
                                                 " dead messages. Drop the %s for good?",
                                                 target->path, info.counts.waiting, info.counts.dead,
@@ -396,7 +288,7 @@ run_drop(const struct context *context, char **arguments, int n)
     struct hubkey_error error = { 0 };
     uint64_t dropped = 0;
     g_auto(target_auto) target = { 0 };
-    int code = find_target(context, arguments, n, &target);
+    int code = target_find(context, arguments, n, &target);
     if (code == EXIT_DONE && !drop_yes && command_has_terminal())
         code = confirm_drop(&target);
     if (code != EXIT_DONE)
@@ -406,7 +298,7 @@ run_drop(const struct context *context, char **arguments, int n)
                                  : HUBKEY_DROP_WAITING;
     int result = hubkey_queue_drop(target.path, which, &dropped, &error);
     if (result != 0)
-        return client_failed(result, &error);
+        return target_failed(result, &error);
     if (context->json)
         output_json(json_pack("{s:s, s:I}", "queue", target.path, "removed", (json_int_t)dropped));
     else

@@ -90,12 +90,18 @@ command_client_code(int number)
 }
 
 void
+command_state_text(int32_t number, const char *why, char *text, size_t size)
+{
+    const char *state = hubkey_state_name(number);
+    /* The text may begin with the state itself. */
+    bool told = g_str_has_prefix(why, state);
+    g_snprintf(text, size, "%s%s%s", told ? "" : state, told || !why[0] ? "" : ": ", why);
+}
+
+void
 command_sender_state(const struct hubkey_stats *stats, char *text, size_t size)
 {
-    const char *state = hubkey_state_name(stats->state);
-    /* The text may begin with the state itself. */
-    bool told = g_str_has_prefix(stats->text, state);
-    g_snprintf(text, size, "%s%s%s", told ? "" : state, told || !stats->text[0] ? "" : ": ", stats->text);
+    command_state_text(stats->state, stats->text, text, size);
 }
 
 bool
@@ -104,6 +110,15 @@ command_number(const struct context *context, const char *what, const char *text
     if (!text || text_parse_u32(text, max, value))
         return true;
     command_usage(context, "%s must be a whole number from 0 to %u, not \"%s\"", what, max, text);
+    return false;
+}
+
+bool
+command_seq(const struct context *context, const char *text, uint64_t *seq)
+{
+    if (g_ascii_string_to_unsigned(text, 10, 1, INT64_MAX, seq, NULL))
+        return true;
+    command_usage(context, "a message's number must be a whole number from 1 up, not \"%s\"", text);
     return false;
 }
 

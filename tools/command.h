@@ -41,8 +41,9 @@ struct command {
 
 extern const struct command command_status, command_list, command_show, command_provision, command_adopt,
     command_rotate, command_clear, command_token, command_why, command_reload, command_send, command_audit,
-    command_doctor, command_queue_status,
-    command_queue_flush, command_queue_rebind, command_queue_drop;
+    command_doctor, command_queue_status, command_queue_list, command_queue_peek, command_queue_flush,
+    command_queue_pump, command_queue_drop, command_queue_export, command_queue_import, command_queue_requeue,
+    command_queue_rebind, command_queue_check;
 
 /* Prints "hubkeyctl: ..." with a hint at --help; returns EXIT_USAGE. */
 int command_usage(const struct context *context, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -59,6 +60,12 @@ int command_client_code(int number);
 struct hubkey_stats;
 /* What the sender does now, and what holds it up: "offline: no connection to the hub". */
 void command_sender_state(const struct hubkey_stats *stats, char *text, size_t size);
+
+/* The same of a state and its explanation. */
+void command_state_text(int32_t number, const char *why, char *text, size_t size);
+
+/* Reads a message's number; false, and the complaint printed, otherwise. */
+bool command_seq(const struct context *context, const char *text, uint64_t *seq);
 
 /* Reads a slot number, 0 to 65535; false, and the complaint printed, otherwise. */
 bool command_slot(const struct context *context, const char *text, uint32_t *slot);

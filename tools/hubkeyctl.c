@@ -18,7 +18,9 @@ static const struct command *const commands[] = {
     &command_status,       &command_list,        &command_show,         &command_provision,
     &command_adopt,        &command_rotate,      &command_clear,        &command_token,
     &command_why,          &command_reload,      &command_send,         &command_queue_status,
-    &command_queue_flush,  &command_queue_rebind, &command_queue_drop, &command_audit, &command_doctor,
+    &command_queue_list,   &command_queue_peek,  &command_queue_flush,  &command_queue_pump,
+    &command_queue_drop,   &command_queue_export, &command_queue_import, &command_queue_requeue,
+    &command_queue_rebind, &command_queue_check, &command_audit,        &command_doctor,
 };
 
 static gboolean want_json, want_help, want_version;
@@ -131,6 +133,16 @@ unknown_command(const char *name)
     return command_usage(NULL, "there is no command \"%s\"", name);
 }
 
+static int
+missing_verb(void)
+{
+    g_autoptr(GString) verbs = g_string_new(NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
+        if (g_str_has_prefix(commands[i]->name, "queue "))
+            g_string_append_printf(verbs, "%s%s", verbs->len ? ", " : "", commands[i]->name + strlen("queue "));
+    return command_usage(NULL, "queue needs a verb, one of %s", verbs->str);
+}
+
 /* "queue" and its verb are one name. */
 static char *
 take_name(int *argc, char **argv)
@@ -198,8 +210,7 @@ main(int argc, char **argv)
     }
     context.command = name ? find_command(name) : NULL;
     if (name && !context.command)
-        return strcmp(name, "queue") == 0 ? command_usage(NULL, "queue needs a verb: status, flush, rebind or drop")
-                                          : unknown_command(name);
+        return strcmp(name, "queue") == 0 ? missing_verb() : unknown_command(name);
     if (!parse(&context, &argc, &argv))
         return EXIT_USAGE;
     if (want_version) {

@@ -74,7 +74,7 @@ usage_errors() {
     ctl xyzzy
     refused 2 'no command "xyzzy"' "a word that is near to nothing"
     ctl queue
-    refused 2 "status, flush, rebind or drop" "queue without a verb"
+    refused 2 "status, list, peek, flush, pump" "queue without a verb"
     for slot in x -1 65536 007 '' 1e3; do
         ctl show "$slot"
         is "slot \"$slot\" is exit 2" "$code" 2

@@ -1,0 +1,306 @@
+#!/usr/bin/python3
+# Copyright (c) 2026 the hubkey authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""hubkeyctl queue: looking at messages, moving them, and the service that sends them."""
+
+import base64
+import json
+import os
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from sandboxed import Tap, enter, hub, pages, wait_until  # noqa: E402
+
+BOX = os.environ.get('HUBKEY_SANDBOX', '')
+DEVICE = os.environ.get('HUBKEY_DEVICE_ID')
+PIPE = subprocess.PIPE
+
+
+def queue_path(name):
+    return os.path.join(BOX, 'client', name + '.queue')
+
+
+def run(*arguments, text='', **options):
+    """hubkeyctl, bytes on both sides."""
+    text = text.encode() if isinstance(text, str) else text
+    return subprocess.run(['hubkeyctl', *arguments], input=text, stdout=PIPE, stderr=PIPE, timeout=120, **options)
+
+
+def ctl(*arguments, text=''):
+    done = run(*arguments, text=text)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def objects(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def status(path):
+    code, out, _ = ctl('queue', 'status', '--queue', path, '--json')
+    return json.loads(out) if code == 0 else None
+
+
+def fill(path, text, *options):
+    code, _, err = ctl('send', '0', '--queue', path, '--queue-only', *options, text=text)
+    assert code == 0, err
+
+
+def arrived():
+    return [base64.b64decode(message['body']) for message in pages(f'/messages?device={DEVICE}', 'messages')]
+
+
+def forget():
+    hub('/messages', 'DELETE')
+
+
+def make_dead(path, lines):
+    """The hub refuses what stands before the last of the lines, each alone and for good, and takes that one."""
+    hub('/faults', 'POST', {'kind': 'status', 'code': 413, 'count': 2})
+    code, out, err = ctl('send', '0', '--queue', path, '--json', '--wait', '60', text=lines)
+    assert code == 1 and objects(out)[-1]['dead'] == 1, (out, err)
+
+
+def test_list_and_peek(tap):
+    path = queue_path('list')
+    fill(path, 'one\ntwo\n', '-p', 'unit=K', '--content-type', 'text/plain')
+    fill(path, 'a\x1b[31mb\n')
+    code, out, err = ctl('queue', 'list', '--queue', path)
+    lines = out.splitlines()
+    tap.ok(code == 0 and len(lines) == 4 and lines[0].split() == ['NUMBER', 'CREATED', 'BYTES', 'ID'],
+           'list has a line for each message', (out, err))
+    code, out, _ = ctl('queue', 'list', '--queue', path, '--json')
+    rows = objects(out)
+    tap.ok([row['seq'] for row in rows] == [1, 2, 3] and rows[0]['properties'] == {'unit': 'K'} and
+           rows[0]['bytes'] == 3 and 'body' not in rows[0] and rows[0]['content_type'] == 'text/plain',
+           'list --json has what is known but the body', out)
+    code, out, err = ctl('queue', 'list', '--queue', path, '--limit', '2', '--json')
+    tap.ok(len(objects(out)) == 2 and '--limit 0' in err, '--limit, and that there are more', (out, err))
+    code, out, err = ctl('queue', 'list', '--queue', path, '--limit', '3', '--json')
+    tap.ok(len(objects(out)) == 3 and err == '', 'and nothing is said where there are none', err)
+    code, out, err = ctl('queue', 'list', '--queue', path, '--dead')
+    tap.ok(code == 0 and out == '', 'none is dead', (out, err))
+
+    code, out, _ = ctl('queue', 'peek', '--queue', path)
+    tap.ok(code == 0 and out.endswith('\none\n') and 'unit=K' in out, 'peek shows the oldest', out)
+    code, out, _ = ctl('queue', 'peek', '--queue', path, '2', '--json')
+    tap.ok(code == 0 and base64.b64decode(objects(out)[0]['body']) == b'two', 'or the one that is named', out)
+    code, out, _ = ctl('queue', 'peek', '--queue', path, '3')
+    tap.ok(code == 0 and '\x1b' not in out and 'no text' in out, 'a body cannot do anything to the terminal', out)
+    code, out, err = ctl('queue', 'peek', '--queue', path, '4')
+    tap.ok(code == 1 and 'message 4 is not in' in err, 'a message that is not there', err)
+    code, out, err = ctl('queue', 'peek', '--queue', path, '0')
+    tap.ok(code == 2, 'a number that is none', err)
+    code, out, err = ctl('queue', 'peek', '--queue', path, '1', '2')
+    tap.ok(code == 2, 'two numbers are too many', err)
+
+
+def test_export_and_import(tap):
+    path, other = queue_path('from'), queue_path('to')
+    fill(path, 'plain\n', '-p', 'a=1', '-p', "b='$", '--content-type', 'application/json', '--encoding', 'utf-8')
+    done = run('send', '0', '--queue', path, '--queue-only', text=b'\x00\xff\n\n')
+    code, exported, err = ctl('queue', 'export', '--queue', path)
+    tap.ok(done.returncode == 0 and code == 0 and [row['seq'] for row in objects(exported)] == [1, 2, 3],
+           'export writes all messages', err)
+    code, out, err = ctl('queue', 'import', '--queue', other, '--json', text=exported)
+    tap.ok(code == 0 and objects(out)[0]['imported'] == 3, 'import takes them into a new queue', (out, err))
+    _, again, _ = ctl('queue', 'export', '--queue', other)
+    tap.ok(again == exported, 'nothing of them has changed', again)
+    tap.ok(status(path)['waiting'] == 3, 'and they stay where they were', status(path))
+
+    file = os.path.join(BOX, 'client', 'broken.json')
+    with open(file, 'w') as out:
+        first = exported.splitlines()[0]
+        out.write('\n'.join([first, '', 'no json', '[]', '{"body":"eA=="}', '{"body":"e"}', '{"id":"x"}',
+                             first.replace('"a":"1"', '"a b":"1"'), first.replace('"seq"', '"sequence"'),
+                             '{"body":"' + 'A' * 400000 + '"}', first]))  # no newline at the end
+    code, out, err = ctl('queue', 'import', '--queue', other, '--json', file)
+    told = objects(out)[0]
+    tap.ok(code == 1 and (told['imported'], told['refused']) == (3, 7), 'lines that are no message are left out',
+           (out, err))
+    tap.ok(all(f'line {number} was not imported' in err for number in (3, 4, 6, 7, 8, 9, 10)), 'by number', err)
+    code, out, err = ctl('queue', 'import', '--queue', other, file + '.none')
+    tap.ok(code == 1 and file in err, 'a file that is not there', err)
+
+    forget()
+    code, out, err = ctl('queue', 'flush', '0', '--queue', other, '--wait', '30')
+    tap.ok(code == 0 and arrived() == [b'plain', b'\x00\xff', b'', b'plain', b'x', b'plain'],
+           'what was imported is delivered in order', (out, err, arrived()))
+    ids = [message['messageId'] for message in pages(f'/messages?device={DEVICE}', 'messages')]
+    tap.ok(ids[:3] == [row['id'] for row in objects(exported)], 'with the ids it had', ids)
+
+
+def test_requeue(tap):
+    path = queue_path('dead')
+    make_dead(path, 'bad\ngood\n')
+    code, out, _ = ctl('queue', 'list', '--queue', path, '--dead', '--json')
+    dead = objects(out)
+    tap.ok(len(dead) == 1 and dead[0]['status'] == 413 and dead[0]['reason'] and dead[0]['buried'] > 0,
+           'list --dead says why and when', out)
+    code, out, _ = ctl('queue', 'list', '--queue', path, '--dead')
+    tap.ok('413' in out and 'REASON' in out, 'also for people', out)
+    code, out, _ = ctl('queue', 'peek', '--queue', path, str(dead[0]['seq']))
+    tap.ok(code == 0 and 'HTTP 413' in out and out.endswith('\nbad\n'), 'peek finds it by its number', out)
+    code, out, _ = ctl('queue', 'export', '--queue', path, '--dead')
+    tap.ok(base64.b64decode(objects(out)[0]['body']) == b'bad', 'export --dead has it', out)
+    for arguments in ([], ['--all', '1'], ['x']):
+        code, out, err = ctl('queue', 'requeue', '--queue', path, *arguments)
+        tap.ok(code == 2, f'requeue {arguments} is wrong usage', err)
+    code, out, err = ctl('queue', 'requeue', '--queue', path, '99')
+    tap.ok(code == 1 and 'no dead message 99' in err, 'a message that is not dead', err)
+    forget()
+    code, out, err = ctl('queue', 'requeue', '--queue', path, str(dead[0]['seq']), '--json')
+    tap.ok(code == 0 and objects(out)[0]['requeued'] == 1, 'requeue', (out, err))
+    counts = status(path)
+    tap.ok((counts['waiting'], counts['dead'], counts['last_seq']) == (1, 0, 3), 'it has a new number', counts)
+    code, out, err = ctl('queue', 'flush', '0', '--queue', path, '--wait', '30')
+    ids = [message['messageId'] for message in pages(f'/messages?device={DEVICE}', 'messages')]
+    tap.ok(code == 0 and arrived() == [b'bad'] and ids == [dead[0]['id']], 'and arrives with its id', (ids, err))
+    make_dead(path, 'worse\nbetter\n')
+    code, out, _ = ctl('queue', 'requeue', '--queue', path, '--all')
+    tap.ok(code == 0 and out == '1 message will be sent again\n', 'requeue --all', out)
+
+
+def test_check(tap):
+    path = queue_path('check')
+    fill(path, 'a\nb\n')
+    code, out, err = ctl('queue', 'check', '--queue', path)
+    tap.ok(code == 0 and 'whole' in out, 'a whole queue', (out, err))
+    with sqlite3.connect(path) as database:
+        database.execute('UPDATE state SET waiting = 5')
+    database.close()
+    code, out, err = ctl('queue', 'check', '--queue', path, '--json')
+    told = objects(out)[0]
+    tap.ok(code == 1 and told['found'] == len(told['faults']) == 2 and 'export' in err, 'a counter that is wrong', out)
+    code, out, err = ctl('queue', 'check', '--queue', path)
+    tap.ok(code == 1 and 'the counter of waiting messages is 5, but there are 2' in out, 'also for people', out)
+    text = os.path.join(BOX, 'client', 'text.queue')
+    with open(text, 'w') as file:
+        file.write('no queue at all\n' * 100)
+    code, out, err = ctl('queue', 'check', '--queue', text)
+    tap.ok(code == 1 and 'not a queue' in err, 'a file that is none', err)
+
+
+class Pump:
+    """hubkeyctl queue pump, and what it printed."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen(['hubkeyctl', 'queue', 'pump', *arguments], stdin=subprocess.DEVNULL,
+                                        stdout=PIPE, stderr=PIPE, text=True)
+        self.seen = ''
+
+    def until(self, text):
+        def look():
+            while select.select([self.process.stdout], [], [], 0)[0]:
+                part = os.read(self.process.stdout.fileno(), 65536).decode()
+                self.seen += part
+                if not part:
+                    break
+            return text in self.seen
+        wait_until(look, f'{text} in {self.seen}')
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=30)
+        self.seen += out
+        return self.process.returncode, err
+
+
+def test_pump(tap):
+    path = queue_path('pump')
+    forget()
+    fill(path, 'before\n')
+    pump = Pump('0', '--queue', path, '--json')
+    pump.until('"state":"online"')
+    fill(path, 'meanwhile\n')
+    wait_until(lambda: arrived() == [b'before', b'meanwhile'], 'both to arrive')
+    tap.ok(True, 'pump sends what others put into the queue')
+    told = objects(pump.seen)
+    tap.ok(all(set(line) == {'time', 'state', 'reason', 'text'} for line in told), 'with --json a state is an object',
+           pump.seen)
+    for verb in (['pump', '0'], ['drop', '--yes'], ['requeue', '--all'], ['import'], ['rebind']):
+        code, out, err = ctl('queue', verb[0], '--queue', path, *verb[1:] if verb[0] != 'pump' else ['0'],
+                             text='{"body":"eA=="}')
+        tap.ok(code == 6 and f'process {pump.process.pid} (hubkeyctl) sends from this queue since 20' in err,
+               f'{verb[0]} beside it is exit 6 and says by whom the queue is held', (code, out, err))
+    for verb in ('status', 'list', 'export', 'check'):
+        code, out, err = ctl('queue', verb, '--queue', path)
+        tap.ok(code == 0, f'{verb} works beside it', err)
+    code, err = pump.end()
+    tap.ok(code == 0, 'SIGTERM ends it with 0', err)
+    last = objects(pump.seen)[-1]
+    tap.ok(last['state'] == 'stopped' and last['waiting'] == 0, 'and it says what waits', last)
+
+
+def test_pump_offline(tap):
+    path = queue_path('pump-offline')
+    hub('/faults', 'POST', {'kind': 'refuse-connect'})
+    fill(path, 'kept\n')
+    ctl('queue', 'rebind', '0', '--queue', path)
+    pump = Pump('--queue', path)
+    pump.until('offline: ')
+    code, err = pump.end(signal.SIGINT)
+    hub('/faults', 'DELETE')
+    tap.ok(code == 0 and 'stopped; 1 messages wait' in pump.seen, 'offline, a pump ends at once, and loses nothing',
+           (pump.seen, err))
+    pump = Pump('--queue', path)
+    pump.until('online\n')
+    wait_until(lambda: status(path)['waiting'] == 0, 'the message to be delivered')
+    pump.process.stdout.close()
+    tap.ok(pump.process.poll() is None, 'the slot is found by whom the queue is for')
+    pump.process.terminate()
+    pump.process.wait(30)
+
+
+def test_beside_a_sender(tap):
+    """A slow reader of an export does not keep the journal of a busy queue from being emptied."""
+    path = queue_path('busy')
+    fill(path, ''.join(f'{number} {"x" * 2000}\n' for number in range(3000)))
+    reader = subprocess.Popen(['hubkeyctl', 'queue', 'export', '--queue', path], stdout=PIPE)
+    first = reader.stdout.readline()
+    for _ in range(3):
+        fill(path, ''.join(f'{number} {"y" * 2000}\n' for number in range(3000)))
+    size = os.path.getsize(path + '-wal') if os.path.exists(path + '-wal') else 0
+    rest = reader.stdout.read().splitlines()
+    tap.ok(reader.wait(30) == 0 and json.loads(first)['seq'] == 1, 'an export beside writers ends')
+    seqs = [json.loads(line)['seq'] for line in rest]
+    tap.ok(seqs[:2999] == list(range(2, 3001)) and seqs == sorted(set(seqs)), 'and has every message once, in order')
+    tap.ok(size < 12 << 20, 'and the journal did not grow with it', size)
+
+
+def test_vmstat(tap):
+    """The line of the manual."""
+    forget()
+    path = queue_path('vmstat')
+    source = subprocess.Popen(['vmstat', '-n', '1'], stdout=PIPE)
+    sender = subprocess.Popen(['hubkeyctl', 'send', '0', '--queue', path], stdin=source.stdout, stderr=PIPE, text=True)
+    source.stdout.close()
+    wait_until(lambda: len(arrived()) >= 4, 'lines to arrive while vmstat runs')
+    source.terminate()
+    source.wait()
+    _, err = sender.communicate(timeout=30)
+    lines = arrived()
+    tap.ok(sender.returncode == 0 and b'procs' in lines[0] and b'swpd' in lines[1] and lines[2].split()[0].isdigit(),
+           'vmstat -n 1 | hubkeyctl send 0', (lines, err))
+
+
+def main():
+    tap = Tap()
+    test_list_and_peek(tap)
+    test_export_and_import(tap)
+    test_requeue(tap)
+    test_check(tap)
+    test_pump(tap)
+    test_pump_offline(tap)
+    test_beside_a_sender(tap)
+    test_vmstat(tap)
+    tap.done()
+    return tap.failed
+
+
+if __name__ == '__main__':
+    enter()
+    sys.exit(1 if main() else 0)
