@@ -211,7 +211,7 @@ slot_file_hold(struct slot_file *storage, uint32_t slot, const struct store_reco
     const char *fault = find_fault(storage, slot, record);
     if (fault)
         return refuse(slot, fault, error);
-    if (tpm_key_load(storage->tpm, record->key.blob, &storage->key, &why)) {
+    if (tpm_key_load_to_sign(storage->tpm, record->key.blob, &storage->key, &why)) {
         storage->slot = slot;
         storage->generation = record->generation;
         storage->epoch = tpm_epoch(storage->tpm);

@@ -30,7 +30,6 @@ struct tpm {
     bool protect_bus, srk_pinned;
     struct tpm_name srk_pin;
     ESYS_TR srk; /* what sessions of signatures are salted to, once it was compared with srk_pin */
-    ESYS_TR parent; /* tpm-key.c: what keys are loaded under, as it was when it was looked at last */
 };
 
 /* Repeats a command for as long as the TPM asks for it (RETRY, YIELDED, TESTING), with growing pauses, about 2 s in

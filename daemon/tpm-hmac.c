@@ -7,12 +7,20 @@
 
 #include "daemon/tpm-esys.h"
 #include "daemon/tpm-key.h"
+#include "daemon/tpm-sys.h"
 #include "common/error.h"
 
 #include <string.h>
 
 typedef TPM2B_DIGEST esys_digest;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_digest, Esys_Free)
+
+static void
+take_digest(TSS2_RC rc, const TPM2B_DIGEST *given, TPM2B_DIGEST *mac)
+{
+    if (rc == TSS2_RC_SUCCESS)
+        *mac = *given;
+}
 
 static bool
 start_sequence(struct tpm *tpm, ESYS_TR session, ESYS_TR key, ESYS_TR *sequence, GError **error)
@@ -41,9 +49,10 @@ update_sequence(struct tpm *tpm, ESYS_TR session, ESYS_TR sequence, const TPM2B_
 
 /* The last command has the signature in its answer, which a protected session encrypts. */
 static bool
-complete_sequence(struct tpm *tpm, ESYS_TR session, ESYS_TR sequence, const TPM2B_MAX_BUFFER *part, TPM2B_DIGEST **mac,
+complete_sequence(struct tpm *tpm, ESYS_TR session, ESYS_TR sequence, const TPM2B_MAX_BUFFER *part, TPM2B_DIGEST *mac,
                   GError **error)
 {
+    g_autoptr(esys_digest) given = NULL;
     struct tpm_retry retry = { 0 };
     TSS2_RC rc = TSS2_RC_SUCCESS;
     if (session != ESYS_TR_PASSWORD)
@@ -51,14 +60,15 @@ complete_sequence(struct tpm *tpm, ESYS_TR session, ESYS_TR sequence, const TPM2
     if (!tpm_check(tpm, rc, "setting session attributes", error))
         return false;
     do
-        rc = Esys_SequenceComplete(tpm->esys, sequence, session, ESYS_TR_NONE, ESYS_TR_NONE, part, ESYS_TR_RH_NULL, mac,
-                                   NULL);
+        rc = Esys_SequenceComplete(tpm->esys, sequence, session, ESYS_TR_NONE, ESYS_TR_NONE, part, ESYS_TR_RH_NULL,
+                                   &given, NULL);
     while (tpm_again(tpm, &retry, rc));
+    take_digest(rc, given, mac);
     return tpm_protect_check(tpm, session, rc, "TPM2_SequenceComplete", error);
 }
 
 static bool
-feed_sequence(struct tpm *tpm, ESYS_TR session, ESYS_TR sequence, const uint8_t *data, size_t len, TPM2B_DIGEST **mac,
+feed_sequence(struct tpm *tpm, ESYS_TR session, ESYS_TR sequence, const uint8_t *data, size_t len, TPM2B_DIGEST *mac,
               GError **error)
 {
     TPM2B_MAX_BUFFER part = { 0 };
@@ -73,23 +83,70 @@ feed_sequence(struct tpm *tpm, ESYS_TR session, ESYS_TR sequence, const uint8_t 
     return complete_sequence(tpm, session, sequence, &part, mac, error);
 }
 
+/* A sequence needs ESYS's record of its key, which a key that was loaded to sign does not have. Texts this long and TPMs
+ * without TPM2_HMAC are rare. */
 static bool
-hmac_sequence(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_DIGEST **mac, GError **error)
+hold_record(struct tpm *tpm, uint32_t key, ESYS_TR *record, GError **error)
 {
-    ESYS_TR session, sequence = ESYS_TR_NONE;
-    if (!tpm_protect_begin(tpm, true, &session, error))
+    *record = key;
+    if (!tpm_sys_is_handle(key))
+        return true;
+    if (!tpm_look_up(tpm, key, record, error))
         return false;
-    bool ok = start_sequence(tpm, session, key, &sequence, error) &&
-              feed_sequence(tpm, session, sequence, data, len, mac, error);
-    if (!ok)
-        tpm_flush(tpm, &sequence); /* completed, it is gone */
-    tpm_flush(tpm, &session);
+    if (*record == ESYS_TR_NONE)
+        error_set(error, ERROR_TPM_FAILED, "the loaded key is gone; was the TPM reset?");
+    return *record != ESYS_TR_NONE;
+}
+
+static bool
+hmac_sequence(struct tpm *tpm, uint32_t key, const uint8_t *data, size_t len, TPM2B_DIGEST *mac, GError **error)
+{
+    ESYS_TR record, session, sequence = ESYS_TR_NONE;
+    if (!hold_record(tpm, key, &record, error))
+        return false;
+    bool ok = tpm_protect_begin(tpm, true, &session, error);
+    if (ok) {
+        ok = start_sequence(tpm, session, record, &sequence, error) &&
+             feed_sequence(tpm, session, sequence, data, len, mac, error);
+        if (!ok)
+            tpm_flush(tpm, &sequence); /* completed, it is gone */
+        tpm_flush(tpm, &session);
+    }
+    if (tpm_sys_is_handle(key))
+        tpm_forget(tpm, &record);
     return ok;
+}
+
+static TSS2_RC
+hmac_plainly(struct tpm *tpm, uint32_t key, const TPM2B_MAX_BUFFER *data, TPM2B_DIGEST *mac)
+{
+    struct tpm_retry retry = { 0 };
+    TPM2_HANDLE handle = key;
+    TSS2_RC rc = tpm_sys_is_handle(key) ? TSS2_RC_SUCCESS : Esys_TR_GetTpmHandle(tpm->esys, key, &handle);
+    if (rc != TSS2_RC_SUCCESS)
+        return rc;
+    do
+        rc = tpm_sys_hmac(tpm, handle, data, mac);
+    while (tpm_again(tpm, &retry, rc));
+    return rc;
+}
+
+static TSS2_RC
+hmac_in_session(struct tpm *tpm, uint32_t key, ESYS_TR session, const TPM2B_MAX_BUFFER *data, TPM2B_DIGEST *mac)
+{
+    g_autoptr(esys_digest) given = NULL;
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_HMAC(tpm->esys, key, session, ESYS_TR_NONE, ESYS_TR_NONE, data, TPM2_ALG_SHA256, &given);
+    while (tpm_again(tpm, &retry, rc));
+    take_digest(rc, given, mac);
+    return rc;
 }
 
 /* *absent where the TPM has no such command. */
 static bool
-hmac_once(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_DIGEST **mac, bool *absent,
+hmac_once(struct tpm *tpm, uint32_t key, const uint8_t *data, size_t len, TPM2B_DIGEST *mac, bool *absent,
           GError **error)
 {
     TPM2B_MAX_BUFFER buffer = { .size = (UINT16)len };
@@ -98,11 +155,8 @@ hmac_once(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_D
     memcpy(buffer.buffer, data, len);
     if (!tpm_protect_begin(tpm, false, &session, error))
         return false;
-    struct tpm_retry retry = { 0 };
-    TSS2_RC rc;
-    do
-        rc = Esys_HMAC(tpm->esys, key, session, ESYS_TR_NONE, ESYS_TR_NONE, &buffer, TPM2_ALG_SHA256, mac);
-    while (tpm_again(tpm, &retry, rc));
+    TSS2_RC rc = session == ESYS_TR_PASSWORD ? hmac_plainly(tpm, key, &buffer, mac)
+                                             : hmac_in_session(tpm, key, session, &buffer, mac);
     if (rc == TSS2_RC_SUCCESS)
         return true; /* the session ended with it */
     *absent = tpm_refused(rc) && tpm_code(rc) == TPM2_RC_COMMAND_CODE;
@@ -114,7 +168,7 @@ hmac_once(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_D
 
 /* Some chips leave TPM2_HMAC out and have sequences only; one look an opening is enough to know. */
 static bool
-hmac_any(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_DIGEST **mac, GError **error)
+hmac_any(struct tpm *tpm, uint32_t key, const uint8_t *data, size_t len, TPM2B_DIGEST *mac, GError **error)
 {
     bool absent = tpm->no_one_shot;
     if (len <= TPM2_MAX_DIGEST_BUFFER && !absent && hmac_once(tpm, key, data, len, mac, &absent, error))
@@ -130,14 +184,14 @@ hmac_any(struct tpm *tpm, ESYS_TR key, const uint8_t *data, size_t len, TPM2B_DI
 bool
 tpm_key_hmac(struct tpm *tpm, uint32_t key, const void *data, size_t len, uint8_t mac[TPM_MAC_BYTES], GError **error)
 {
-    g_autoptr(esys_digest) digest = NULL;
+    TPM2B_DIGEST digest = { 0 };
     if (!hmac_any(tpm, key, data, len, &digest, error))
         return false;
-    if (digest->size != TPM_MAC_BYTES) {
-        error_set(error, ERROR_TPM_FAILED, "the TPM returned a signature of %u bytes, not %d", digest->size,
+    if (digest.size != TPM_MAC_BYTES) {
+        error_set(error, ERROR_TPM_FAILED, "the TPM returned a signature of %u bytes, not %d", digest.size,
                   TPM_MAC_BYTES);
         return false;
     }
-    memcpy(mac, digest->buffer, TPM_MAC_BYTES);
+    memcpy(mac, digest.buffer, TPM_MAC_BYTES);
     return true;
 }

@@ -6,6 +6,7 @@
 #include "daemon/tpm-key.h"
 #include "daemon/tpm-object.h"
 #include "daemon/tpm-srk.h"
+#include "daemon/tpm-sys.h"
 #include "common/error.h"
 
 #include <malloc.h>
@@ -94,6 +95,13 @@ check_under_srk(struct tpm *tpm, TSS2_RC rc, const char *what, GError **error)
 {
     return tpm_check_auth(tpm, rc, what, "the storage root key at 0x81000001 has a password of its own, which hubkeyd "
                           "does not know; another program put it there", error);
+}
+
+static bool
+tell_no_parent(GError **error)
+{
+    error_set(error, ERROR_TPM_FAILED, "the SRK at 0x%08x is gone; was the TPM cleared?", TPM_SRK_HANDLE);
+    return false;
 }
 
 /* ESYS that stopped in the middle of a command takes no other, and frees its context with what is in it. It has no
@@ -192,62 +200,68 @@ tpm_key_has_policy(GBytes *blob, const uint8_t policy[TPM_POLICY_BYTES])
     return found->size == TPM_POLICY_BYTES && memcmp(found->buffer, policy, TPM_POLICY_BYTES) == 0;
 }
 
-/* A key loads under its own parent and no other (Part 1, 23.3), whatever we take that for. So the SRK is looked at once,
- * which takes two commands, and again when a key does not load. */
-static bool
-hold_parent(struct tpm *tpm, GError **error)
-{
-    struct tpm_name name;
-    ESYS_TR srk;
-    if (tpm->parent != ESYS_TR_NONE)
-        return true;
-    if (!tpm_srk_open(tpm, &srk, &name, error))
-        return false;
-    if (srk == ESYS_TR_NONE) {
-        error_set(error, ERROR_TPM_FAILED, "the SRK at 0x%08x is gone; was the TPM cleared?", TPM_SRK_HANDLE);
-        return false;
-    }
-    tpm->parent = srk;
-    return true;
-}
-
-static TSS2_RC
-load(struct tpm *tpm, const TPM2B_PUBLIC *public, const TPM2B_PRIVATE *private, uint32_t *key)
-{
-    struct tpm_retry retry = { 0 };
-    TSS2_RC rc;
-    do
-        rc = Esys_Load(tpm->esys, tpm->parent, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, private, public, key);
-    while (tpm_again(tpm, &retry, rc));
-    if (rc != TSS2_RC_SUCCESS)
-        *key = TPM_KEY_NONE;
-    return rc;
-}
-
 bool
 tpm_key_load(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error)
 {
     TPM2B_PUBLIC public = { 0 };
     TPM2B_PRIVATE private = { 0 };
-    bool fresh = tpm->parent == ESYS_TR_NONE;
+    struct tpm_name name;
+    ESYS_TR srk;
     *key = TPM_KEY_NONE;
-    if (!unpack_blob(blob, &public, &private, error) || !hold_parent(tpm, error))
+    if (!unpack_blob(blob, &public, &private, error) || !tpm_srk_open(tpm, &srk, &name, error))
         return false;
-    TSS2_RC rc = load(tpm, &public, &private, key);
-    /* Of a handle or parameter, so that it may be the parent: another stands there by now, or none. */
-    if (!fresh && tpm_refused(rc) && (rc & TPM2_RC_FMT1)) {
-        tpm_forget(tpm, &tpm->parent);
-        if (!hold_parent(tpm, error))
-            return false;
-        rc = load(tpm, &public, &private, key);
-    }
+    if (srk == ESYS_TR_NONE)
+        return tell_no_parent(error);
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = Esys_Load(tpm->esys, srk, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &private, &public, key);
+    while (tpm_again(tpm, &retry, rc));
+    if (rc != TSS2_RC_SUCCESS)
+        *key = TPM_KEY_NONE;
+    tpm_forget(tpm, &srk);
+    return check_under_srk(tpm, rc, "TPM2_Load of the key", error);
+}
+
+/* A key loads under its own parent and no other (Part 1, 23.3), whatever we take that for: so nobody looks at the SRK
+ * first. */
+bool
+tpm_key_load_to_sign(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error)
+{
+    TPM2B_PUBLIC public = { 0 };
+    TPM2B_PRIVATE private = { 0 };
+    if (tpm->protect_bus) /* its sessions need what ESYS keeps of a key */
+        return tpm_key_load(tpm, blob, key, error);
+    *key = TPM_KEY_NONE;
+    if (!unpack_blob(blob, &public, &private, error))
+        return false;
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    do
+        rc = tpm_sys_load(tpm, TPM_SRK_HANDLE, &public, &private, key);
+    while (tpm_again(tpm, &retry, rc));
+    if (rc != TSS2_RC_SUCCESS)
+        *key = TPM_KEY_NONE;
+    if (tpm_refused(rc) && tpm_code(rc) == TPM2_RC_HANDLE)
+        return tell_no_parent(error);
     return check_under_srk(tpm, rc, "TPM2_Load of the key", error);
 }
 
 void
 tpm_key_flush(struct tpm *tpm, uint32_t *key)
 {
-    tpm_flush(tpm, key);
+    if (!tpm_sys_is_handle(*key)) {
+        tpm_flush(tpm, key);
+        return;
+    }
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc = TSS2_RC_SUCCESS;
+    if (tpm_is_open(tpm))
+        do
+            rc = tpm_sys_flush(tpm, *key);
+        while (tpm_again(tpm, &retry, rc));
+    tpm_check(tpm, rc, "TPM2_FlushContext", NULL);
+    *key = TPM_KEY_NONE;
 }
 
 static bool

@@ -22,7 +22,10 @@ bool tpm_key_create(struct tpm *tpm, const struct tpm_name *srk, const struct se
  * other public area than the one it was made with. */
 bool tpm_key_has_policy(GBytes *blob, const uint8_t policy[TPM_POLICY_BYTES]);
 bool tpm_key_load(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error);
-void tpm_key_flush(struct tpm *tpm, uint32_t *key); /* what tpm_key_load gave */
+
+/* The same in one command, for a key that is only to be signed with. */
+bool tpm_key_load_to_sign(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error);
+void tpm_key_flush(struct tpm *tpm, uint32_t *key); /* what either gave */
 
 /* A persistent key: *key is TPM_KEY_NONE where nothing stands at handle, else usable is whether it is an unrestricted
  * HMAC-SHA256 signing key. */

@@ -34,7 +34,6 @@ bool
 tpm_srk_open(struct tpm *tpm, ESYS_TR *srk, struct tpm_name *name, GError **error)
 {
     g_autoptr(esys_public) public = NULL;
-    tpm_forget(tpm, &tpm->parent); /* ESYS would take what stands there now for what stood there then */
     if (!tpm_look_up(tpm, TPM_SRK_HANDLE, srk, error))
         return false;
     if (*srk == ESYS_TR_NONE)

@@ -21,7 +21,7 @@ tpm_new(const char *tcti, const char *owner_auth_file)
     struct tpm *tpm = g_new0(struct tpm, 1);
     tpm->tcti_name = g_strdup(tcti);
     tpm->owner_auth_file = g_strdup(owner_auth_file);
-    tpm->srk = tpm->parent = ESYS_TR_NONE;
+    tpm->srk = ESYS_TR_NONE;
     g_mutex_init(&tpm->owner_lock);
     return tpm;
 }
@@ -97,7 +97,7 @@ tpm_close(struct tpm *tpm)
         Tss2_TctiLdr_Finalize(&tpm->tcti);
     tpm->esys = NULL;
     tpm->tcti = NULL;
-    tpm->srk = tpm->parent = ESYS_TR_NONE;
+    tpm->srk = ESYS_TR_NONE;
     tpm->broken = false;
 }
 

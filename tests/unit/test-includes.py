@@ -35,7 +35,7 @@ LIBRARIES = {
 # is not named here is bound by the folders' rule and by having no cycle alone.
 LEVELS = (
     "common/*",
-    "dbus/loop dbus/names daemon/tpm daemon/tpm-object daemon/tpm-space daemon/config daemon/access daemon/limits daemon/sas "
+    "dbus/loop dbus/names daemon/tpm daemon/tpm-object daemon/tpm-sys daemon/tpm-space daemon/config daemon/access daemon/limits daemon/sas "
     "daemon/worker daemon/store daemon/audit daemon/audit-fold daemon/audit-limit daemon/audit-record daemon/clock-step "
     "daemon/hosts daemon/rate daemon/stats daemon/key-pipe client/http client/retry client/batch client/queue-schema",
     "dbus/object dbus/call daemon/reload daemon/tpm-info daemon/tpm-key daemon/tpm-hmac daemon/tpm-nv daemon/tpm-srk "
