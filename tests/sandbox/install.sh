@@ -21,7 +21,7 @@ packages_test=(
 )
 
 # shellcheck disable=SC2034
-packages_check=(g++ mandoc polkitd)
+packages_check=(g++ mandoc polkitd bash-completion)
 
 # libFuzzer is in the second. ./run check replays what it found with gcc, and needs neither.
 # shellcheck disable=SC2034
