@@ -132,10 +132,13 @@ act_before(struct exchange *exchange)
     const struct fault_effect *fault = &exchange->fault;
 
     if (fault->kind == FAULT_STATUS) {
-        exchange->good = false;
+        const bool accepts = fault->status < 300 && fault->shape == FAULT_SHAPE_EMPTY;
+        if (accepts && !exchange->good)
+            return; /* what is wrong with it stays wrong */
+        exchange->good = accepts;
         exchange->verdict.status = fault->status;
         exchange->verdict.code = fault->error_code;
-        if (!fault->error_code && fault->shape <= FAULT_SHAPE_B)
+        if (!fault->error_code && fault->shape <= FAULT_SHAPE_NUMBER)
             exchange->verdict.code = verdict_default_code(fault->status);
         g_strlcpy(exchange->verdict.reason, "as the test asked", sizeof exchange->verdict.reason);
     } else if (fault->kind == FAULT_STALL || fault->kind == FAULT_RESET_BEFORE) {

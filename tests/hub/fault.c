@@ -166,21 +166,23 @@ parse_retry_after(const json_t *json, struct fault_effect *effect)
 static const char *
 parse_status(const json_t *json, struct fault_effect *effect)
 {
-    static const char *const shapes[] = { "A", "B", "html", "empty" };
+    static const char *const shapes[] = { "A", "B", "big", "chunked", "cut", "number", "html", "empty" };
     const char *shape = "A";
     int64_t status = 0;
     unsigned i = 0;
 
-    if (!get_integer(json, "code", 300, 599, &status) || !status)
-        return "code must be an integer from 300 to 599";
+    if (!get_integer(json, "code", 200, 599, &status) || !status)
+        return "code must be an integer from 200 to 599";
     if (!get_text(json, "errorCode", &effect->error_code))
-        return "errorCode must be the name of an error";
+        return "errorCode must be the name of an error, or its six digits";
     if (!get_text(json, "shape", &shape))
-        return "shape must be A, B, html or empty";
+        return "shape must be a text";
     while (i < G_N_ELEMENTS(shapes) && strcmp(shapes[i], shape) != 0)
         i++;
     if (i == G_N_ELEMENTS(shapes))
-        return "shape must be A, B, html or empty";
+        return "shape must be A, B, big, chunked, cut, number, html or empty";
+    if (status < 300 && i != FAULT_SHAPE_HTML && i != FAULT_SHAPE_EMPTY)
+        return "code below 300 goes with the shapes html (nothing is accepted) and empty (accepted)";
     effect->status = (unsigned)status;
     effect->shape = (enum fault_shape)i;
     return parse_retry_after(json, effect);

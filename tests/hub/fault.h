@@ -25,7 +25,17 @@ enum fault_kind {
     FAULT_REFUSE_CONNECT,
 };
 
-enum fault_shape { FAULT_SHAPE_A, FAULT_SHAPE_B, FAULT_SHAPE_HTML, FAULT_SHAPE_EMPTY };
+/* Of the body of an error. Those up to CUT carry the hub's error code; NUMBER carries it in the body alone. */
+enum fault_shape {
+    FAULT_SHAPE_A,
+    FAULT_SHAPE_B,
+    FAULT_SHAPE_BIG,     /* A, and blanks up to a mebibyte */
+    FAULT_SHAPE_CHUNKED, /* A, its length not told beforehand */
+    FAULT_SHAPE_CUT,     /* A, the connection ends in the middle of it */
+    FAULT_SHAPE_NUMBER,  /* B, without iothub-errorcode in the header */
+    FAULT_SHAPE_HTML,
+    FAULT_SHAPE_EMPTY,
+};
 
 /* What a matching request has to suffer. Texts are interned. */
 struct fault_effect {

@@ -252,11 +252,26 @@ class Client:
         while b'\r\n\r\n' not in self.data:
             self.more()
         head, _, self.data = self.data.partition(b'\r\n\r\n')
+        if Answer(head, b'').header('transfer-encoding') == 'chunked':
+            return Answer(head, self.chunks())
         length = int(Answer(head, b'').header('content-length') or 0)
         while len(self.data) < length:
             self.more()
         body, self.data = self.data[:length], self.data[length:]
         return Answer(head, body)
+
+    def chunks(self):
+        whole = b''
+        while True:
+            while b'\r\n' not in self.data:
+                self.more()
+            size, _, self.data = self.data.partition(b'\r\n')
+            length = int(size, 16)
+            while len(self.data) < length + 2:
+                self.more()
+            whole, self.data = whole + self.data[:length], self.data[length + 2:]
+            if length == 0:
+                return whole
 
     def more(self):
         piece = self.run_tls(self.tls.read, 65536)

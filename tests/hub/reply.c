@@ -17,6 +17,8 @@
 #include <openssl/rand.h>
 
 #define HEX_ID_MAX 33
+#define BIG_BYTES (1 << 20)
+#define PIECE_BYTES 64
 
 static void
 random_hex(char out[HEX_ID_MAX])
@@ -98,6 +100,15 @@ html(unsigned status)
     return g_strdup_printf("<html><head><title>%u</title></head><body><h1>%u</h1></body></html>\r\n", status, status);
 }
 
+static char *
+pad(char *text)
+{
+    g_autofree char *padded = g_strdup_printf("%-*s", BIG_BYTES, text);
+
+    free(text);
+    return strdup(padded);
+}
+
 /* NULL: no body. Caller frees with free(). */
 static char *
 body_text(const struct reply *reply)
@@ -113,10 +124,52 @@ body_text(const struct reply *reply)
         return strdup(page);
     }
     random_hex(tracking);
-    json = reply->shape == FAULT_SHAPE_B ? body_b(reply, tracking) : body_a(reply, tracking);
+    json = reply->shape == FAULT_SHAPE_B || reply->shape == FAULT_SHAPE_NUMBER ? body_b(reply, tracking) : body_a(reply, tracking);
     text = json_dumps(json, JSON_COMPACT);
     json_decref(json);
-    return text;
+    return reply->shape == FAULT_SHAPE_BIG ? pad(text) : text;
+}
+
+/* A body that is sent piece by piece, whole or not. */
+struct pieces {
+    char *text;
+    size_t len, end;
+};
+
+static ssize_t
+read_piece(void *cls, uint64_t position, char *out, size_t max)
+{
+    const struct pieces *pieces = cls;
+
+    if (position >= pieces->end)
+        return pieces->end < pieces->len ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
+    const size_t n = MIN(max, pieces->end - position);
+    memcpy(out, pieces->text + position, n);
+    return (ssize_t)n;
+}
+
+static void
+free_pieces(void *cls)
+{
+    struct pieces *pieces = cls;
+
+    free(pieces->text);
+    g_free(pieces);
+}
+
+/* Takes text. */
+static struct MHD_Response *
+response_of(enum fault_shape shape, char *text)
+{
+    const size_t len = text ? strlen(text) : 0;
+
+    if (shape == FAULT_SHAPE_CHUNKED || shape == FAULT_SHAPE_CUT) {
+        struct pieces *pieces = g_new(struct pieces, 1);
+        *pieces = (struct pieces){ text, len, shape == FAULT_SHAPE_CUT ? len / 2 : len };
+        return MHD_create_response_from_callback(shape == FAULT_SHAPE_CUT ? len : MHD_SIZE_UNKNOWN, PIECE_BYTES, read_piece,
+                                                 pieces, free_pieces);
+    }
+    return MHD_create_response_from_buffer(len, text, text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
 }
 
 static void
@@ -143,15 +196,15 @@ struct MHD_Response *
 reply_response(const struct reply *reply)
 {
     char *text = body_text(reply);
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        text ? strlen(text) : 0, text, text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    const bool has_body = text != NULL;
+    struct MHD_Response *response = response_of(reply->shape, text);
 
     add_date(response, reply->date_offset_s);
     add_request_id(response);
-    if (text)
+    if (has_body)
         MHD_add_response_header(response, "Content-Type",
                                 reply->shape == FAULT_SHAPE_HTML ? "text/html" : "application/json; charset=utf-8");
-    if (reply->verdict.code)
+    if (reply->verdict.code && reply->shape != FAULT_SHAPE_NUMBER)
         MHD_add_response_header(response, "iothub-errorcode", reply->verdict.code);
     if (reply->verdict.status == 405)
         MHD_add_response_header(response, "Allow", "POST");

@@ -266,8 +266,8 @@ def key_sizes(hub):
 
 @case('bad faults are refused, and change nothing')
 def bad_faults(hub):
-    for fault in ({}, {'kind': 'x'}, {'kind': 1}, {'kind': 'status'}, {'kind': 'status', 'code': 200},
-                  {'kind': 'status', 'code': 299},
+    for fault in ({}, {'kind': 'x'}, {'kind': 1}, {'kind': 'status'}, {'kind': 'status', 'code': 199},
+                  {'kind': 'status', 'code': 200}, {'kind': 'status', 'code': 299, 'shape': 'B'},
                   {'kind': 'status', 'code': 600}, {'kind': 'status', 'code': '503'},
                   {'kind': 'status', 'code': 503, 'shape': 'C'},
                   {'kind': 'status', 'code': 503, 'retryAfter': -1},

@@ -105,6 +105,55 @@ def proxy(hub):
     equal((answer.status, answer.code, answer.header('content-type'), answer.body), (401, None, None, b''), 'answer')
 
 
+@fault_case('status: the number of an error in the body alone')
+def number(hub):
+    for given, wanted in (('DeviceNotFound', 404001), ('404103', 404103), (None, 404001)):
+        hub.fault('status', code=404, shape='number', count=1, **({'errorCode': given} if given else {}))
+        answer = post(hub)
+        equal((answer.status, answer.code), (404, None), 'answer')
+        equal(json.loads(json.loads(answer.body)['Message'])['errorCode'], wanted, 'errorCode')
+
+
+@fault_case('status: 2xx of a portal accepts nothing, an empty one does')
+def successes(hub):
+    for code, shape, accepted in ((200, 'html', False), (200, 'empty', True), (201, 'empty', True), (204, 'html', False)):
+        hub.fault('status', code=code, shape=shape, count=1)
+        request = with_id()
+        equal(post(hub, **request).status, code, 'status')
+        check(hub, request, status=code, fault='status', accepted=accepted, replySent=True)
+    hub.fault('status', code=200, shape='empty', count=1)
+    request = with_id()
+    equal(post(hub, auth=[], **request).status, 401, 'status of a request without a token')
+    equal(arrived(hub, request), 0, 'messages of a request that the hub would not take')
+
+
+@fault_case('status: big and chunked bodies')
+def long_bodies(hub):
+    for shape in ('big', 'chunked'):
+        hub.fault('status', code=503, errorCode='ServerBusy', shape=shape, count=1)
+        with Client(hub) as client:
+            answer = client.post(**with_id())
+            equal((answer.status, answer.code), (503, 'ServerBusy'), 'answer')
+            equal(answer.header('transfer-encoding'), 'chunked' if shape == 'chunked' else None, 'Transfer-Encoding')
+            if shape == 'big':
+                equal(len(answer.body), 1 << 20, 'bytes of the body')
+                assert json.loads(answer.body)['Message'].startswith('ErrorCode:ServerBusy;'), answer.body[:100]
+            equal(client.post(**with_id()).status, 204, 'status of the next on the same connection')
+
+
+@fault_case('status: cut in the middle of the body')
+def cut_body(hub):
+    hub.fault('status', code=503, errorCode='ServerBusy', shape='cut', count=1)
+    request = with_id()
+    with Client(hub) as client:
+        client.send(**request)
+        data, _ = client.ending()
+    head, body = data.split(b'\r\n\r\n')
+    length = int(head.lower().split(b'content-length:')[1].split()[0])
+    assert head.startswith(b'HTTP/1.1 503 ') and 0 < len(body) < length, data
+    check(hub, request, status=503, fault='status', accepted=False, replySent=False)
+
+
 @fault_case('status: a redirect says where to')
 def redirect(hub):
     hub.fault('status', code=307, count=1)

@@ -8,6 +8,8 @@
 #include "tests/hub/verdict.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const struct {
     const char *name;
@@ -56,6 +58,8 @@ verdict_number(const char *code, unsigned status)
     for (size_t i = 0; i < G_N_ELEMENTS(codes); i++)
         if (g_strcmp0(codes[i].name, code) == 0)
             return codes[i].number;
+    if (code && strlen(code) == 6 && strspn(code, "0123456789") == 6)
+        return (unsigned)strtoul(code, NULL, 10);
     return status * 1000;
 }
 

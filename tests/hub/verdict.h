@@ -20,6 +20,6 @@ struct verdict {
 /* Always false, so that a check can end with it. code must be in the table. */
 bool verdict_refuse(struct verdict *v, const char *code, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
-/* The six-digit number of an error name; the status followed by 000 for names outside the table. */
+/* The six-digit number of an error name (or of its digits); the status followed by 000 for names outside the table. */
 unsigned verdict_number(const char *code, unsigned status);
 const char *verdict_default_code(unsigned status); /* the usual name for a status, or NULL */
