@@ -113,6 +113,15 @@ is_daemons_owner(DBusMessage *message)
            strcmp(name, NAMES_BUS) == 0;
 }
 
+/* A gateway's thousand other slots are no news. */
+static bool
+is_our_slot_added(const struct bus *bus, DBusMessage *message)
+{
+    dbus_uint32_t slot;
+    return dbus_message_is_signal(message, NAMES_MANAGER, "SlotAdded") &&
+           dbus_message_get_args(message, NULL, DBUS_TYPE_UINT32, &slot, DBUS_TYPE_INVALID) && slot == bus->slot;
+}
+
 static DBusHandlerResult
 on_signal(DBusConnection *connection, DBusMessage *message, void *user)
 {
@@ -125,7 +134,7 @@ on_signal(DBusConnection *connection, DBusMessage *message, void *user)
     else if (dbus_message_is_signal(message, NAMES_SLOT, "TokensInvalidated") &&
              dbus_message_has_path(message, bus->path))
         bus->news |= BUS_INVALIDATED;
-    else if (dbus_message_is_signal(message, NAMES_MANAGER, "SlotAdded") ||
+    else if (is_our_slot_added(bus, message) ||
              (dbus_message_is_signal(message, DBUS_INTERFACE_PROPERTIES, "PropertiesChanged") &&
               dbus_message_has_path(message, bus->path)))
         bus->news |= BUS_CHANGED;

@@ -194,9 +194,9 @@ on_later(struct pump *pump, const struct reply *reply, const struct retry_verdic
     int64_t after_s = reply_retry_after(reply, clock_wall_s());
     int64_t delay_ms = verdict->family == RETRY_QUOTA ? retry_quota_delay_ms(&pump->backoff, now_ms(reply))
                                                       : retry_delay_ms(&pump->backoff, verdict->family, after_s);
-    pump_show(pump, verdict->state, verdict->reason, verdict->text);
     pump_pause(pump, verdict->family, delay_ms);
     pump->pause_is_ordered = after_s > 0 || verdict->family == RETRY_QUOTA || verdict->family == RETRY_THROTTLE;
+    pump_show(pump, verdict->state, verdict->reason, verdict->text);
 }
 
 static void

@@ -117,8 +117,8 @@ on_refusal(struct pump *pump, const GError *error)
     } else if (token_usable(&pump->token)) {
         pump->token.renew_boot_us = clock_boot_us() + RENEW_AGAIN_US;
     } else {
-        pump_show(pump, HUBKEY_STATE_OFFLINE, reason, error->message);
         pump_pause(pump, RETRY_HUBKEYD, retry_delay_ms(&pump->backoff, RETRY_HUBKEYD, 0));
+        pump_show(pump, HUBKEY_STATE_OFFLINE, reason, error->message);
     }
 }
 

@@ -64,6 +64,7 @@ end_claim(struct pump *pump)
         (void)queue_claim(pump->queue, 0, 0, 0, &still, NULL);
 }
 
+/* Before the state is shown: who is told of it can read when it ends. */
 void
 pump_pause(struct pump *pump, enum retry_family family, int64_t delay_ms)
 {
@@ -81,16 +82,16 @@ pump_pause(struct pump *pump, enum retry_family family, int64_t delay_ms)
 void
 pump_reject(struct pump *pump, int32_t reason, const char *text)
 {
-    pump_show(pump, HUBKEY_STATE_REJECTED, reason, text);
     pump_pause(pump, RETRY_PROBE, retry_delay_ms(&pump->backoff, RETRY_PROBE, 0));
     window_probe(&pump->window);
+    pump_show(pump, HUBKEY_STATE_REJECTED, reason, text);
 }
 
 void
 pump_queue_trouble(struct pump *pump, const GError *error)
 {
-    pump_show(pump, HUBKEY_STATE_OFFLINE, HUBKEY_REASON_QUEUE, error->message);
     pump_pause(pump, RETRY_HUBKEYD, retry_delay_ms(&pump->backoff, RETRY_HUBKEYD, 0));
+    pump_show(pump, HUBKEY_STATE_OFFLINE, HUBKEY_REASON_QUEUE, error->message);
 }
 
 /* The time is up: what a probe tries, it tries with a fresh token, so that its 401 is final. */
