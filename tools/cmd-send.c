@@ -192,13 +192,14 @@ conclude(const struct sender *sender, const struct hubkey_counts *before, bool d
     struct outcome outcome = { 0 };
     hubkey_client_stats(sender->client, &after);
     command_sender_state(&after, outcome.why, sizeof outcome.why);
-    /* Each number has to be looked up, so only where they did not all go to the hub. */
+    /* Each number has to be looked up, so only where they neither all went to the hub nor all wait. */
     bool some_gone = after.counts.dead + after.counts.dropped + after.counts.removed >
                      before->dead + before->dropped + before->removed;
-    if (some_gone || !(delivered || queue_only))
-        sender_count(sender, &outcome.waiting, &outcome.gone);
-    else if (queue_only)
+    bool none_left = !some_gone && after.counts.delivered == before->delivered;
+    if (none_left)
         outcome.waiting = sender->accepted;
+    else if (some_gone || !delivered)
+        sender_count(sender, &outcome.waiting, &outcome.gone);
     outcome.delivered = sender->accepted - outcome.gone - outcome.waiting;
     print_outcome(sender, &outcome, path, slot);
     if (sender->fatal)

@@ -14,7 +14,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
-from sandboxed import Tap, enter, hub, pages, wait_until  # noqa: E402
+from sandboxed import Tap, as_user, enter, hub, pages, wait_until  # noqa: E402
 
 BOX = os.environ.get('HUBKEY_SANDBOX', '')
 KEY = 'QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY='
@@ -231,6 +231,18 @@ def test_closed_pipe(tap):
            sender.returncode)
 
 
+def test_refused_by_hubkeyd(tap):
+    """Who gets no token keeps the lines, and is told why they wait."""
+    state = os.path.join(BOX, 'client', 'out')
+    subprocess.run(['install', '-d', '-o', 'hubkey-out', '-g', 'hubkey-out', '-m', '700', state], check=True)
+    done = subprocess.run(as_user('hubkey-out', 'hubkeyctl', 'send', '0', '--wait', '1', '--json'), input='kept\n',
+                          stdout=PIPE, stderr=PIPE, text=True, timeout=60,
+                          env={**os.environ, 'STATE_DIRECTORY': state})
+    tap.ok(done.returncode == 5 and last_object(done.stdout)['waiting'] == 1 and 'rejected' in done.stderr and
+           'hubkey-out' in done.stderr, 'a refusal by hubkeyd leaves the lines queued, with the reason',
+           (done.returncode, done.stdout, done.stderr))
+
+
 def test_module_queue(tap):
     """A file alone names the slot: that of the module, not that of its device."""
     hub('/devices', 'POST', {'deviceId': 'edge', 'primaryKey': KEY})
@@ -261,6 +273,7 @@ def main():
     test_dry_run(tap)
     test_progress(tap)
     test_closed_pipe(tap)
+    test_refused_by_hubkeyd(tap)
     test_module_queue(tap)
     tap.done()
     return tap.failed
