@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from sandboxed import Tap, enter, hub, pages, wait_until  # noqa: E402
@@ -255,6 +256,34 @@ def test_pump_offline(tap):
     pump.process.wait(30)
 
 
+def test_flush_beside_a_writer(tap):
+    """Who never rests does not keep a flush from its end."""
+    path = queue_path('flush')
+    fill(path, 'first\n')
+    hub('/faults', 'POST', {'kind': 'delay', 'ms': 1000})
+    writer = subprocess.Popen(['hubkeyctl', 'send', '0', '--queue', path, '--queue-only'], stdin=PIPE,
+                              stderr=subprocess.DEVNULL)
+    resting = threading.Event()
+
+    def pour():
+        while not resting.wait(0.001):
+            writer.stdin.write(b'more\n')
+            writer.stdin.flush()
+
+    thread = threading.Thread(target=pour)
+    thread.start()
+    try:
+        wait_until(lambda: status(path)['accepted'] > 10, 'the writer to write')
+        code, out, err = ctl('queue', 'flush', '0', '--queue', path)
+        tap.ok(code == 0 and 'came meanwhile and wait' in out, 'a flush beside a steady writer ends', (out, err))
+    finally:
+        resting.set()
+        thread.join()
+        writer.stdin.close()
+        writer.wait(30)
+        hub('/faults', 'DELETE')
+
+
 def test_beside_a_sender(tap):
     """A slow reader of an export does not keep the journal of a busy queue from being emptied."""
     path = queue_path('busy')
@@ -295,6 +324,7 @@ def main():
     test_check(tap)
     test_pump(tap)
     test_pump_offline(tap)
+    test_flush_beside_a_writer(tap)
     test_beside_a_sender(tap)
     test_vmstat(tap)
     tap.done()
