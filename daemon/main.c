@@ -213,15 +213,19 @@ open_socket(struct hubkeyd *hubkeyd, GError **error)
 
 /* ---- the bus ---- */
 
-/* The name first: who owns it is the only hubkeyd, and so may replace whatever socket stands there. */
+/* The objects first, so that callers that come with our name find them; not sooner, because until then nobody can
+ * listen, and ten thousand slots that were found would be told of. The socket last: who owns the name is the only
+ * hubkeyd, and so may replace whatever stands there. */
 static gboolean
 request_name(gpointer data)
 {
     struct hubkeyd *hubkeyd = data;
     g_autoptr(GError) problem = NULL;
     DBusError error = DBUS_ERROR_INIT;
+    int answer = -1;
     hubkeyd->name_timer = 0;
-    int answer = dbus_bus_request_name(hubkeyd->bus, NAMES_BUS, DBUS_NAME_FLAG_DO_NOT_QUEUE, &error);
+    if (api_objects_add(&hubkeyd->api, hubkeyd->bus, NULL, &problem))
+        answer = dbus_bus_request_name(hubkeyd->bus, NAMES_BUS, DBUS_NAME_FLAG_DO_NOT_QUEUE, &error);
     if (answer == DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER && open_socket(hubkeyd, &problem)) {
         g_message("ready: " NAMES_BUS " is on the bus");
         return G_SOURCE_REMOVE;
@@ -275,7 +279,7 @@ join_bus(struct hubkeyd *hubkeyd, GError **error)
         g_error("out of memory: the bus connection");
     hubkeyd->api.admin = admin_new(hubkeyd->bus, POLKIT_PERSON_LIMIT_MS);
     hubkeyd->api.callers = caller_cache_new(hubkeyd->bus, caller_gone, hubkeyd, error);
-    return hubkeyd->api.callers && api_objects_add(&hubkeyd->api, hubkeyd->bus, NULL, error);
+    return hubkeyd->api.callers != NULL;
 }
 
 static void
