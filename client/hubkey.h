@@ -202,7 +202,7 @@ struct hubkey_message {
     int64_t created_ms; /* Unix time; 0: now. Sent as iothub-creation-time-utc and as application property "created" */
 };
 
-/* Whether a post would take this message, as far as the message itself goes: nothing is stored, and no client is needed.
+/* Whether a post would take this message, as far as the message itself goes: nothing is stored, no client is needed.
  * counted (may be NULL): its bytes as the hub counts them, up to HUBKEY_MESSAGE_MAX; not touched on failure. May be
  * called on any thread.
  *
@@ -399,7 +399,7 @@ struct hubkey_queue_row {
     uint32_t size;
     uint32_t counted;                     /* bytes as the hub counts them */
     uint64_t seq;                         /* its number */
-    const struct hubkey_message *message; /* as it was posted, id and created_ms filled in; can be posted again as it is */
+    const struct hubkey_message *message; /* as it was posted, id and created_ms filled in; can be posted as it is */
     int64_t buried_ms;                    /* when the hub refused it for good; 0 for one that waits */
     int32_t status;                       /* of a dead one: the hub's HTTP status */
     uint32_t reserved;                    /* 0 */
@@ -414,7 +414,7 @@ typedef int (*hubkey_row_fn)(const struct hubkey_queue_row *row, void *user);
  * while fn runs, so it may take its time and call any function of this library; messages that come or leave meanwhile
  * may or may not be seen.
  *
- * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_OPEN (also when it does not exist), -2xx; messages shown before were good. */
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_OPEN (also when it does not exist), -2xx; what was shown before was good. */
 int hubkey_queue_each(const char *path, uint32_t which, uint64_t after, uint64_t limit, hubkey_row_fn fn, void *user,
                       struct hubkey_error *error);
 
@@ -426,12 +426,12 @@ int hubkey_queue_each(const char *path, uint32_t which, uint64_t after, uint64_t
  * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_HELD while somebody sends, HUBKEY_E_QUEUE_OPEN, -2xx. */
 int hubkey_queue_requeue(const char *path, uint64_t first, uint64_t last, uint64_t *n, struct hubkey_error *error);
 
-/* Accepts n messages (1 to 10 000), all or none, as hubkey_client_post_many does, into a queue that nobody sends from; it
- * is made where there is none. first_seq (may be NULL): the number of the first. For messages of another queue, whose
+/* Accepts n messages (1 to 10 000), all or none, as hubkey_client_post_many does, into a queue that nobody sends from;
+ * it is made where there is none. first_seq (may be NULL): the number of the first. For messages of another queue, whose
  * id and created_ms they keep. 64 MiB of the disk stay free; other bounds of clients do not hold here.
  *
- * Errors: HUBKEY_E_INVALID, HUBKEY_E_SIZE, HUBKEY_E_TOO_LARGE, HUBKEY_E_FULL (the disk), HUBKEY_E_QUEUE_HELD, -2xx. After
- * any error nothing was accepted. */
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_SIZE, HUBKEY_E_TOO_LARGE, HUBKEY_E_FULL (the disk), HUBKEY_E_QUEUE_HELD, -2xx.
+ * After any error nothing was accepted. */
 int hubkey_queue_import(const char *path, const struct hubkey_message *const *messages, size_t n, uint64_t *first_seq,
                         struct hubkey_error *error);
 
@@ -439,8 +439,8 @@ int hubkey_queue_import(const char *path, const struct hubkey_message *const *me
  * it, also beside a running client, and changes nothing. log (may be NULL) is called on the calling thread with
  * HUBKEY_LOG_ERROR and a sentence for each thing that is wrong.
  *
- * Returns how many were found: 0, all is well. Errors: HUBKEY_E_QUEUE_DAMAGED where the file is none that can be read at
- * all, HUBKEY_E_QUEUE_OPEN, -2xx. */
+ * Returns how many were found: 0, all is well. Errors: HUBKEY_E_QUEUE_DAMAGED where the file is none that can be read
+ * at all, HUBKEY_E_QUEUE_OPEN, -2xx. */
 int hubkey_queue_check(const char *path, hubkey_log_fn log, void *user, struct hubkey_error *error);
 
 #ifdef __cplusplus

@@ -112,10 +112,10 @@ const struct command command_queue_pump = {
     .name = "queue pump",
     .arguments = "[N | --queue FILE]",
     .summary = "send what other processes put into the queue, until a signal",
-    .details = "For a service, beside any number of hubkeyctl send --queue-only and programs that only post. Prints each\n"
-               "change of state on a line. SIGTERM and SIGINT end it with 0, at most 5 seconds later. Exits with 6 when\n"
-               "another process sends from the queue already. With --queue alone the slot is looked up by whom the\n"
-               "queue is for; N and --queue may stand together.",
+    .details = "For a service, beside any number of hubkeyctl send --queue-only and programs that only post. Prints\n"
+               "each change of state on a line. SIGTERM and SIGINT end it with 0, at most 5 seconds later. Exits with\n"
+               "6 when another process sends from the queue already. With --queue alone the slot is looked up by whom\n"
+               "the queue is for; N and --queue may stand together.",
     .entries = entries,
     .n_max = 1,
     .run = run,

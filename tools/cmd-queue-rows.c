@@ -19,7 +19,10 @@
 static gboolean dead;
 static char *limit_text;
 
-#define DEAD_ENTRY { "dead", 0, 0, G_OPTION_ARG_NONE, &dead, "the messages that the hub refused, not those that wait", NULL }
+#define DEAD_ENTRY                                                                                                     \
+    {                                                                                                                  \
+        "dead", 0, 0, G_OPTION_ARG_NONE, &dead, "the messages that the hub refused, not those that wait", NULL         \
+    }
 
 static const GOptionEntry list_entries[] = {
     TARGET_ENTRY,

@@ -116,7 +116,7 @@ pass_lines(struct sender *sender)
 
 /* ---- the end ---- */
 
-/* Until all of ours have left the queue, whatever other writers put behind them; in slices, so that a signal ends it. */
+/* Until all of ours have left the queue, whatever others put behind them; in slices, so that a signal ends it. */
 static bool
 await_delivery(struct sender *sender, uint32_t seconds)
 {

@@ -135,7 +135,8 @@ _hubkeyctl() {
         return
         ;;
     --host-name | --device-id | --module-id | --gateway | --audience | --key-name | --name) return ;;
-    --since | --scope | --ttl | --property | -p | --content-type | --encoding | --wait | --max-bytes | --limit) return ;;
+    --since | --scope | --ttl | --property | -p) return ;;
+    --content-type | --encoding | --wait | --max-bytes | --limit) return ;;
     esac
     _hubkeyctl_read_words
     if [[ $cur == -* ]]; then

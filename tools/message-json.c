@@ -106,7 +106,8 @@ read_member(struct message_read *read, const char *name, json_t *value)
         { "content_encoding", &message->content_encoding },
     };
     if (strcmp(name, "body") == 0)
-        return json_is_string(value) ? read_body(read, json_string_value(value)) : g_strdup("\"body\" must be a string");
+        return json_is_string(value) ? read_body(read, json_string_value(value))
+                                     : g_strdup("\"body\" must be a string");
     if (strcmp(name, "properties") == 0)
         return read_properties(read, value);
     if (strcmp(name, "created") == 0) {

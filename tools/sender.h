@@ -37,7 +37,7 @@ void sender_clear(struct sender *sender);
 #define SENDER_BATCH_MAX 2000
 bool sender_post(struct sender *sender, const struct line *lines, size_t n);
 
-/* Waits until none of the accepted lines is in the queue any more: 0, HUBKEY_E_TIMEOUT after timeout_ms, or an error. */
+/* Waits until none of the accepted lines is in the queue any more: 0; HUBKEY_E_TIMEOUT after timeout_ms; an error. */
 int sender_await(struct sender *sender, int32_t timeout_ms);
 
 /* How many of the accepted still wait, and how many left the queue without being delivered. */

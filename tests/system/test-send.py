@@ -127,7 +127,8 @@ def test_policies(tap):
     tap.ok(code == 1 and 0 < told['accepted'] < 20 and told['refused'] == 100 - told['accepted'],
            'refuse: lines beyond the bound are refused', (code, out, err))
     tap.ok(counts['waiting'] == told['accepted'] and counts['waiting_bytes'] <= 2000, 'and the bound holds', counts)
-    tap.ok(f'line {told["accepted"] + 1} was not sent' in err and 'only counted' in err, 'by number, up to a limit', err)
+    tap.ok(f'line {told["accepted"] + 1} was not sent' in err and 'only counted' in err, 'by number, up to a limit',
+           err)
 
     path = queue_path('drop')
     code, out, err = ctl('send', '0', '--queue', path, '--queue-only', '--json', '--max-bytes', '2000', '--policy',
@@ -162,7 +163,8 @@ def test_block_is_interrupted(tap):
     sender.send_signal(signal.SIGTERM)
     out, err = sender.communicate(timeout=20)
     told = last_object(out)
-    tap.ok(sender.returncode == 1 and told['accepted'] == status(path)['waiting'], 'SIGTERM ends the wait for room', out)
+    tap.ok(sender.returncode == 1 and told['accepted'] == status(path)['waiting'],
+           'SIGTERM ends the wait for room', out)
     tap.ok(told['accepted'] + told['refused'] == 6 and 'the queue is full' in err, 'no line is left untold', (out, err))
 
 
@@ -212,7 +214,8 @@ def on_terminal(*arguments, text):
 def test_progress(tap):
     cut_hub()
     code, seen = on_terminal('--queue', queue_path('progress'), '--wait', '60', text='a\nb\nc\n')
-    tap.ok(code == 0 and re.search(r'\r3 accepted, 0 sent, 0/s, ETA --:--', seen), 'progress is shown on a terminal', seen)
+    tap.ok(code == 0 and re.search(r'\r3 accepted, 0 sent, 0/s, ETA --:--', seen),
+           'progress is shown on a terminal', seen)
     tap.ok(seen.endswith('\r\x1b[K3 lines delivered\r\n'), 'and makes way for the result', seen)
     _, _, err = ctl('send', '0', '--queue', queue_path('progress'), text='a\n')
     tap.ok('accepted' not in err, 'and nowhere else', err)
