@@ -5,6 +5,7 @@
 
 #include "client/http.h"
 #include "client/failure.h"
+#include "client/http-trust.h"
 #include "common/buf.h"
 
 #include <pthread.h>
@@ -26,6 +27,7 @@ struct http {
     struct buf body;
     size_t body_seen;
     bool header_complete;
+    struct http_trust trust;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -100,6 +102,7 @@ set_up(struct http *http, const struct http_options *options)
 {
     CURL *easy = http->easy;
     set_trust(easy, options);
+    http_trust_watch(easy, &http->trust);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
@@ -199,6 +202,7 @@ http_start(struct http *http, const struct http_request *request)
     http->body_seen = 0;
     http->header_complete = http->done = false;
     http->error[0] = '\0';
+    http->trust.issuer[0] = '\0';
 
     for (guint i = 0; i < request->headers->len; i++)
         add_header(http, request->headers->pdata[i]);
@@ -249,6 +253,20 @@ tell_apart(const struct http *http, CURLcode code)
     return verified != 0 ? CURLE_PEER_FAILED_VERIFICATION : CURLE_COULDNT_CONNECT;
 }
 
+/* The roots may have been replaced since libcurl read them: from now on it reads them for each connection. */
+static void
+distrust(struct http *http)
+{
+    struct reply *reply = &http->reply;
+    if (http->trust.issuer[0]) {
+        g_autofree char *text = g_strdup_printf("%s; it was issued by %s", reply->text, http->trust.issuer);
+        reply_set_text(reply, text, strlen(text));
+    }
+#if CURL_AT_LEAST_VERSION(7, 87, 0)
+    curl_easy_setopt(http->easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+#endif
+}
+
 /* A whole header with its status is an answer, whatever happened to the body behind it. A part of one is none, even
  * where libcurl is content with the end of the connection (RFC 9112 section 8: an incomplete message). */
 static void
@@ -269,6 +287,8 @@ finish(struct http *http, CURLcode code)
         reply->status = 0;
         reply->failure = failure_of(tell_apart(http, code), reply->sent);
         reply_set_text(reply, text, strlen(text));
+        if (reply->failure == REPLY_TLS)
+            distrust(http);
     } else {
         /* libcurl's word: a field of the header can look like a status line. */
         long status = 0;

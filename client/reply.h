@@ -37,7 +37,7 @@ struct reply {
     int64_t retry_after_s;  /* -1: none. Relative */
     int64_t retry_after_at; /* -1: none. Unix time */
     int64_t date_s;         /* the hub's clock; -1: none */
-    char text[200];         /* what failed, or the hub's own words; printable */
+    char text[256];         /* what failed, or the hub's own words; printable */
 };
 
 void reply_init(struct reply *reply);

@@ -253,6 +253,29 @@ def no_proxy():
     proxy.close()
 
 
+# ---- Trust
+
+
+def untrusted():
+    """A firewall that looks into TLS has a name; its roots may come while the client runs."""
+    with open(os.environ['HUBKEY_CA_FILE'], 'rb') as file:
+        right = file.read()
+    issuer = subprocess.run(['openssl', 'x509', '-noout', '-subject', '-nameopt', 'RFC2253'], input=right, check=True,
+                            stdout=subprocess.PIPE).stdout.decode().strip().removeprefix('subject=')
+    with tempfile.NamedTemporaryFile(suffix='.pem') as roots:
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout',
+                        '/dev/null', '-subj', '/CN=somebody else', '-out', roots.name], check=True, stderr=subprocess.DEVNULL)
+        with Client(queue('trust'), ca_file=roots.name.encode()) as client:
+            client.post([b'to nobody but the hub'])
+            wait_until(lambda: client.state() == 'offline, tls', 'the state')
+            text = client.stats().text.decode()
+            tap.ok(f'issued by {issuer}' in text, 'trust: the issuer is named', (issuer, text))
+            with open(roots.name, 'wb') as file:
+                file.write(right)
+            tap.ok(client.flush() == 0, 'trust: new roots are read by a running client', client.stats().text)
+            tap.ok(client.stats().duplicates_possible == 0, 'trust: nothing was sent before')
+
+
 # ---- A guest
 
 
@@ -309,7 +332,7 @@ def main():
         post_and_close()
     for name in PROXY_VARIABLES:
         os.environ.pop(name, None)
-    for test in (descriptors, dead_dns, proxied, proxy_with_password, no_proxy, module, gateway):
+    for test in (descriptors, dead_dns, untrusted, proxied, proxy_with_password, no_proxy, module, gateway):
         try:
             test()
         except (OSError, ValueError, subprocess.SubprocessError, binding.Failed) as error:
