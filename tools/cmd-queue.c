@@ -106,8 +106,9 @@ print_info_text(const char *path, const struct hubkey_queue_info *info)
         fields_add(fields, "For", "%s%s%s at %s", info->device, info->module[0] ? "/" : "", info->module, info->host);
     else
         fields_add(fields, "For", "nobody yet; the slot's identity when it is read next");
+    g_autofree char *since = output_time(info->holder_since_ms);
     if (info->holder_pid)
-        fields_add(fields, "Sent by", "%s (process %d)", info->holder, info->holder_pid);
+        fields_add(fields, "Sent by", "%s (process %d) since %s", info->holder, info->holder_pid, since);
     else
         fields_add(fields, "Sent by", "nobody now");
     add_sender(fields, info);

@@ -230,6 +230,8 @@ def test_pump(tap):
     for verb in ('status', 'list', 'export', 'check'):
         code, out, err = ctl('queue', verb, '--queue', path)
         tap.ok(code == 0, f'{verb} works beside it', err)
+    code, out, err = ctl('queue', 'status', '--queue', path)
+    tap.ok(f'hubkeyctl (process {pump.process.pid}) since 20' in out, 'status says who sends since when', out)
     code, err = pump.end()
     tap.ok(code == 0, 'SIGTERM ends it with 0', err)
     last = objects(pump.seen)[-1]
