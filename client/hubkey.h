@@ -32,8 +32,8 @@
  * - HTTP proxies are used as libcurl does by itself: https_proxy, all_proxy and no_proxy.
  * - The library is a guest: it sets no signal handler, locale or environment variable, blocks signals in its own
  *   thread, opens its descriptors close-on-exec (all but a pair that
- *   libcurl keeps for waking itself, and one while it resolves a name), and calls back only inside hubkey_client_dispatch and
- *   hubkey_client_wait.
+ *   libcurl keeps for waking itself, and one while it resolves a name), and calls back only inside
+ *   hubkey_client_dispatch and hubkey_client_wait.
  */
 #ifndef HUBKEY_H
 #define HUBKEY_H
@@ -235,8 +235,8 @@ int hubkey_client_post_many(hubkey_client *client, const struct hubkey_message *
 int hubkey_client_wait_seq(hubkey_client *client, uint64_t seq, int32_t timeout_ms);
 
 /* Waits until no message accepted before the call waits any more: 0. HUBKEY_E_TIMEOUT otherwise, with error saying
- * what holds the sender up. Cuts short a pause after network errors and 5xx (at most once in 5 s), never one that the
- * hub asked for. */
+ * what holds the sender up. Cuts short a pause after network errors, 5xx and a reboot (at most once in 5 s), never one
+ * that the hub asked for. */
 int hubkey_client_flush(hubkey_client *client, int32_t timeout_ms, struct hubkey_error *error);
 
 /* ---- What is going on -------------------------------------------------------------------------------------------- */

@@ -39,6 +39,8 @@ struct pump {
     int64_t last_try_us, last_hurry_us;
     int64_t compare_until_us; /* how long a suspect waits for another message to be compared with */
 
+    bool has_backlog;          /* of an earlier process, and nothing was tried yet */
+
     /* identity and token */
     struct identity *identity; /* the slot's; NULL: not read yet */
     bool owner_checked;        /* the queue belongs to it */

@@ -13,6 +13,7 @@
 #define LOCK_POLL_US 1000000 /* another process holds the lock: how often to look */
 #define IDLE_POLL_US 1000000 /* another process may have posted */
 #define HURRY_GAP_US 5000000 /* pump_hurry ends a pause at most so often */
+#define RECENT_BOOT_US (INT64_C(600) * 1000000)
 #define STEPS_MAX 64         /* of one pump_step, so that stopping is never far */
 
 /* ---- Telling */
@@ -116,7 +117,8 @@ heed_hurry(struct pump *pump, int64_t now_us)
     bool hurry = pump->hurry;
     pump->hurry = false;
     g_mutex_unlock(&pump->mutex);
-    bool ours = pump->pause == RETRY_NETWORK || pump->pause == RETRY_SERVER || pump->pause == RETRY_HUBKEYD;
+    bool ours = pump->pause == RETRY_NETWORK || pump->pause == RETRY_SERVER || pump->pause == RETRY_HUBKEYD ||
+                pump->pause == RETRY_START;
     if (!hurry || !ours || pump->pause_is_ordered || now_us - pump->last_hurry_us < HURRY_GAP_US)
         return;
     pump->last_hurry_us = now_us;
@@ -290,6 +292,20 @@ idle(struct pump *pump, int64_t now_us)
     return pump->window.n_suspects ? await_comparison(pump, now_us) : now_us + IDLE_POLL_US;
 }
 
+/* After a power cut a whole fleet comes back at the same moment, and each of it has a backlog: they take turns. */
+static bool
+spread_start(struct pump *pump, int64_t now_us)
+{
+    bool spread = pump->has_backlog && now_us < RECENT_BOOT_US;
+    pump->has_backlog = false;
+    if (!spread)
+        return false;
+    pump_pause(pump, RETRY_START, retry_delay_ms(&pump->backoff, RETRY_START, 0));
+    pump_show(pump, HUBKEY_STATE_CONNECTING, HUBKEY_REASON_NONE,
+              "the machine has just started: a moment of waiting, as others start as well");
+    return true;
+}
+
 /* Begins what is to be done next. Returns 0 when something was begun or has changed, else when to come back. */
 static int64_t
 begin(struct pump *pump, int64_t now_us)
@@ -313,6 +329,8 @@ begin(struct pump *pump, int64_t now_us)
     }
     if (pump->not_before_us)
         end_pause(pump);
+    if (spread_start(pump, now_us))
+        return 0;
     if (!pump->identity) {
         pump_ask(pump);
         return 0;
@@ -411,6 +429,8 @@ pump_new(struct queue *queue, struct lock *lock, const struct pump_options *opti
     pump->credit = MAX(options->max_requests_per_minute / 60.0, 1);
     pump->status.state = HUBKEY_STATE_CONNECTING;
     pump->status.since_ms = clock_wall_us() / 1000;
+    struct queue_state state;
+    pump->has_backlog = queue_get_state(queue, &state, NULL) && state.counts.waiting > 0;
     g_mutex_init(&pump->mutex);
     return pump;
 }

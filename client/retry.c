@@ -160,6 +160,7 @@ static const struct {
     [RETRY_QUOTA] = { 0, 60000, 5 * 60 * 1000 },
     [RETRY_HUBKEYD] = { 100, 500, 30000 }, /* on this machine: nobody to stampede */
     [RETRY_PROBE] = { 30000, 30000, 30 * 60 * 1000 },
+    [RETRY_START] = { 0, 10000, 10000 },
 };
 
 static int64_t

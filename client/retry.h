@@ -28,6 +28,7 @@ enum retry_family {
     RETRY_QUOTA,
     RETRY_HUBKEYD,
     RETRY_PROBE,
+    RETRY_START, /* no failure: the machine has just come up, as others have */
     RETRY_FAMILIES
 };
 

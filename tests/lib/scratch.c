@@ -156,6 +156,13 @@ scratch_clock_suspend(int64_t seconds)
     suspended_us += seconds * 1000000;
 }
 
+void
+scratch_clock_reboot(void)
+{
+    running_us = INT64_C(30) * 1000000;
+    suspended_us = 0;
+}
+
 int64_t
 scratch_clock_us(void)
 {

@@ -34,6 +34,7 @@ void scratch_clock_start(void);
 void scratch_clock_move(int64_t seconds); /* all three */
 void scratch_clock_set_wall(int64_t seconds);
 void scratch_clock_suspend(int64_t seconds); /* monotonic time stands still */
+void scratch_clock_reboot(void); /* boot and monotonic time start again */
 int64_t scratch_clock_us(void); /* boot time */
 
 /* As a post with drop-oldest would: the oldest n above a number. The runs, struct queue_run. */

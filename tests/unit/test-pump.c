@@ -380,6 +380,50 @@ test_pace(void)
     world_free(world);
 }
 
+static void
+restart_pump(struct world *world)
+{
+    pump_free(world->pump);
+    start_pump(world, UINT32_MAX);
+}
+
+/* A fleet that comes back from a power cut does not come back together; who waits for the messages need not wait. */
+static void
+test_reboot(void)
+{
+    struct world *world = world_new();
+    scratch_clock_reboot();
+    restart_pump(world);
+    post(world, 1); /* nothing waited before */
+    settle(world);
+    expect(world, 1, 1, 0, 0);
+
+    post(world, 3);
+    restart_pump(world);
+    int64_t until = settle(world);
+    expect(world, 1, 1, 3, 0);
+    g_assert_cmpuint(world->asks, ==, 1); /* hubkeyd is not asked either */
+    g_assert_cmpint(until - scratch_clock_us(), >, 9900000); /* op_random gives the longest */
+    g_assert_cmpint(until - scratch_clock_us(), <=, 10000000);
+    scratch_clock_move(10);
+    settle(world);
+    expect(world, 2, 4, 0, 0);
+
+    post(world, 3);
+    restart_pump(world);
+    settle(world);
+    pump_hurry(world->pump);
+    settle(world);
+    expect(world, 3, 7, 0, 0);
+
+    post(world, 3);
+    scratch_clock_move(600);
+    restart_pump(world); /* the program alone was started again */
+    settle(world);
+    expect(world, 4, 10, 0, 0);
+    world_free(world);
+}
+
 /* ---- 401 */
 
 static void
@@ -1034,6 +1078,7 @@ main(int argc, char **argv)
     g_test_add_func("/pump/odd-device", test_odd_device);
     g_test_add_func("/pump/backlog", test_backlog);
     g_test_add_func("/pump/pace", test_pace);
+    g_test_add_func("/pump/reboot", test_reboot);
     g_test_add_func("/pump/unauthorized/once", test_unauthorized_once);
     g_test_add_func("/pump/unauthorized/same-token", test_unauthorized_same_token);
     g_test_add_func("/pump/unauthorized/for-good", test_unauthorized_for_good);
