@@ -27,6 +27,7 @@
 struct hubkey_client {
     pid_t pid;
     char *path;
+    uint64_t max_age_s; /* of messages without a ttl_s; 0: none */
     struct lock *lock;
     struct guard gate, reading, sending; /* of writes; of the reader; of the thread, unless it sleeps */
     struct queue *writer, *sender, *reader;

@@ -16,6 +16,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#define OPTIONS_MIN offsetof(struct hubkey_options, max_age_s) /* the first published form */
 #define MAX_BYTES (UINT64_C(1) << 30)
 #define MIN_FREE_BYTES (UINT64_C(64) << 20)
 #define REQUESTS_PER_MINUTE 600
@@ -54,6 +55,8 @@ check_options(const struct hubkey_options *options, GError **error)
         fault = "slot must be 0 to 65535";
     else if (options->policy > HUBKEY_POLICY_DROP_OLDEST)
         fault = "policy must be one of HUBKEY_POLICY_*";
+    else if (options->max_age_s > HUBKEY_TTL_MAX_S)
+        fault = "max_age_s must be a hundred years at most";
     else if (options->flags & ~(HUBKEY_FLAG_QUEUE_ONLY | HUBKEY_FLAG_MUST_SEND))
         fault = "flags has bits that this libhubkey does not know";
     else if (options->flags == (HUBKEY_FLAG_QUEUE_ONLY | HUBKEY_FLAG_MUST_SEND))
@@ -78,7 +81,7 @@ static bool
 read_options(const struct hubkey_options *given, struct hubkey_options *options, GError **error)
 {
     *options = (struct hubkey_options){ 0 };
-    if (!sized_read("options", given, options, sizeof *options, sizeof *options, error))
+    if (!sized_read("options", given, options, sizeof *options, OPTIONS_MIN, error))
         return false;
     options->connect_to = given_or_environment(options->connect_to, "HUBKEY_CONNECT_TO");
     options->ca_file = given_or_environment(options->ca_file, "HUBKEY_CA_FILE");
@@ -191,10 +194,11 @@ on_posted(void *user)
 }
 
 static void
-on_dropped(uint64_t first, uint64_t last, void *user)
+on_dropped(uint64_t first, uint64_t last, int how, void *user)
 {
     struct hubkey_client *client = user;
-    events_gone(client->events, first, last, HUBKEY_GONE_DROPPED, "the queue was full");
+    events_gone(client->events, first, last, how,
+                how == HUBKEY_GONE_EXPIRED ? "their time was over" : "the queue was full");
     on_progress(client);
 }
 
@@ -283,6 +287,7 @@ hubkey_client_open(const struct hubkey_options *given, hubkey_client **out, stru
 
     struct hubkey_client *client = g_new0(struct hubkey_client, 1);
     client->pid = getpid();
+    client->max_age_s = options.max_age_s;
     guard_init(&client->gate);
     guard_init(&client->reading);
     guard_init(&client->sending);

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define POST_MAX 10000
-#define STATS_MIN 416 /* the first published form */
+#define STATS_MIN 416               /* the first published form */
 #define WAIT_MAX_MS (60 * 1000)     /* the sending thread looks around at least so often */
 #define OTHERS_POLL_US (100 * 1000) /* another process sends: how often waiting threads look */
 #define OWN_POLL_US (1000 * 1000)
@@ -117,6 +117,8 @@ hubkey_client_post_many(hubkey_client *client, const struct hubkey_message *cons
     bool good = true;
     for (size_t i = 0; good && i < n; i++) {
         good = message_prepare(messages[i], &prepared[i], &problem);
+        if (good && prepared[i].ttl_s == 0)
+            prepared[i].ttl_s = client->max_age_s;
         if (!good && n > 1)
             g_prefix_error(&problem, "message %zu of %zu: ", i + 1, n);
     }
@@ -208,12 +210,19 @@ waits_up_to(struct hubkey_client *client, uint64_t seq, GError **error)
 }
 
 static bool
+read_state(struct hubkey_client *client, struct queue_state *state, GError **error)
+{
+    guard_lock(&client->reading);
+    bool good = queue_get_state(client->reader, state, error);
+    guard_unlock(&client->reading);
+    return good;
+}
+
+static bool
 read_counts(struct hubkey_client *client, struct hubkey_counts *counts, GError **error)
 {
     struct queue_state state;
-    guard_lock(&client->reading);
-    bool good = queue_get_state(client->reader, &state, error);
-    guard_unlock(&client->reading);
+    bool good = read_state(client, &state, error);
     if (good)
         *counts = state.counts;
     return good;
@@ -291,11 +300,14 @@ hubkey_client_stats(hubkey_client *client, struct hubkey_stats *out)
     g_autoptr(GError) error = NULL;
     struct hubkey_stats stats = { 0 };
     struct pump_status status = { .state = HUBKEY_STATE_STOPPED };
+    struct queue_state state;
     int result = check_client(client, NULL);
     if (result)
         return result;
-    if (!read_counts(client, &stats.counts, &error))
+    if (!read_state(client, &state, &error))
         return failure_number(error);
+    stats.counts = state.counts;
+    stats.expired = state.expired;
     if (client->pump)
         pump_get_status(client->pump, &status);
     stats.state = status.state;

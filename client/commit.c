@@ -51,8 +51,23 @@ struct commit {
 /* What a leader's transaction did besides. */
 struct outcome {
     bool posted;
-    GArray *dropped; /* struct queue_run */
+    GArray *dropped, *expired; /* struct queue_run */
 };
+
+static void
+outcome_init(struct outcome *outcome)
+{
+    outcome->posted = false;
+    outcome->dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    outcome->expired = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+}
+
+static void
+outcome_clear(struct outcome *outcome)
+{
+    g_array_unref(outcome->dropped);
+    g_array_unref(outcome->expired);
+}
 
 struct commit *
 commit_new(struct queue *queue, const char *path, struct lock *lock, const struct commit_limits *limits,
@@ -133,31 +148,57 @@ excess(uint64_t have, uint64_t more, uint64_t limit)
     return have + more > limit ? have + more - limit : 0;
 }
 
-/* Room for request, made where the policy says so. False with request->full or error set. */
+/* How much more than is allowed there would be. */
+struct lack {
+    uint64_t messages, bytes;
+};
+
+static struct lack
+find_lack(struct commit *commit, const struct request *request, const struct queue_state *state, uint64_t free_bytes)
+{
+    const struct commit_limits *limits = &commit->limits;
+    struct lack lack = { excess(state->counts.waiting, request->n, limits->max_messages),
+                         excess(state->counts.waiting_bytes, request->bytes, limits->max_bytes) };
+    if (free_bytes < request->disk_bytes || free_bytes - request->disk_bytes < limits->min_free_bytes)
+        lack.bytes = MAX(lack.bytes, request->bytes); /* the pages of dropped rows are used again */
+    return lack;
+}
+
+/* Somebody may have messages in a request. What was claimed by a sender that is no more is in nobody's. */
+static bool
+is_sent_from(struct commit *commit)
+{
+    struct lock_holder holder;
+    lock_ask(commit->lock, &holder);
+    return lock_is_held(commit->lock) || holder.pid != 0;
+}
+
+/* Room for request, made where the policy says so. False with request->error or error set. */
 static bool
 make_room(struct commit *commit, struct request *request, struct queue_state *state, uint64_t free_bytes,
           struct outcome *outcome, GError **error)
 {
-    const struct commit_limits *limits = &commit->limits;
-    uint64_t messages = excess(state->counts.waiting, request->n, limits->max_messages);
-    uint64_t bytes = excess(state->counts.waiting_bytes, request->bytes, limits->max_bytes);
     if (never_fits(commit, request, &request->error))
         return false;
-    if (free_bytes < request->disk_bytes || free_bytes - request->disk_bytes < limits->min_free_bytes)
-        bytes = MAX(bytes, request->bytes); /* the pages of dropped rows are used again */
-    if (messages == 0 && bytes == 0)
+    struct lack lack = find_lack(commit, request, state, free_bytes);
+    if (lack.messages == 0 && lack.bytes == 0)
         return true;
 
-    if (limits->policy == HUBKEY_POLICY_DROP_OLDEST) {
-        struct lock_holder holder;
-        lock_ask(commit->lock, &holder);
-        /* What was claimed by a sender that is no more is in nobody's request. */
-        bool sending = lock_is_held(commit->lock) || holder.pid != 0;
-        if (queue_drop_oldest(commit->queue, state, sending ? state->claimed : 0, messages, bytes, outcome->dropped,
-                              error))
-            return true;
-        if (error && *error)
+    g_autoptr(GError) failed = NULL;
+    bool sending = is_sent_from(commit), more = !sending; /* a sender drops by itself what has expired */
+    while (more)
+        if (!queue_drop_expired(commit->queue, state, 0, outcome->expired, &more, error))
             return false;
+    lack = find_lack(commit, request, state, outcome->expired->len ? UINT64_MAX : free_bytes);
+    if (lack.messages == 0 && lack.bytes == 0)
+        return true;
+    if (commit->limits.policy == HUBKEY_POLICY_DROP_OLDEST &&
+        queue_drop_oldest(commit->queue, state, sending ? state->claimed : 0, lack.messages, lack.bytes,
+                          outcome->dropped, &failed))
+        return true;
+    if (failed) {
+        g_propagate_error(error, g_steal_pointer(&failed));
+        return false;
     }
     request->full = true;
     explain_full(commit, request, state, free_bytes, &request->error);
@@ -215,7 +256,7 @@ commit_together(struct commit *commit, struct request *group, const struct ident
         queue_rollback(commit->queue);
         return false;
     }
-    if (outcome->posted)
+    if (outcome->posted || outcome->expired->len > 0)
         return queue_commit(commit->queue, error);
     queue_rollback(commit->queue); /* all refused: nothing to flush */
     return true;
@@ -246,6 +287,7 @@ commit_group(struct commit *commit, struct request *group, const struct identity
         return;
     outcome->posted = false;
     g_array_set_size(outcome->dropped, 0);
+    g_array_set_size(outcome->expired, 0);
     answer_failure(commit, group, failed);
     bool local = g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_FULL) ||
                  g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_QUEUE_IO);
@@ -253,7 +295,8 @@ commit_group(struct commit *commit, struct request *group, const struct identity
         return;
     /* One that the disk has no room for must not take the others with it. */
     for (struct request *request = group, *next; request; request = next) {
-        struct outcome alone = { .dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run)) };
+        struct outcome alone;
+        outcome_init(&alone);
         next = request->next;
         request->next = NULL;
         g_clear_error(&request->error);
@@ -261,7 +304,8 @@ commit_group(struct commit *commit, struct request *group, const struct identity
         request->next = next;
         outcome->posted |= alone.posted;
         g_array_append_vals(outcome->dropped, alone.dropped->data, alone.dropped->len);
-        g_array_unref(alone.dropped);
+        g_array_append_vals(outcome->expired, alone.expired->data, alone.expired->len);
+        outcome_clear(&alone);
     }
 }
 
@@ -310,14 +354,12 @@ give_answers(struct commit *commit, struct request *group)
 }
 
 static void
-tell(struct commit *commit, const struct outcome *outcome)
+tell_runs(struct commit *commit, const GArray *runs, int how)
 {
-    for (guint i = 0; commit->hooks.dropped && i < outcome->dropped->len; i++) {
-        struct queue_run *run = &g_array_index(outcome->dropped, struct queue_run, i);
-        commit->hooks.dropped(run->first, run->last, commit->hooks.user);
+    for (guint i = 0; commit->hooks.dropped && i < runs->len; i++) {
+        struct queue_run *run = &g_array_index(runs, struct queue_run, i);
+        commit->hooks.dropped(run->first, run->last, how, commit->hooks.user);
     }
-    if (outcome->posted && commit->hooks.posted)
-        commit->hooks.posted(commit->hooks.user);
 }
 
 /* Entered and left with the mutex held. */
@@ -326,8 +368,8 @@ lead(struct commit *commit)
 {
     struct request *group = take_group(commit);
     g_autoptr(identity_auto) identity = commit->identity ? identity_copy(commit->identity) : NULL;
-    g_autoptr(GArray) dropped = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
-    struct outcome outcome = { .dropped = dropped };
+    struct outcome outcome;
+    outcome_init(&outcome);
 
     commit->leading = true;
     g_mutex_unlock(&commit->mutex);
@@ -337,7 +379,11 @@ lead(struct commit *commit)
 
     give_answers(commit, group);
     g_mutex_unlock(&commit->mutex);
-    tell(commit, &outcome);
+    tell_runs(commit, outcome.expired, HUBKEY_GONE_EXPIRED);
+    tell_runs(commit, outcome.dropped, HUBKEY_GONE_DROPPED);
+    if (outcome.posted && commit->hooks.posted)
+        commit->hooks.posted(commit->hooks.user);
+    outcome_clear(&outcome);
     g_mutex_lock(&commit->mutex);
 }
 

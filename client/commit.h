@@ -28,7 +28,7 @@ struct commit_limits {
  * nobody listens. */
 struct commit_hooks {
     void (*posted)(void *user);
-    void (*dropped)(uint64_t first, uint64_t last, void *user);
+    void (*dropped)(uint64_t first, uint64_t last, int how, void *user); /* HUBKEY_GONE_DROPPED or _EXPIRED */
     void *user;
 };
 

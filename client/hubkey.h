@@ -154,6 +154,7 @@ struct hubkey_options {
     uint32_t max_requests_per_minute; /* for replay of a backlog; 0: 600; UINT32_MAX: no limit */
     uint32_t connect_timeout_ms;      /* 0: 15 s */
     uint32_t request_timeout_ms;      /* connecting included; 0: 60 s */
+    uint64_t max_age_s; /* seconds after which a waiting message is dropped, where it has no ttl_s; 0: never */
 };
 
 /* Opens (makes, where needed) the queue and starts the thread that sends. Does not wait for hubkeyd or the hub:
@@ -179,6 +180,7 @@ int hubkey_client_close(hubkey_client *client, int32_t timeout_ms);
 #define HUBKEY_MESSAGE_MAX 261119
 #define HUBKEY_ID_MAX 128          /* bytes of id and correlation_id */
 #define HUBKEY_CONTENT_MAX 256     /* bytes of content_type and content_encoding */
+#define HUBKEY_TTL_MAX_S UINT64_C(3155760000) /* a hundred years */
 #define HUBKEY_PROPERTIES_MAX 8192 /* bytes of all names and values of application properties together */
 
 /* An application property. Names and values: 1 or more of ASCII letters, digits and ! # $ % & ' * + - . ^ _ ` | ~,
@@ -199,7 +201,9 @@ struct hubkey_message {
     const char *content_type;     /* NULL: none. "application/json" and ... */
     const char *content_encoding; /* ... "utf-8" let the hub route by the body. Printable ASCII */
     const struct hubkey_property *properties;
-    int64_t created_ms; /* Unix time; 0: now. Sent as iothub-creation-time-utc and as application property "created" */
+    int64_t created_ms; /* Unix time; 0: now. Sent as iothub-creation-time-utc and as application property "created" */    uint64_t ttl_s; /* seconds from now after which it is not worth sending any more and is dropped, HUBKEY_TTL_MAX_S at
+                       most; 0: options.max_age_s. They go on through suspend, whatever is done to the wall clock; over
+                       a boot they go by wall time, or begin anew where the clock was not set */
 };
 
 /* Whether a post would take this message, as far as the message itself goes: nothing is stored, no client is needed.
@@ -282,6 +286,7 @@ typedef void (*hubkey_state_fn)(int32_t state, int32_t reason, const char *text,
 #define HUBKEY_GONE_DEAD 2      /* the hub refused the message for good; it is kept in the queue's file */
 #define HUBKEY_GONE_DROPPED 3   /* HUBKEY_POLICY_DROP_OLDEST */
 #define HUBKEY_GONE_REMOVED 4   /* an operator removed them */
+#define HUBKEY_GONE_EXPIRED 5   /* they came to their ttl_s or max_age_s; counted among the dropped */
 
 /* The messages first_seq to last_seq left the queue (of this client's process). text: why, "" for delivered ones. */
 typedef void (*hubkey_gone_fn)(uint64_t first_seq, uint64_t last_seq, int32_t how, const char *text, void *user);
@@ -318,7 +323,7 @@ struct hubkey_counts {
     uint64_t delivered;     /* accepted by the hub */
     uint64_t waiting;       /* still to be sent, or being sent */
     uint64_t dead;          /* refused by the hub for good; kept in the file */
-    uint64_t dropped;       /* by HUBKEY_POLICY_DROP_OLDEST */
+    uint64_t dropped;       /* by HUBKEY_POLICY_DROP_OLDEST, or expired */
     uint64_t removed;       /* by an operator */
     uint64_t waiting_bytes; /* of waiting, as the hub counts */
     uint64_t last_seq;      /* the newest message's number */
@@ -342,6 +347,7 @@ struct hubkey_stats {
     int64_t last_delivery_ms;     /* 0: none yet */
     int64_t clock_skew_s;         /* the hub's clock minus this machine's, at its last answer */
     char text[256];               /* what holds the sender up, "" when nothing does */
+    uint64_t expired;             /* of counts.dropped: those that came to their ttl_s or max_age_s */
 };
 
 /* Fills stats->size bytes. The counts are read from the file. */
@@ -374,6 +380,7 @@ struct hubkey_queue_info {
     int64_t next_attempt_ms;  /* when he goes on by himself; 0: nothing is put off */
     int64_t last_delivery_ms; /* 0: none yet */
     char state_text[256];     /* what holds him up, "" when nothing does */
+    uint64_t expired;         /* of counts.dropped: those that came to their ttl_s or max_age_s */
 };
 
 /* Reads a queue, also beside a running client. Errors: HUBKEY_E_QUEUE_OPEN (also when it does not exist), -2xx. */

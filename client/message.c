@@ -15,8 +15,8 @@
 
 #include <jansson.h>
 
-#define MESSAGE_MIN sizeof(struct hubkey_message) /* the first published form */
-#define CREATED_MAX_MS INT64_C(253402300799999)   /* the end of the year 9999 */
+#define MESSAGE_MIN offsetof(struct hubkey_message, ttl_s) /* the first published form */
+#define CREATED_MAX_MS INT64_C(253402300799999)            /* the end of the year 9999 */
 
 /* What IoT Hub takes in a message id: ASCII letters, digits and these. */
 #define ID_EXTRA "-:.+%_#*?!(),=@;$'"
@@ -149,6 +149,10 @@ check(const struct hubkey_message *in, GError **error)
         failure_set(error, HUBKEY_E_INVALID, "created_ms must be Unix time in milliseconds, up to the year 9999");
         return false;
     }
+    if (in->ttl_s > HUBKEY_TTL_MAX_S) {
+        failure_set(error, HUBKEY_E_INVALID, "ttl_s must be %" G_GUINT64_FORMAT " seconds at most", HUBKEY_TTL_MAX_S);
+        return false;
+    }
     if (in->len > HUBKEY_MESSAGE_MAX) {
         failure_set(error, HUBKEY_E_TOO_LARGE,
                     "the body has %" G_GUINT64_FORMAT " bytes; IoT Hub takes messages up to %d", in->len,
@@ -209,6 +213,7 @@ message_prepare(const struct hubkey_message *given, struct message *out, GError 
         .properties_len = strlen(text),
         .counted = (uint32_t)writer.counted,
         .created_ms = created_ms,
+        .ttl_s = in.ttl_s,
     };
     return true;
 }

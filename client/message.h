@@ -20,6 +20,7 @@ struct message {
     size_t properties_len;
     uint32_t counted; /* bytes as IoT Hub counts them */
     int64_t created_ms;
+    uint64_t ttl_s; /* 0: none */
 };
 
 /* out is only touched on success. */

@@ -306,26 +306,60 @@ spread_start(struct pump *pump, int64_t now_us)
     return true;
 }
 
+/* False while another process sends from the queue. */
+static bool
+hold_queue(struct pump *pump)
+{
+    if (lock_try(pump->lock)) {
+        if (pump->status.reason == HUBKEY_REASON_HELD)
+            pump_show(pump, HUBKEY_STATE_CONNECTING, HUBKEY_REASON_NONE, "");
+        return true;
+    }
+    struct lock_holder holder;
+    lock_ask(pump->lock, &holder);
+    g_autofree char *text = g_strdup_printf("process %d (%s) sends from this queue", (int)holder.pid, holder.program);
+    if (holder.pid != 0)
+        pump_show(pump, HUBKEY_STATE_STOPPED, HUBKEY_REASON_HELD, text);
+    return false;
+}
+
+/* Nothing is in a request now, so whatever has come to its time may go. *next_us: when to look again, 0 at once. */
+static bool
+drop_expired(struct pump *pump, int64_t *next_us, GError **error)
+{
+    g_autoptr(GArray) expired = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    if (!queue_expire(pump->queue, expired, next_us, error))
+        return false;
+    if (expired->len == 0)
+        return true;
+    batch_reset(pump->current);
+    batch_reset(pump->next);
+    pump_log(pump, HUBKEY_LOG_WARNING,
+             "messages were dropped because their time was over, the first of them %" G_GUINT64_FORMAT,
+             g_array_index(expired, struct queue_run, 0).first);
+    for (guint i = 0; i < expired->len; i++) {
+        struct queue_run *run = &g_array_index(expired, struct queue_run, i);
+        pump->hooks.gone(run->first, run->last, HUBKEY_GONE_EXPIRED, "their time was over", pump->hooks.user);
+    }
+    pump->hooks.progress(pump->hooks.user);
+    return true;
+}
+
 /* Begins what is to be done next. Returns 0 when something was begun or has changed, else when to come back. */
 static int64_t
 begin(struct pump *pump, int64_t now_us)
 {
     g_autoptr(GError) error = NULL;
+    int64_t expiry_us = INT64_MAX;
     bool limited;
-    if (!lock_try(pump->lock)) {
-        struct lock_holder holder;
-        lock_ask(pump->lock, &holder);
-        g_autofree char *text = g_strdup_printf("process %d (%s) sends from this queue", (int)holder.pid,
-                                                holder.program);
-        if (holder.pid != 0)
-            pump_show(pump, HUBKEY_STATE_STOPPED, HUBKEY_REASON_HELD, text);
+    if (!hold_queue(pump))
         return now_us + LOCK_POLL_US;
-    }
-    if (pump->status.reason == HUBKEY_REASON_HELD)
-        pump_show(pump, HUBKEY_STATE_CONNECTING, HUBKEY_REASON_NONE, "");
+    bool good = drop_expired(pump, &expiry_us, &error);
+    if (expiry_us == 0)
+        return 0;
     if (now_us < pump->not_before_us) {
         end_claim(pump);
-        return pump->not_before_us;
+        return MIN(pump->not_before_us, expiry_us);
     }
     if (pump->not_before_us)
         end_pause(pump);
@@ -335,12 +369,14 @@ begin(struct pump *pump, int64_t now_us)
         pump_ask(pump);
         return 0;
     }
-    if (!load(pump, &limited, &error)) {
+    if (!good || !load(pump, &limited, &error)) {
         pump_queue_trouble(pump, error);
         return 0;
     }
-    if (pump->current->n == 0)
-        return idle(pump, now_us);
+    if (pump->current->n == 0) {
+        int64_t idle_us = idle(pump, now_us);
+        return MIN(idle_us, expiry_us);
+    }
     if (token_due(&pump->token)) {
         pump_ask(pump);
         return 0;

@@ -58,6 +58,7 @@ read_info(struct opened *opened, struct hubkey_queue_info *info, GError **error)
         return false;
     }
     info->counts = state.counts;
+    info->expired = state.expired;
     g_strlcpy(info->host, owner ? owner->host : "", sizeof info->host);
     g_strlcpy(info->device, owner ? owner->device : "", sizeof info->device);
     g_strlcpy(info->module, owner && owner->module ? owner->module : "", sizeof info->module);

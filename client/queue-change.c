@@ -25,6 +25,7 @@ queue_insert(struct queue *queue, uint64_t seq, const struct message *message, G
     bool done = sqlite3_step(statement) == SQLITE_DONE;
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
+    done = done && (message->ttl_s == 0 || queue_add_expiry(queue, seq, message->ttl_s));
     return done || queue_fail(queue, "adding messages to", error);
 }
 
@@ -33,7 +34,8 @@ queue_save_state(struct queue *queue, const struct queue_state *state, GError **
 {
     const struct hubkey_counts *counts = &state->counts;
     return QUEUE_RUN(queue, SQL_SAVE_STATE, counts->last_seq, counts->accepted, counts->delivered, counts->waiting,
-                     counts->waiting_bytes, counts->dead, counts->dropped, counts->removed, state->claimed) ||
+                     counts->waiting_bytes, counts->dead, counts->dropped, counts->removed, state->claimed,
+                     state->expired) ||
            queue_fail(queue, "writing", error);
 }
 
@@ -67,8 +69,24 @@ note_gone(struct queue *queue, uint64_t first, uint64_t last, uint64_t n, int ho
     return QUEUE_RUN(queue, SQL_ADD_GONE, first, last, (uint64_t)how) && QUEUE_RUN(queue, SQL_TRIM_GONE, GONE_MAX);
 }
 
-static void
-append_to_runs(GArray *runs, uint64_t seq)
+bool
+queue_take_runs(struct queue *queue, struct queue_state *state, const GArray *runs, uint64_t bytes, int how)
+{
+    for (guint i = 0; i < runs->len; i++) {
+        const struct queue_run *run = &g_array_index(runs, struct queue_run, i);
+        uint64_t n = run->last - run->first + 1;
+        if (!note_gone(queue, run->first, run->last, n, how) ||
+            !QUEUE_RUN(queue, SQL_DELETE_RANGE, run->first, run->last) ||
+            !QUEUE_RUN(queue, SQL_FORGET_EXPIRY, run->first, run->last))
+            return false;
+        state->counts.waiting -= n;
+    }
+    state->counts.waiting_bytes -= bytes;
+    return true;
+}
+
+void
+queue_append_to_runs(GArray *runs, uint64_t seq)
 {
     struct queue_run *last = runs->len ? &g_array_index(runs, struct queue_run, runs->len - 1) : NULL;
     if (last && last->last + 1 == seq)
@@ -90,7 +108,7 @@ queue_drop_oldest(struct queue *queue, struct queue_state *state, uint64_t above
     while (result == SQLITE_ROW && (found < n || found_bytes < bytes)) {
         result = sqlite3_step(statement);
         if (result == SQLITE_ROW) {
-            append_to_runs(runs, (uint64_t)sqlite3_column_int64(statement, 0));
+            queue_append_to_runs(runs, (uint64_t)sqlite3_column_int64(statement, 0));
             found_bytes += (uint64_t)sqlite3_column_int64(statement, 1);
             found++;
         }
@@ -100,15 +118,9 @@ queue_drop_oldest(struct queue *queue, struct queue_state *state, uint64_t above
     sqlite3_reset(statement);
     if (found < n || found_bytes < bytes || found == 0)
         return false;
-    for (guint i = 0; i < runs->len; i++) {
-        struct queue_run *run = &g_array_index(runs, struct queue_run, i);
-        if (!note_gone(queue, run->first, run->last, run->last - run->first + 1, HUBKEY_GONE_DROPPED) ||
-            !QUEUE_RUN(queue, SQL_DELETE_RANGE, run->first, run->last))
-            return queue_fail(queue, "dropping messages of", error);
-    }
+    if (!queue_take_runs(queue, state, runs, found_bytes, HUBKEY_GONE_DROPPED))
+        return queue_fail(queue, "dropping messages of", error);
     g_array_append_vals(dropped, runs->data, runs->len);
-    state->counts.waiting -= found;
-    state->counts.waiting_bytes -= found_bytes;
     state->counts.dropped += found;
     return true;
 }
@@ -120,7 +132,8 @@ static bool
 take_out(struct queue *queue, struct queue_state *state, uint64_t first, uint64_t last, uint64_t *n)
 {
     uint64_t sums[2];
-    if (queue_ask(queue, SQL_SUM_RANGE, first, last, sums, 2) != 1 || !QUEUE_RUN(queue, SQL_DELETE_RANGE, first, last))
+    if (queue_ask(queue, SQL_SUM_RANGE, first, last, sums, 2) != 1 ||
+        !QUEUE_RUN(queue, SQL_DELETE_RANGE, first, last) || !QUEUE_RUN(queue, SQL_FORGET_EXPIRY, first, last))
         return false;
     state->counts.waiting -= sums[0];
     state->counts.waiting_bytes -= sums[1];
@@ -208,7 +221,7 @@ remove_waiting(struct queue *queue, struct queue_state *state, uint64_t *n)
     if (range[0] == 0)
         return true;
     if (!note_gone(queue, range[1], range[2], range[0], HUBKEY_GONE_REMOVED) ||
-        !queue_run(queue, SQL_DELETE_ALL, NULL, 0))
+        !queue_run(queue, SQL_DELETE_ALL, NULL, 0) || !QUEUE_RUN(queue, SQL_FORGET_EXPIRY, range[1], range[2]))
         return false;
     *n += range[0];
     state->counts.removed += range[0];
@@ -291,8 +304,8 @@ requeue_next(struct queue *queue, struct queue_state *state, uint64_t first, uin
     if (found == 1 && row.seq > last)
         found = 0;
     if (found == 1) {
-        const struct message message = { row.body,    row.len,       (char *)row.properties, row.properties_len,
-                                         row.counted, row.created_ms };
+        const struct message message = { row.body,           row.len,     (char *)row.properties,
+                                         row.properties_len, row.counted, row.created_ms };
         found = queue_insert(queue, state->counts.last_seq + 1, &message, error) ? 1 : -1;
     }
     queue_scan_end(queue);
@@ -316,7 +329,7 @@ queue_requeue(struct queue *queue, uint64_t first, uint64_t last, uint64_t max, 
     struct queue_state state;
     int found = 1;
     *n = 0;
-    if (!queue_begin(queue, 0, error))
+    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
         return false;
     bool good = queue_get_state(queue, &state, error);
     while (good && *n < max && (found = requeue_next(queue, &state, first, last, error)) == 1)

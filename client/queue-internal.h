@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * Shared by the files of the queue: queue.c opens, prepares and runs statements, queue-change.c changes rows and
- * counters, queue-read.c reads.
+ * counters, queue-expiry.c ends what has come to its time, queue-read.c reads.
  */
 #pragma once
 
@@ -44,6 +44,14 @@ enum queue_statement {
     SQL_DELETE_DEAD_ONE,
     SQL_BEGIN_READ,
     SQL_NEWEST,
+    SQL_FIND_BOOT,
+    SQL_ADD_BOOT,
+    SQL_FORGET_BOOTS,
+    SQL_ADD_EXPIRY,
+    SQL_FORGET_EXPIRY,
+    SQL_LOOK_EXPIRY,
+    SQL_DUE,
+    SQL_REBASE,
     SQL_STATEMENTS
 };
 
@@ -53,7 +61,8 @@ struct queue {
     struct guard *gate;
     sqlite3_stmt *statements[SQL_STATEMENTS];
     enum queue_statement scanning; /* of queue_scan or queue_scan_dead, whichever was called last */
-    pid_t pid; /* that opened it */
+    uint64_t boot;                 /* the number of this boot in the file; 0: not looked up */
+    pid_t pid;                     /* that opened it */
     struct queue *next;
 };
 
@@ -75,3 +84,15 @@ bool queue_run(struct queue *queue, enum queue_statement which, const uint64_t *
 
 /* Runs a statement with up to two numbers and takes up to n numbers of its first row. 1 a row, 0 none, -1 an error. */
 int queue_ask(struct queue *queue, enum queue_statement which, uint64_t a, uint64_t b, uint64_t *numbers, int n);
+
+/* ---- Inside a transaction, between the files of the queue */
+
+/* Remembers when the message that is being inserted ends. */
+bool queue_add_expiry(struct queue *queue, uint64_t seq, uint64_t ttl_s);
+
+/* Numbers come in their order; struct queue_run. */
+void queue_append_to_runs(GArray *runs, uint64_t seq);
+
+/* Takes out what left for the reason how, a run each; the counters of waiting follow, that of the reason is the
+ * caller's. */
+bool queue_take_runs(struct queue *queue, struct queue_state *state, const GArray *runs, uint64_t bytes, int how);

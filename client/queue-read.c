@@ -8,7 +8,7 @@
 bool
 queue_get_state(struct queue *queue, struct queue_state *state, GError **error)
 {
-    uint64_t n[11];
+    uint64_t n[12];
     if (queue_ask(queue, SQL_GET_STATE, 0, 0, n, G_N_ELEMENTS(n)) != 1)
         return queue_fail(queue, "reading", error);
     *state = (struct queue_state){
@@ -23,6 +23,7 @@ queue_get_state(struct queue *queue, struct queue_state *state, GError **error)
         .claimed = n[8],
         .may_drop = n[9] != 0,
         .bound = n[10] != 0,
+        .expired = n[11],
     };
     return true;
 }

@@ -80,7 +80,20 @@ step_1(void)
            "INSERT INTO state (one) VALUES (1);";
 }
 
-static const char *(*const steps[])(void) = { step_1 };
+/* expiry: when messages that have an end are not worth sending any more: due on CLOCK_BOOTTIME of the boot (ms), wall
+ * by wall time (ms; NULL where the clock could not be right when the message was posted), ttl seconds in all. boot:
+ * boots of this machine in their order. expired: how many of the dropped ones had come to their end. */
+static const char *
+step_2(void)
+{
+    return "CREATE TABLE boot (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);"
+           "CREATE TABLE expiry (seq INTEGER PRIMARY KEY, boot INTEGER NOT NULL, due INTEGER NOT NULL, wall INTEGER,"
+           "                     ttl INTEGER NOT NULL);"
+           "CREATE INDEX expiry_due ON expiry (boot, due);"
+           "ALTER TABLE state ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;";
+}
+
+static const char *(*const steps[])(void) = { step_1, step_2 };
 
 int
 queue_schema_newest(void)
@@ -88,14 +101,24 @@ queue_schema_newest(void)
     return G_N_ELEMENTS(steps);
 }
 
+/* Version, owner and number of objects as of one moment: another process may be setting the file up right now. */
+static bool
+read_form(sqlite3 *db, int64_t *version, int64_t *application, int64_t *objects)
+{
+    bool good = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL) == SQLITE_OK &&
+                read_number(db, "SELECT count(*) FROM sqlite_master", objects) == SQLITE_OK &&
+                read_number(db, "PRAGMA user_version", version) == SQLITE_OK &&
+                read_number(db, "PRAGMA application_id", application) == SQLITE_OK;
+    return good && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
+}
+
 bool
 queue_schema_check(sqlite3 *db, const char *path, bool *outdated, GError **error)
 {
     int64_t version = 0, application = 0, objects = 0;
-    if (read_number(db, "PRAGMA user_version", &version) != SQLITE_OK ||
-        read_number(db, "PRAGMA application_id", &application) != SQLITE_OK ||
-        read_number(db, "SELECT count(*) FROM sqlite_master", &objects) != SQLITE_OK) {
+    if (!read_form(db, &version, &application, &objects)) {
         queue_schema_fail(db, path, "reading", error);
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
         return false;
     }
     if (objects > 0 && application != APPLICATION_ID) {
@@ -115,9 +138,8 @@ queue_schema_check(sqlite3 *db, const char *path, bool *outdated, GError **error
 static bool
 run_step(sqlite3 *db, int number)
 {
-    g_autofree char *sql = g_strdup_printf(
-        "BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;", steps[number - 1](),
-        APPLICATION_ID, number);
+    g_autofree char *sql = g_strdup_printf("%s PRAGMA application_id = %d; PRAGMA user_version = %d;",
+                                           steps[number - 1](), APPLICATION_ID, number);
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
@@ -125,9 +147,12 @@ bool
 queue_schema_update(sqlite3 *db, const char *path, GError **error)
 {
     int64_t version = 0;
-    bool good = read_number(db, "PRAGMA user_version", &version) == SQLITE_OK;
+    /* The version counts only once the lock is held: whoever waited for it may find that all is done. */
+    bool good = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK &&
+                read_number(db, "PRAGMA user_version", &version) == SQLITE_OK;
     for (int number = (int)version + 1; good && number <= queue_schema_newest(); number++)
         good = run_step(db, number);
+    good = good && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
     if (!good) {
         queue_schema_fail(db, path, "setting up", error);
         (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);

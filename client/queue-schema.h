@@ -14,7 +14,7 @@
  * library. */
 bool queue_schema_check(sqlite3 *db, const char *path, bool *outdated, GError **error);
 
-/* Runs the steps that are missing, each in a transaction of its own. Two processes must not do this at once. */
+/* Runs the steps that are missing, in one transaction. */
 bool queue_schema_update(sqlite3 *db, const char *path, GError **error);
 
 /* The number of the newest step. */

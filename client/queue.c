@@ -23,10 +23,10 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_ROLLBACK] = "ROLLBACK",
     [SQL_GET_STATE] =
         "SELECT last_seq, accepted, delivered, waiting, waiting_bytes, dead, dropped, removed, claimed, may_drop,"
-        " host IS NOT NULL FROM state",
+        " host IS NOT NULL, expired FROM state",
     [SQL_SAVE_STATE] =
         "UPDATE state SET last_seq = ?1, accepted = ?2, delivered = ?3, waiting = ?4, waiting_bytes = ?5,"
-        " dead = ?6, dropped = ?7, removed = ?8, claimed = ?9",
+        " dead = ?6, dropped = ?7, removed = ?8, claimed = ?9, expired = ?10",
     [SQL_GET_IDENTITY] = "SELECT host, device, module FROM state WHERE host IS NOT NULL",
     [SQL_SET_IDENTITY] = "UPDATE state SET host = ?1, device = ?2, module = ?3",
     [SQL_SET_CLAIM] = "UPDATE state SET claimed = ?1",
@@ -62,6 +62,19 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_DELETE_DEAD_ONE] = "DELETE FROM dead WHERE seq = ?1",
     [SQL_BEGIN_READ] = "BEGIN",
     [SQL_NEWEST] = "SELECT max(coalesce((SELECT max(seq) FROM waiting), 0), coalesce((SELECT max(seq) FROM dead), 0))",
+    [SQL_FIND_BOOT] = "SELECT n FROM boot WHERE id = ?1",
+    [SQL_ADD_BOOT] = "INSERT INTO boot (id) VALUES (?1)",
+    [SQL_FORGET_BOOTS] = "DELETE FROM boot WHERE n < ?1",
+    [SQL_ADD_EXPIRY] = "INSERT INTO expiry (seq, boot, due, wall, ttl) VALUES (?1, ?2, ?3, ?4, ?5)",
+    [SQL_FORGET_EXPIRY] = "DELETE FROM expiry WHERE seq BETWEEN ?1 AND ?2",
+    [SQL_LOOK_EXPIRY] =
+        "SELECT (SELECT min(due) FROM expiry WHERE boot = ?1), EXISTS (SELECT 1 FROM expiry WHERE boot < ?1)",
+    [SQL_DUE] = "SELECT expiry.seq, counted FROM expiry JOIN waiting USING (seq) WHERE boot = ?1 AND due <= ?2"
+                " ORDER BY due LIMIT ?3",
+    /* ?2 and ?3: now by boot and wall time, ms; ?4: whether wall time can be right. */
+    [SQL_REBASE] =
+        "UPDATE expiry SET boot = ?1, due = ?2 + iif(?4 AND wall IS NOT NULL, min(wall - ?3, ttl * 1000), ttl * 1000)"
+        " WHERE seq IN (SELECT seq FROM expiry WHERE boot < ?1 LIMIT ?5)",
 };
 
 bool
@@ -261,6 +274,7 @@ queue_commit(struct queue *queue, GError **error)
 void
 queue_rollback(struct queue *queue)
 {
+    queue->boot = 0;
     if (!sqlite3_get_autocommit(queue->db)) /* some errors have rolled back by themselves */
         (void)queue_run(queue, SQL_ROLLBACK, NULL, 0);
     if (queue->gate)

@@ -31,7 +31,8 @@ struct queue_state {
     struct hubkey_counts counts;
     uint64_t claimed;
     bool may_drop;
-    bool bound; /* an identity is recorded */
+    bool bound;       /* an identity is recorded */
+    uint64_t expired; /* of counts.dropped: those that came to their time */
 };
 
 /* A message that waits, or is dead. The pointers live until the next call on the same connection. */
@@ -76,7 +77,17 @@ bool queue_set_identity(struct queue *queue, const struct identity *identity, GE
 bool queue_drop_oldest(struct queue *queue, struct queue_state *state, uint64_t above, uint64_t n, uint64_t bytes,
                        GArray *dropped, GError **error);
 
+/* Drops what has come to its time, above the number "above", and appends its runs to expired (struct queue_run): a
+ * thousand at most, *more where there may be others. */
+bool queue_drop_expired(struct queue *queue, struct queue_state *state, uint64_t above, GArray *expired, bool *more,
+                        GError **error);
+
 /* ---- Whole operations, each a transaction of its own. */
+
+/* The same. *next_us: when to come again on the boot clock; 0 at once, INT64_MAX for nothing. What was posted in an
+ * earlier boot is taken over first: it ends by wall time where that could be right both then and now, else it gets its
+ * whole life again, so that nothing is dropped too early. */
+bool queue_expire(struct queue *queue, GArray *expired, int64_t *next_us, GError **error);
 
 /* Takes out the messages first to last, which the hub accepted, and ends their claim. */
 bool queue_delivered(struct queue *queue, uint64_t first, uint64_t last, GError **error);

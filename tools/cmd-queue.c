@@ -61,7 +61,7 @@ print_info_json(const char *path, const struct hubkey_queue_info *info)
                                      time_or_null(info->state_since_ms), "next_attempt",
                                      time_or_null(info->next_attempt_ms), "last_delivery",
                                      time_or_null(info->last_delivery_ms));
-    output_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:o}",
+    output_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:o, s:I}",
                           "queue", path, "accepted", (json_int_t)counts->accepted, "delivered",
                           (json_int_t)counts->delivered, "waiting", (json_int_t)counts->waiting, "dead",
                           (json_int_t)counts->dead, "dropped", (json_int_t)counts->dropped, "removed",
@@ -69,7 +69,8 @@ print_info_json(const char *path, const struct hubkey_queue_info *info)
                           (json_int_t)counts->last_seq, "oldest", time_or_null(info->oldest_ms), "file_bytes",
                           (json_int_t)info->file_bytes, "holder_pid", (json_int_t)info->holder_pid, "holder",
                           info->holder, "holder_since", time_or_null(info->holder_since_ms), "host_name", info->host,
-                          "device_id", info->device, "module_id", info->module, "sender", sender));
+                          "device_id", info->device, "module_id", info->module, "sender", sender, "expired",
+                          (json_int_t)info->expired));
 }
 
 static void
@@ -120,7 +121,11 @@ print_info_text(const char *path, const struct hubkey_queue_info *info)
         fields_add(fields, "Oldest", "%s", oldest);
     }
     fields_add(fields, "Dead", "%" PRIu64, counts->dead);
-    fields_add(fields, "Dropped", "%" PRIu64, counts->dropped);
+    if (info->expired > 0)
+        fields_add(fields, "Dropped", "%" PRIu64 " (%" PRIu64 " of them came to their time)", counts->dropped,
+                   info->expired);
+    else
+        fields_add(fields, "Dropped", "%" PRIu64, counts->dropped);
     fields_add(fields, "Removed", "%" PRIu64, counts->removed);
     fields_add(fields, "On disk", "%" PRId64 " bytes", info->file_bytes);
     table_print(fields);

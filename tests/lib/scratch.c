@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "tests/lib/scratch.h"
+#include "client/boot-id.h"
 #include "client/place.h"
 #include "common/clock.h"
 
@@ -74,8 +75,8 @@ scratch_message(const char *text)
     return message;
 }
 
-void
-scratch_post(struct scratch *scratch, const char *const *texts, size_t n)
+static void
+post(struct scratch *scratch, const char *const *texts, size_t n, uint64_t ttl_s)
 {
     g_autoptr(GError) error = NULL;
     struct queue_state state;
@@ -83,6 +84,7 @@ scratch_post(struct scratch *scratch, const char *const *texts, size_t n)
     g_assert_true(queue_get_state(scratch->queue, &state, &error));
     for (size_t i = 0; i < n; i++) {
         struct message message = scratch_message(texts[i]);
+        message.ttl_s = ttl_s;
         g_assert_true(queue_insert(scratch->queue, ++state.counts.last_seq, &message, &error));
         state.counts.accepted++;
         state.counts.waiting++;
@@ -92,6 +94,18 @@ scratch_post(struct scratch *scratch, const char *const *texts, size_t n)
     g_assert_true(queue_save_state(scratch->queue, &state, &error));
     g_assert_true(queue_commit(scratch->queue, &error));
     g_assert_no_error(error);
+}
+
+void
+scratch_post(struct scratch *scratch, const char *const *texts, size_t n)
+{
+    post(scratch, texts, n, 0);
+}
+
+void
+scratch_post_for(struct scratch *scratch, const char *text, uint64_t ttl_s)
+{
+    post(scratch, &text, 1, ttl_s);
 }
 
 struct hubkey_counts
@@ -157,10 +171,11 @@ scratch_clock_suspend(int64_t seconds)
 }
 
 void
-scratch_clock_reboot(void)
+scratch_clock_reboot(const char *boot)
 {
     running_us = INT64_C(30) * 1000000;
     suspended_us = 0;
+    boot_id_set(boot);
 }
 
 int64_t

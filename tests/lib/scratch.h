@@ -27,6 +27,9 @@ struct message scratch_message(const char *text);
 /* Puts messages with these texts into the queue, without commit.c. */
 void scratch_post(struct scratch *scratch, const char *const *texts, size_t n);
 
+/* One message that ends in ttl_s seconds. */
+void scratch_post_for(struct scratch *scratch, const char *text, uint64_t ttl_s);
+
 struct hubkey_counts scratch_counts(struct scratch *scratch); /* asserts that they add up */
 
 /* Wall, boot and monotonic time start at 2026-01-01 12:00:00, 1000 s and 1000 s. */
@@ -34,7 +37,7 @@ void scratch_clock_start(void);
 void scratch_clock_move(int64_t seconds); /* all three */
 void scratch_clock_set_wall(int64_t seconds);
 void scratch_clock_suspend(int64_t seconds); /* monotonic time stands still */
-void scratch_clock_reboot(void); /* boot and monotonic time start again */
+void scratch_clock_reboot(const char *boot); /* another, of that name: boot and monotonic time start again */
 int64_t scratch_clock_us(void); /* boot time */
 
 /* As a post with drop-oldest would: the oldest n above a number. The runs, struct queue_run. */

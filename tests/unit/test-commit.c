@@ -23,6 +23,7 @@ struct fixture {
     struct scratch scratch;
     struct commit *commit;
     uint64_t dropped_first, dropped_last;
+    int how;
     int posted; /* atomic: transactions */
 };
 
@@ -33,9 +34,10 @@ on_posted(void *user)
 }
 
 static void
-on_dropped(uint64_t first, uint64_t last, void *user)
+on_dropped(uint64_t first, uint64_t last, int how, void *user)
 {
     struct fixture *fixture = user;
+    fixture->how = how;
     fixture->dropped_first = first;
     fixture->dropped_last = last;
 }
@@ -149,6 +151,31 @@ test_drop_oldest(void)
     g_assert_cmpuint(counts.dropped, ==, 2);
     g_assert_cmpuint(counts.waiting, ==, 4);
     fixture_free(fixture);
+}
+
+/* Without a sender that would do it, a post makes room of what has come to its time. */
+static void
+test_expired(void)
+{
+    const struct commit_limits limits = { 2, UINT64_MAX, 0, HUBKEY_POLICY_REFUSE };
+    scratch_clock_start();
+    struct fixture *fixture = fixture_new(&limits);
+    scratch_post_for(&fixture->scratch, "for a second", 1);
+    g_assert_cmpuint(post(fixture, 1, 0), ==, 2);
+    g_assert_cmpuint(post(fixture, 1, 0), ==, 0);
+    scratch_clock_move(1);
+    g_assert_true(lock_try(fixture->scratch.lock)); /* who sends may have it in a request */
+    g_assert_cmpuint(post(fixture, 1, 0), ==, 0);
+    lock_close(fixture->scratch.lock);
+    fixture->scratch.lock = lock_open(fixture->scratch.path, true, NULL);
+    commit_free(fixture->commit);
+    const struct commit_hooks hooks = { on_posted, on_dropped, fixture };
+    fixture->commit = commit_new(fixture->scratch.queue, fixture->scratch.path, fixture->scratch.lock, &limits, &hooks);
+    g_assert_cmpuint(post(fixture, 1, 0), ==, 3);
+    g_assert_cmpint(fixture->how, ==, HUBKEY_GONE_EXPIRED);
+    g_assert_cmpuint(fixture->dropped_first, ==, 1);
+    fixture_free(fixture);
+    clock_set_source(NULL);
 }
 
 /* No waiting helps. */
@@ -382,6 +409,7 @@ main(int argc, char **argv)
     g_test_add_func("/commit/bytes", test_bytes);
     g_test_add_func("/commit/free-disk", test_free_disk);
     g_test_add_func("/commit/drop-oldest", test_drop_oldest);
+    g_test_add_func("/commit/expired", test_expired);
     g_test_add_func("/commit/never-fits", test_never_fits);
     g_test_add_func("/commit/first-drop", test_first_drop);
     g_test_add_func("/commit/foreign-writer", test_foreign_writer);

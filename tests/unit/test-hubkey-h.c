@@ -29,12 +29,12 @@ check_layout(void)
     check(sizeof(struct hubkey_error) == 512 && offsetof(struct hubkey_error, text) == 8, "layout of hubkey_error");
     check(sizeof(struct hubkey_counts) == 64, "layout of hubkey_counts");
     if (sizeof(void *) == 8) {
-        check(sizeof(struct hubkey_options) == 88 && offsetof(struct hubkey_options, policy) == 64,
+        check(sizeof(struct hubkey_options) == 96 && offsetof(struct hubkey_options, policy) == 64,
               "layout of hubkey_options");
-        check(sizeof(struct hubkey_message) == 72 && offsetof(struct hubkey_message, created_ms) == 64,
+        check(sizeof(struct hubkey_message) == 80 && offsetof(struct hubkey_message, created_ms) == 64,
               "layout of hubkey_message");
     }
-    check(sizeof(struct hubkey_stats) == 416 && offsetof(struct hubkey_stats, text) == 160, "layout of hubkey_stats");
+    check(sizeof(struct hubkey_stats) == 424 && offsetof(struct hubkey_stats, text) == 160, "layout of hubkey_stats");
     check(offsetof(struct hubkey_queue_info, sender_pid) == 688 && offsetof(struct hubkey_queue_info, host) == 160,
           "layout of hubkey_queue_info");
     if (sizeof(void *) == 8)

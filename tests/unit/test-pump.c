@@ -48,7 +48,7 @@ struct world {
     uint64_t generation;
     unsigned news, reports;
     int32_t state, reason;
-    uint64_t gone[5]; /* messages, by HUBKEY_GONE_* */
+    uint64_t gone[6]; /* messages, by HUBKEY_GONE_* */
 };
 
 static void
@@ -392,7 +392,7 @@ static void
 test_reboot(void)
 {
     struct world *world = world_new();
-    scratch_clock_reboot();
+    scratch_clock_reboot("second");
     restart_pump(world);
     post(world, 1); /* nothing waited before */
     settle(world);
@@ -796,6 +796,28 @@ test_bisect_dropped(void)
     world_free(world);
 }
 
+/* While the hub is away, what comes to its time goes, and is told; the others are sent when it is back. */
+static void
+test_expired(void)
+{
+    struct world *world = world_new();
+    struct reply away = { .failure = REPLY_CONNECT };
+    world->plan = &away;
+    world->planned = 1;
+    post(world, 1);
+    scratch_post_for(&world->scratch, "for a while", 3);
+    scratch_post_for(&world->scratch, "for long", 3600);
+    pump_step(world->pump);
+    g_assert_cmpuint(scratch_counts(&world->scratch).waiting, ==, 3);
+    scratch_clock_move(3);
+    settle(world);
+    struct hubkey_counts counts = scratch_counts(&world->scratch);
+    g_assert_cmpuint(counts.delivered, ==, 2);
+    g_assert_cmpuint(counts.dropped, ==, 1);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_EXPIRED], ==, 1);
+    world_free(world);
+}
+
 /* Alone, and nothing accepted so far: kept until another message shows that it is the message. */
 static void
 test_suspect(void)
@@ -1096,6 +1118,7 @@ main(int argc, char **argv)
     g_test_add_func("/pump/rejections", test_rejections);
     g_test_add_func("/pump/bisect", test_bisect);
     g_test_add_func("/pump/bisect-dropped", test_bisect_dropped);
+    g_test_add_func("/pump/expired", test_expired);
     g_test_add_func("/pump/suspect", test_suspect);
     g_test_add_func("/pump/suspect-dropped", test_suspect_dropped);
     g_test_add_func("/pump/all-refused", test_all_refused);

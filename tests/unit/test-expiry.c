@@ -1,0 +1,257 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * client/queue-expiry.c: when a message is too old to be sent, by which clock, in which boot.
+ */
+#include <config.h>
+
+#include "client/boot-id.h"
+#include "common/clock.h"
+#include "tests/lib/scratch.h"
+
+#include <sqlite3.h>
+
+#define SANE (RELEASE_TIME + 86400)
+#define UNSET INT64_C(10) /* as a machine without a battery starts */
+
+static struct scratch *
+scratch_new(int64_t wall_s)
+{
+    struct scratch *scratch = g_new0(struct scratch, 1);
+    scratch_clock_start();
+    scratch_clock_reboot("first");
+    scratch_clock_set_wall(wall_s);
+    scratch_open(scratch);
+    return scratch;
+}
+
+static void
+scratch_free(struct scratch *scratch)
+{
+    scratch_counts(scratch);
+    scratch_close(scratch);
+    g_free(scratch);
+    clock_set_source(NULL);
+    boot_id_set(NULL);
+}
+
+/* Another process in another boot. */
+static void
+reboot(struct scratch *scratch, const char *boot, int64_t wall_s)
+{
+    scratch_clock_reboot(boot);
+    scratch_clock_set_wall(wall_s);
+    scratch_reopen(scratch);
+}
+
+/* How many go now. */
+static uint64_t
+expire(struct scratch *scratch)
+{
+    g_autoptr(GArray) expired = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    g_autoptr(GError) error = NULL;
+    uint64_t n = 0;
+    int64_t next_us = 0;
+    while (next_us == 0) {
+        g_assert_true(queue_expire(scratch->queue, expired, &next_us, &error));
+        g_assert_no_error(error);
+    }
+    for (guint i = 0; i < expired->len; i++) {
+        struct queue_run *run = &g_array_index(expired, struct queue_run, i);
+        n += run->last - run->first + 1;
+    }
+    return n;
+}
+
+static void
+expect_waiting(struct scratch *scratch, uint64_t waiting, uint64_t expired)
+{
+    struct queue_state state;
+    g_assert_true(queue_get_state(scratch->queue, &state, NULL));
+    g_assert_cmpuint(scratch_counts(scratch).waiting, ==, waiting);
+    g_assert_cmpuint(state.counts.dropped, ==, expired);
+    g_assert_cmpuint(state.expired, ==, expired);
+}
+
+static void
+test_time(void)
+{
+    static const char *const texts[] = { "no end" };
+    struct scratch *scratch = scratch_new(SANE);
+    g_autoptr(GArray) none = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    int64_t next_us;
+    scratch_post(scratch, texts, 1);
+    g_assert_true(queue_expire(scratch->queue, none, &next_us, NULL));
+    g_assert_cmpint(next_us, ==, INT64_MAX);
+    scratch_post_for(scratch, "ten", 10);
+    scratch_post_for(scratch, "twenty", 20);
+    g_assert_true(queue_expire(scratch->queue, none, &next_us, NULL));
+    g_assert_cmpint(next_us, ==, scratch_clock_us() + 10 * G_USEC_PER_SEC);
+    scratch_clock_move(9);
+    g_assert_cmpuint(expire(scratch), ==, 0);
+    scratch_clock_move(1);
+    g_assert_cmpuint(expire(scratch), ==, 1);
+    expect_waiting(scratch, 2, 1);
+    g_assert_cmpint(queue_fate(scratch->queue, 2, NULL), ==, HUBKEY_GONE_EXPIRED);
+    g_assert_cmpint(queue_fate(scratch->queue, 3, NULL), ==, 0);
+    scratch_clock_move(1000000);
+    g_assert_cmpuint(expire(scratch), ==, 1);
+    expect_waiting(scratch, 1, 2);
+    scratch_free(scratch);
+}
+
+/* Whatever is done to the wall clock. */
+static void
+test_wall_jumps(void)
+{
+    static const int64_t walls[] = { 0, SANE + 10 * INT64_C(31557600), UNSET, SANE };
+    struct scratch *scratch = scratch_new(SANE);
+    scratch_post_for(scratch, "hundred", 100);
+    for (size_t i = 0; i < G_N_ELEMENTS(walls); i++) {
+        scratch_clock_set_wall(walls[i]);
+        scratch_clock_move(10);
+        scratch_reopen(scratch);
+        g_assert_cmpuint(expire(scratch), ==, 0);
+    }
+    scratch_clock_move(60);
+    g_assert_cmpuint(expire(scratch), ==, 1);
+    scratch_free(scratch);
+}
+
+static void
+test_suspend(void)
+{
+    struct scratch *scratch = scratch_new(SANE);
+    scratch_post_for(scratch, "hundred", 100);
+    scratch_clock_suspend(100);
+    g_assert_cmpuint(expire(scratch), ==, 1);
+    scratch_free(scratch);
+}
+
+/* Off for a minute, with a clock that goes on. */
+static void
+test_boot(void)
+{
+    struct scratch *scratch = scratch_new(SANE);
+    scratch_post_for(scratch, "hundred", 100);
+    scratch_post_for(scratch, "minute", 60);
+    reboot(scratch, "second", SANE + 60);
+    g_assert_cmpuint(expire(scratch), ==, 1);
+    scratch_clock_move(39);
+    g_assert_cmpuint(expire(scratch), ==, 0);
+    scratch_clock_move(1);
+    g_assert_cmpuint(expire(scratch), ==, 1);
+    expect_waiting(scratch, 0, 2);
+    scratch_free(scratch);
+}
+
+/* A clock that was not set, before or after: the whole life anew, never less. */
+static void
+test_boot_without_clock(void)
+{
+    static const struct {
+        int64_t before, after;
+    } clocks[] = { { SANE, UNSET }, { UNSET, SANE }, { UNSET, UNSET }, { SANE, SANE - 1000 } };
+    for (size_t i = 0; i < G_N_ELEMENTS(clocks); i++) {
+        struct scratch *scratch = scratch_new(clocks[i].before);
+        scratch_post_for(scratch, "hundred", 100);
+        scratch_clock_move(90);
+        reboot(scratch, "second", clocks[i].after);
+        g_assert_cmpuint(expire(scratch), ==, 0);
+        scratch_clock_set_wall(SANE + 100000);
+        scratch_clock_move(99);
+        g_assert_cmpuint(expire(scratch), ==, 0);
+        scratch_clock_move(1);
+        g_assert_cmpuint(expire(scratch), ==, 1);
+        scratch_free(scratch);
+    }
+}
+
+/* More than one transaction takes over, and drops. */
+static void
+test_many(void)
+{
+    struct scratch *scratch = scratch_new(SANE);
+    for (int i = 0; i < 2500; i++)
+        scratch_post_for(scratch, "x", i % 2 ? 100 : 200);
+    reboot(scratch, "second", SANE + 10);
+    g_assert_cmpuint(expire(scratch), ==, 0);
+    scratch_clock_move(90);
+    g_assert_cmpuint(expire(scratch), ==, 1250);
+    scratch_clock_move(100);
+    g_assert_cmpuint(expire(scratch), ==, 1250);
+    expect_waiting(scratch, 0, 2500);
+    scratch_free(scratch);
+}
+
+static int64_t
+count_expiries(struct scratch *scratch)
+{
+    sqlite3 *db;
+    sqlite3_stmt *statement;
+    g_assert_cmpint(sqlite3_open(scratch->path, &db), ==, SQLITE_OK);
+    g_assert_cmpint(sqlite3_prepare_v2(db, "SELECT count(*) FROM expiry", -1, &statement, NULL), ==, SQLITE_OK);
+    g_assert_cmpint(sqlite3_step(statement), ==, SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+    return n;
+}
+
+/* Nothing is kept of messages that left another way. */
+static void
+test_left(void)
+{
+    struct scratch *scratch = scratch_new(SANE);
+    uint64_t n;
+    for (int i = 0; i < 5; i++)
+        scratch_post_for(scratch, "hundred", 100);
+    g_assert_true(queue_delivered(scratch->queue, 1, 1, NULL));
+    g_assert_true(queue_bury(scratch->queue, 2, 413, "too large", NULL));
+    g_autoptr(GArray) dropped = scratch_drop(scratch, 0, 1);
+    g_assert_cmpint(count_expiries(scratch), ==, 2);
+    g_assert_true(queue_remove(scratch->queue, HUBKEY_DROP_WAITING, &n, NULL));
+    g_assert_cmpint(count_expiries(scratch), ==, 0);
+    scratch_clock_move(1000);
+    g_assert_cmpuint(expire(scratch), ==, 0);
+    scratch_free(scratch);
+}
+
+/* A file of the first form is brought up to date with what it holds. */
+static void
+test_first_form(void)
+{
+    static const char *const texts[] = { "one", "two" };
+    struct scratch *scratch = scratch_new(SANE);
+    sqlite3 *db;
+    scratch_post(scratch, texts, 2);
+    g_assert_cmpint(sqlite3_open(scratch->path, &db), ==, SQLITE_OK);
+    g_assert_cmpint(sqlite3_exec(db,
+                                 "DROP TABLE expiry; DROP TABLE boot; ALTER TABLE state DROP COLUMN expired;"
+                                 "PRAGMA user_version = 1",
+                                 NULL, NULL, NULL),
+                    ==, SQLITE_OK);
+    sqlite3_close(db);
+    scratch_reopen(scratch);
+    expect_waiting(scratch, 2, 0);
+    scratch_post_for(scratch, "three", 1);
+    scratch_clock_move(1);
+    g_assert_cmpuint(expire(scratch), ==, 1);
+    expect_waiting(scratch, 2, 1);
+    scratch_free(scratch);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/expiry/time", test_time);
+    g_test_add_func("/expiry/wall-jumps", test_wall_jumps);
+    g_test_add_func("/expiry/suspend", test_suspend);
+    g_test_add_func("/expiry/boot", test_boot);
+    g_test_add_func("/expiry/boot-without-clock", test_boot_without_clock);
+    g_test_add_func("/expiry/many", test_many);
+    g_test_add_func("/expiry/left", test_left);
+    g_test_add_func("/expiry/first-form", test_first_form);
+    return g_test_run();
+}
