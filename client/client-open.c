@@ -7,13 +7,13 @@
 #include "client/failure.h"
 #include "client/place.h"
 #include "client/sized.h"
+#include "common/random.h"
 #include "dbus/names.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #define OPTIONS_MIN offsetof(struct hubkey_options, max_age_s) /* the first published form */
@@ -139,13 +139,12 @@ op_news(void *context)
     return bus_news(((struct hubkey_client *)context)->bus);
 }
 
+/* To spread requests in time: GLib's are good enough where the kernel has none. */
 static uint32_t
 op_random(void)
 {
     uint32_t number;
-    if (getrandom(&number, sizeof number, 0) != sizeof number)
-        g_error("no random numbers: %s", g_strerror(errno));
-    return number;
+    return random_fill(&number, sizeof number) ? number : g_random_int();
 }
 
 /* ---- Who is told */

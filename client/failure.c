@@ -66,7 +66,7 @@ static const struct {
     { HUBKEY_E_NOMEM, "out of memory" },
     { HUBKEY_E_TOO_LARGE, "the message is larger than IoT Hub takes" },
     { HUBKEY_E_RECURSION, "not allowed inside a callback" },
-    { HUBKEY_E_SYSTEM, "the system refused a thread or a descriptor" },
+    { HUBKEY_E_SYSTEM, "the system gave no thread, descriptor or random numbers" },
     { HUBKEY_E_INVALID_ARGUMENT, "hubkeyd does not accept an argument" },
     { HUBKEY_E_NOT_AUTHORIZED, "hubkeyd does not allow this to this user" },
     { HUBKEY_E_NO_SUCH_SLOT, "there is no such slot" },

@@ -62,7 +62,7 @@ const char *hubkey_version(void);
 #define HUBKEY_E_NOMEM (-6)     /* out of memory */
 #define HUBKEY_E_TOO_LARGE (-7) /* the message is larger than IoT Hub takes: HUBKEY_MESSAGE_MAX */
 #define HUBKEY_E_RECURSION (-8) /* dispatch, wait, flush or wait_seq called inside a callback */
-#define HUBKEY_E_SYSTEM (-9)    /* the system refused a thread or a descriptor */
+#define HUBKEY_E_SYSTEM (-9)    /* the system gave no thread, descriptor or random numbers; the text says which */
 
 /* -1xx: what hubkeyd answered, org.hubkey(5). */
 #define HUBKEY_E_INVALID_ARGUMENT (-101)
@@ -210,7 +210,7 @@ struct hubkey_message {
  * counted (may be NULL): its bytes as the hub counts them, up to HUBKEY_MESSAGE_MAX; not touched on failure. May be
  * called on any thread.
  *
- * Errors: HUBKEY_E_INVALID, HUBKEY_E_SIZE, HUBKEY_E_TOO_LARGE. */
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_SIZE, HUBKEY_E_TOO_LARGE, HUBKEY_E_SYSTEM. */
 int hubkey_message_check(const struct hubkey_message *message, uint32_t *counted, struct hubkey_error *error);
 
 /* Accepts one message. 0 means: it is durable on disk, and will reach the hub once the network allows, even if this
@@ -224,8 +224,8 @@ int hubkey_message_check(const struct hubkey_message *message, uint32_t *counted
  *
  * Delivery is at least once: when an answer is lost the message may arrive again, with the same id.
  *
- * Errors: HUBKEY_E_INVALID, HUBKEY_E_SIZE, HUBKEY_E_TOO_LARGE, HUBKEY_E_FULL, HUBKEY_E_CLOSED, HUBKEY_E_FORKED, -2xx.
- * After any error nothing was accepted. */
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_SIZE, HUBKEY_E_TOO_LARGE, HUBKEY_E_FULL, HUBKEY_E_CLOSED, HUBKEY_E_FORKED,
+ * HUBKEY_E_SYSTEM, -2xx. After any error nothing was accepted. */
 int hubkey_client_post(hubkey_client *client, const struct hubkey_message *message, int32_t timeout_ms, uint64_t *seq,
                        struct hubkey_error *error);
 

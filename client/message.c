@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/uuid.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -69,6 +70,7 @@ check_content(const char *what, const char *text, GError **error)
 
 struct writer {
     json_t *object;
+    bool complete; /* else there was no memory */
     size_t counted;
 };
 
@@ -77,7 +79,7 @@ put_system(struct writer *writer, const char *header, const char *value)
 {
     if (!value)
         return;
-    json_object_set_new_nocheck(writer->object, header, json_string_nocheck(value));
+    writer->complete &= json_object_set_new_nocheck(writer->object, header, json_string_nocheck(value)) == 0;
     writer->counted += strlen(value); /* the hub counts the values only */
 }
 
@@ -85,7 +87,7 @@ static void
 put_application(struct writer *writer, const char *name, const char *value)
 {
     g_autofree char *header = g_strconcat("iothub-app-", name, NULL);
-    json_object_set_new_nocheck(writer->object, header, json_string_nocheck(value));
+    writer->complete &= json_object_set_new_nocheck(writer->object, header, json_string_nocheck(value)) == 0;
     writer->counted += strlen(name) + strlen(value);
 }
 
@@ -167,12 +169,16 @@ check(const struct hubkey_message *in, GError **error)
            check_properties(in, error);
 }
 
-static void
-write_properties(const struct hubkey_message *in, int64_t created_ms, struct writer *writer)
+static bool
+write_properties(const struct hubkey_message *in, int64_t created_ms, struct writer *writer, GError **error)
 {
     char uuid[UUID_SIZE], iso[32], unix_ms[24];
-    if (!in->id)
-        uuid_make(clock_wall_us() / 1000, uuid);
+    if (!in->id && !uuid_make(clock_wall_us() / 1000, uuid)) {
+        failure_set(error, HUBKEY_E_SYSTEM,
+                    "the kernel gives no random numbers for the message's id: %s; allow getrandom, or give an id",
+                    g_strerror(errno));
+        return false;
+    }
     format_time(created_ms, iso, sizeof iso);
     g_snprintf(unix_ms, sizeof unix_ms, "%" G_GINT64_FORMAT, created_ms);
 
@@ -184,6 +190,21 @@ write_properties(const struct hubkey_message *in, int64_t created_ms, struct wri
     put_application(writer, "created", unix_ms);
     for (uint32_t i = 0; i < in->n_properties; i++)
         put_application(writer, in->properties[i].name, in->properties[i].value);
+    return true;
+}
+
+/* The properties as text, for free. */
+static char *
+make_properties(const struct hubkey_message *in, int64_t created_ms, size_t *counted, GError **error)
+{
+    struct writer writer = { .object = json_object(), .complete = true, .counted = (size_t)in->len };
+    bool good = write_properties(in, created_ms, &writer, error);
+    char *text = good && writer.complete ? json_dumps(writer.object, JSON_COMPACT) : NULL;
+    json_decref(writer.object);
+    if (good && !text)
+        failure_set(error, HUBKEY_E_NOMEM, "out of memory for a message");
+    *counted = writer.counted;
+    return text;
 }
 
 bool
@@ -194,15 +215,13 @@ message_prepare(const struct hubkey_message *given, struct message *out, GError 
         return false;
 
     int64_t created_ms = in.created_ms ? in.created_ms : CLAMP(clock_wall_us() / 1000, 0, CREATED_MAX_MS);
-    struct writer writer = { .object = json_object(), .counted = (size_t)in.len };
-    write_properties(&in, created_ms, &writer);
-    char *text = json_dumps(writer.object, JSON_COMPACT);
-    json_decref(writer.object);
+    size_t counted;
+    char *text = make_properties(&in, created_ms, &counted, error);
     if (!text)
-        g_error("out of memory");
-    if (writer.counted > HUBKEY_MESSAGE_MAX) {
+        return false;
+    if (counted > HUBKEY_MESSAGE_MAX) {
         failure_set(error, HUBKEY_E_TOO_LARGE, "the message has %zu bytes with its properties; IoT Hub takes up to %d",
-                    writer.counted, HUBKEY_MESSAGE_MAX);
+                    counted, HUBKEY_MESSAGE_MAX);
         free(text);
         return false;
     }
@@ -211,7 +230,7 @@ message_prepare(const struct hubkey_message *given, struct message *out, GError 
         .len = (size_t)in.len,
         .properties = text,
         .properties_len = strlen(text),
-        .counted = (uint32_t)writer.counted,
+        .counted = (uint32_t)counted,
         .created_ms = created_ms,
         .ttl_s = in.ttl_s,
     };

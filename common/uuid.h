@@ -5,8 +5,10 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define UUID_SIZE 37 /* of the text, with its NUL */
 
-void uuid_make(int64_t now_ms, char text[UUID_SIZE]);
+/* False with errno where there are no random bytes; text is "" then. */
+bool uuid_make(int64_t now_ms, char text[UUID_SIZE]);

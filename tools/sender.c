@@ -75,10 +75,9 @@ static struct hubkey_message
 message_of(const struct sender *sender, const struct line *line, char id[UUID_SIZE])
 {
     struct hubkey_message message = sender->form;
-    uuid_make(clock_wall_us() / 1000, id);
     message.body = line->text;
     message.len = line->len;
-    message.id = id;
+    message.id = uuid_make(clock_wall_us() / 1000, id) ? id : NULL; /* the library says what is wrong then */
     return message;
 }
 

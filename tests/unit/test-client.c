@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include "client/hubkey.h"
+#include "tests/lib/refuse.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -329,6 +330,38 @@ test_guest(void)
     remove_files(&fixture);
 }
 
+/* A host whose sandbox knows no getrandom and has no descriptor left: posts that need an id of ours fail, the others and
+ * the program go on. */
+static bool
+posts_without_random(void)
+{
+    struct fixture fixture;
+    struct hubkey_error error;
+    struct hubkey_message message = { .size = sizeof message };
+    fixture_open(&fixture, HUBKEY_FLAG_QUEUE_ONLY);
+    refuse_descriptors();
+    if (post(fixture.client, NULL) != 0 || !refuse_getrandom())
+        return false;
+    int result = hubkey_client_post(fixture.client, &message, 0, NULL, &error);
+    message.id = "1";
+    bool good = result == HUBKEY_E_SYSTEM && strstr(error.text, "getrandom") &&
+                hubkey_client_post(fixture.client, &message, 0, NULL, NULL) == 0 &&
+                stats_of(fixture.client).counts.waiting == 2 &&
+                hubkey_client_close(fixture.client, 0) == HUBKEY_E_TIMEOUT;
+    remove_files(&fixture);
+    return good;
+}
+
+static void
+test_no_random(void)
+{
+    if (!refuse_in_child(refuse_getrandom)) {
+        g_test_skip("no seccomp filters here");
+        return;
+    }
+    g_assert_true(refuse_in_child(posts_without_random));
+}
+
 /* Queues without a client: what tools do. */
 static void
 test_tools(void)
@@ -384,6 +417,7 @@ main(int argc, char **argv)
     g_test_add_func("/client/close-inside", test_close_inside);
     g_test_add_func("/client/drop-events", test_drop_events);
     g_test_add_func("/client/guest", test_guest);
+    g_test_add_func("/client/no-random", test_no_random);
     g_test_add_func("/client/tools", test_tools);
     return g_test_run();
 }

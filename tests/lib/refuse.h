@@ -1,0 +1,18 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * A system that refuses things, as sandboxes and limits do. For the calling process until it ends: in a child of its
+ * own.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/* No getrandom, by a seccomp filter. False where filters cannot be set here. */
+bool refuse_getrandom(void);
+
+/* No new descriptors; those that are open stay good. */
+void refuse_descriptors(void);
+
+/* Runs body in a child and returns whether it returned true and nothing ended the child before. */
+bool refuse_in_child(bool (*body)(void));
