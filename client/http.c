@@ -31,12 +31,17 @@ struct http {
     char error[CURL_ERROR_SIZE];
 };
 
-static bool curl_usable;
-
-static void
+/* Once in a process, but what failed may be tried again. */
+static bool
 start_curl(void)
 {
-    curl_usable = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static bool started;
+    pthread_mutex_lock(&mutex);
+    started = started || curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+    bool usable = started;
+    pthread_mutex_unlock(&mutex);
+    return usable;
 }
 
 /* ---- libcurl's callbacks */
@@ -133,15 +138,15 @@ set_up(struct http *http, const struct http_options *options)
 struct http *
 http_new(const struct http_options *options, GError **error)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, start_curl);
+    bool usable = start_curl();
     struct http *http = g_new0(struct http, 1);
-    http->multi = curl_usable ? curl_multi_init() : NULL;
-    http->easy = curl_usable ? curl_easy_init() : NULL;
+    http->multi = usable ? curl_multi_init() : NULL;
+    http->easy = usable ? curl_easy_init() : NULL;
     http->option_connect_to = g_strdup(options->connect_to);
     buf_init(&http->body, REPLY_BODY_MAX);
-    if (!http->multi || !http->easy) {
-        failure_set(error, HUBKEY_E_SYSTEM, "libcurl cannot be set up");
+    /* Without descriptors there is a multi handle all the same, but one that nobody can wake. */
+    if (!http->multi || !http->easy || curl_multi_wakeup(http->multi) != CURLM_OK) {
+        failure_set(error, HUBKEY_E_SYSTEM, "libcurl cannot be set up: no memory, or no descriptor (see ulimit -n)");
         http_free(http);
         return NULL;
     }
@@ -176,21 +181,48 @@ http_free(struct http *http)
 
 /* ---- A request */
 
-static void
+static bool
 add_header(struct http *http, const char *text)
 {
     struct curl_slist *longer = curl_slist_append(http->headers, text);
-    if (!longer)
-        g_error("out of memory");
-    http->headers = longer;
+    if (longer)
+        http->headers = longer;
+    return longer != NULL;
 }
 
-static void
+static bool
 add_authorization(struct http *http, const char *token)
 {
     g_autofree char *text = g_strconcat("Authorization: ", token, NULL);
-    add_header(http, text);
+    bool added = add_header(http, text);
     explicit_bzero(text, strlen(text));
+    return added;
+}
+
+/* False where there is no memory for all of it. */
+static bool
+add_lists(struct http *http, const struct http_request *request)
+{
+    bool good = true;
+    for (guint i = 0; good && i < request->headers->len; i++)
+        good = add_header(http, request->headers->pdata[i]);
+    const char *connect_to = http->option_connect_to ? http->option_connect_to : request->connect_to;
+    http->connect_to = connect_to ? curl_slist_append(NULL, connect_to) : NULL;
+    return good && add_header(http, "Accept: application/json") &&
+           add_header(http, "Expect:") && /* no waiting for 100 Continue */
+           add_authorization(http, request->token) && (http->connect_to || !connect_to);
+}
+
+/* The URL is libcurl's own copy; the rest lives until finish. */
+static bool
+set_request(struct http *http, const struct http_request *request)
+{
+    return add_lists(http, request) && curl_easy_setopt(http->easy, CURLOPT_URL, request->url) == CURLE_OK &&
+           curl_easy_setopt(http->easy, CURLOPT_HTTPHEADER, http->headers) == CURLE_OK &&
+           curl_easy_setopt(http->easy, CURLOPT_CONNECT_TO, http->connect_to) == CURLE_OK &&
+           curl_easy_setopt(http->easy, CURLOPT_POSTFIELDS, request->body) == CURLE_OK &&
+           curl_easy_setopt(http->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->len) == CURLE_OK &&
+           curl_multi_add_handle(http->multi, http->easy) == CURLM_OK;
 }
 
 void
@@ -203,23 +235,14 @@ http_start(struct http *http, const struct http_request *request)
     http->header_complete = http->done = false;
     http->error[0] = '\0';
     http->trust.issuer[0] = '\0';
-
-    for (guint i = 0; i < request->headers->len; i++)
-        add_header(http, request->headers->pdata[i]);
-    add_header(http, "Accept: application/json");
-    add_header(http, "Expect:"); /* no waiting for 100 Continue */
-    add_authorization(http, request->token);
-    const char *connect_to = http->option_connect_to ? http->option_connect_to : request->connect_to;
-    http->connect_to = connect_to ? curl_slist_append(NULL, connect_to) : NULL;
-
-    curl_easy_setopt(http->easy, CURLOPT_URL, request->url);
-    curl_easy_setopt(http->easy, CURLOPT_HTTPHEADER, http->headers);
-    curl_easy_setopt(http->easy, CURLOPT_CONNECT_TO, http->connect_to);
-    curl_easy_setopt(http->easy, CURLOPT_POSTFIELDS, request->body);
-    curl_easy_setopt(http->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->len);
-    if (curl_multi_add_handle(http->multi, http->easy) != CURLM_OK)
-        g_error("libcurl does not take a request");
-    http->running = true;
+    http->running = set_request(http, request);
+    if (http->running)
+        return;
+    static const char text[] = "libcurl did not take the request, probably for want of memory";
+    forget_request(http);
+    http->reply.failure = REPLY_CONNECT;
+    reply_set_text(&http->reply, text, strlen(text));
+    http->done = true;
 }
 
 static enum reply_failure

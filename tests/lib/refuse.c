@@ -6,6 +6,7 @@
 #include "tests/lib/refuse.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -32,12 +33,21 @@ refuse_getrandom(void)
 }
 
 void
-refuse_descriptors(void)
+refuse_descriptors(unsigned from)
 {
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = 0;
+    limit.rlim_cur = MIN(from, limit.rlim_max);
     setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+unsigned
+refuse_count_descriptors(void)
+{
+    unsigned n = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
 }
 
 bool

@@ -11,8 +11,11 @@
 /* No getrandom, by a seccomp filter. False where filters cannot be set here. */
 bool refuse_getrandom(void);
 
-/* No new descriptors; those that are open stay good. */
-void refuse_descriptors(void);
+/* No descriptors from this number on but those that are open. */
+void refuse_descriptors(unsigned from);
+
+/* How many are open. */
+unsigned refuse_count_descriptors(void);
 
 /* Runs body in a child and returns whether it returned true and nothing ended the child before. */
 bool refuse_in_child(bool (*body)(void));

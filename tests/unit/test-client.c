@@ -339,7 +339,7 @@ posts_without_random(void)
     struct hubkey_error error;
     struct hubkey_message message = { .size = sizeof message };
     fixture_open(&fixture, HUBKEY_FLAG_QUEUE_ONLY);
-    refuse_descriptors();
+    refuse_descriptors(0);
     if (post(fixture.client, NULL) != 0 || !refuse_getrandom())
         return false;
     int result = hubkey_client_post(fixture.client, &message, 0, NULL, &error);
@@ -350,6 +350,40 @@ posts_without_random(void)
                 hubkey_client_close(fixture.client, 0) == HUBKEY_E_TIMEOUT;
     remove_files(&fixture);
     return good;
+}
+
+/* Descriptors run out at each step of opening: that one fails, says why, and leaves none behind. The last to fail is
+ * libcurl, which would go without the pair that wakes its thread. The first that opens posts and closes at once. */
+static bool
+opens_with_few_descriptors(void)
+{
+    struct fixture fixture;
+    struct hubkey_error error;
+    fixture_open(&fixture, 0); /* what the process itself opens once */
+    bool good = hubkey_client_close(fixture.client, 0) == 0;
+    unsigned before = refuse_count_descriptors(), limit = before;
+    int result, without_libcurl = 0;
+    do {
+        refuse_descriptors(limit++);
+        result = hubkey_client_open(&fixture.options, &fixture.client, &error);
+        good = good && (result == 0 || (strlen(error.text) > 10 && refuse_count_descriptors() == before));
+        without_libcurl += result == HUBKEY_E_SYSTEM && strstr(error.text, "libcurl");
+    } while (good && result != 0);
+    int64_t begun_us = g_get_monotonic_time();
+    good = good && limit > before + 5 && without_libcurl > 0 && post(fixture.client, NULL) == 0 &&
+           hubkey_client_flush(fixture.client, 100, &error) == HUBKEY_E_TIMEOUT &&
+           hubkey_client_close(fixture.client, 0) == HUBKEY_E_TIMEOUT &&
+           g_get_monotonic_time() - begun_us < 20 * G_USEC_PER_SEC;
+    refuse_descriptors(1024);
+    if (good)
+        remove_files(&fixture);
+    return good;
+}
+
+static void
+test_no_descriptors(void)
+{
+    g_assert_true(refuse_in_child(opens_with_few_descriptors));
 }
 
 static void
@@ -417,6 +451,7 @@ main(int argc, char **argv)
     g_test_add_func("/client/close-inside", test_close_inside);
     g_test_add_func("/client/drop-events", test_drop_events);
     g_test_add_func("/client/guest", test_guest);
+    g_test_add_func("/client/no-descriptors", test_no_descriptors);
     g_test_add_func("/client/no-random", test_no_random);
     g_test_add_func("/client/tools", test_tools);
     return g_test_run();

@@ -46,7 +46,7 @@ fails_without_both(void)
 {
     char id[UUID_SIZE] = "x";
     uint8_t byte;
-    refuse_descriptors();
+    refuse_descriptors(0);
     if (!refuse_getrandom() || random_fill(&byte, 1) || errno != EMFILE)
         return false;
     return !uuid_make(0, id) && id[0] == '\0';
