@@ -369,7 +369,10 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
         return false;
     hubkeyd->name_timer = g_timeout_add(NAME_LIMIT_MS, request_name, hubkeyd);
     hubkeyd->worker = hubkeyd->api.worker = worker_new(NULL);
-    hubkeyd->api.slots = slots_new(&slot_storage_ops, hubkeyd->storage, hubkeyd->worker, &slots_hooks, &hubkeyd->api);
+    hubkeyd->api.slots = slots_new(&slot_storage_ops, hubkeyd->storage, hubkeyd->worker, &slots_hooks, &hubkeyd->api,
+                                   error);
+    if (!hubkeyd->api.slots)
+        return false;
     hubkeyd->api.health = health_new(hubkeyd->worker, hubkeyd->api.slots, hubkeyd->limits, read_tpm_info, hubkeyd->tpm,
                                      api_objects_health_changed, &hubkeyd->api);
     hubkeyd->api.clock_step = clock_step_new(api_objects_clock_stepped, &hubkeyd->api);

@@ -145,25 +145,27 @@ struct sweep {
     GArray *names;
 };
 
-static void
-flush_if_listed(struct tpm *tpm, const GArray *names, const char *hex)
+static bool
+flush_if_listed(const struct sweep *sweep, const char *hex, GError **error)
 {
     struct tpm_name name;
-    for (guint i = 0; hex && slot_key_parse_name(hex, &name, NULL) && i < names->len; i++)
-        if (memcmp(&name, &g_array_index(names, struct tpm_name, i), sizeof name) == 0)
-            tpm_key_flush_leftovers(tpm, &name, NULL);
+    for (guint i = 0; hex && slot_key_parse_name(hex, &name, NULL) && i < sweep->names->len; i++)
+        if (memcmp(&name, &g_array_index(sweep->names, struct tpm_name, i), sizeof name) == 0)
+            return tpm_key_flush_leftovers(sweep->storage->tpm, &name, error);
+    return true;
 }
 
-static void
-sweep_one(uint32_t slot, void *user)
+/* A record that cannot be read names no key. */
+static bool
+sweep_one(uint32_t slot, void *user, GError **error)
 {
     const struct sweep *sweep = user;
     struct store_record record;
     if (!store_load_record(sweep->storage->store, slot, &record, NULL))
-        return;
-    flush_if_listed(sweep->storage->tpm, sweep->names, record.key.name);
-    flush_if_listed(sweep->storage->tpm, sweep->names, record.previous.name);
+        return true;
+    bool ok = flush_if_listed(sweep, record.key.name, error) && flush_if_listed(sweep, record.previous.name, error);
     store_record_clear(&record);
+    return ok;
 }
 
 /* The records are read only where a key is loaded that may be one of theirs. */
@@ -176,8 +178,8 @@ slot_file_sweep(struct slot_file *storage, GError **error)
     g_autoptr(GArray) names = tpm_key_list_transient(storage->tpm, error);
     if (!names)
         return false;
-    if (names->len > 0)
-        store_each_slot(storage->store, sweep_one, &(struct sweep){ storage, names });
+    if (names->len > 0 && !store_each_slot(storage->store, sweep_one, &(struct sweep){ storage, names }, error))
+        return false;
     storage->swept = tpm_epoch(storage->tpm);
     return true;
 }

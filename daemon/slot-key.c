@@ -115,27 +115,27 @@ struct usage {
     bool used;
 };
 
-static void
-look_for_use(uint32_t slot, void *user)
+static bool
+look_for_use(uint32_t slot, void *user, GError **error)
 {
     struct usage *usage = user;
     struct store_record record;
     if (usage->used)
-        return;
+        return true;
     /* A record that cannot be read may be one of a slot in use. */
     usage->used = !store_load_record(usage->store, slot, &record, NULL);
     if (!usage->used) {
         usage->used = record.in_use;
         store_record_clear(&record);
     }
+    return true;
 }
 
 bool
 slot_key_forget_srk_if_unused(struct store *store, GError **error)
 {
     struct usage usage = { .store = store };
-    store_each_slot(store, look_for_use, &usage);
-    return usage.used || store_remove(store, "srk", error);
+    return store_each_slot(store, look_for_use, &usage, error) && (usage.used || store_remove(store, "srk", error));
 }
 
 /* ---- keys ---- */

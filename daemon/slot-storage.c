@@ -130,21 +130,22 @@ struct loading {
     void *user;
 };
 
-static void
-load_one(uint32_t slot, void *user)
+static bool
+load_one(uint32_t slot, void *user, GError **error)
 {
     struct loading *loading = user;
     struct slot_finding finding;
     load(loading->storage, slot, &finding);
     loading->loaded(slot, &finding, loading->user);
     slot_finding_clear(&finding);
+    return true;
 }
 
-static void
-load_all(void *data, slot_loaded_fn loaded, void *user)
+static bool
+load_all(void *data, slot_loaded_fn loaded, void *user, GError **error)
 {
     struct loading loading = { data, loaded, user };
-    store_each_slot(loading.storage->store, load_one, &loading);
+    return store_each_slot(loading.storage->store, load_one, &loading, error);
 }
 
 static bool
@@ -169,19 +170,20 @@ survey(void *data, uint32_t slot, struct slot_finding *finding, GError **error)
 
 /* What the TPM refuses, a wrong owner password above all, is not tried over and over: only after the TPM was opened
  * anew, or when an administrator clears the slot. */
-static void
-settle_once(uint32_t slot, void *user)
+static bool
+settle_once(uint32_t slot, void *user, GError **error)
 {
     struct slot_storage *storage = user;
     g_autoptr(GError) why = NULL;
     gpointer key = GUINT_TO_POINTER(slot), epoch = GUINT_TO_POINTER(tpm_epoch(storage->tpm));
     if (!tpm_is_open(storage->tpm) || g_hash_table_lookup(storage->refused, key) == epoch)
-        return;
+        return true;
     if (slot_settle_open(storage->tpm, storage->store, slot, &why))
-        return;
+        return true;
     g_warning("slot %u: %s", slot, why->message);
     if (tpm_is_open(storage->tpm) && g_error_matches(why, ERROR_DOMAIN, ERROR_TPM_FAILED))
         g_hash_table_insert(storage->refused, key, epoch);
+    return true; /* it stays pending, and the others have their turn */
 }
 
 static bool
@@ -193,10 +195,9 @@ attach(void *data, bool afresh, struct slot_medium *medium, GError **error)
         tpm_forget_owner_refusal(storage->tpm);
     }
     if (!tpm_open(storage->tpm, error) || !slot_file_sweep(storage->in_files, error) ||
-        !slot_key_settle_srk(storage->tpm, storage->store, error))
-        return false;
-    store_each_intent(storage->store, settle_once, storage);
-    if (!slot_key_forget_srk_if_unused(storage->store, error) ||
+        !slot_key_settle_srk(storage->tpm, storage->store, error) ||
+        !store_each_intent(storage->store, settle_once, storage, error) ||
+        !slot_key_forget_srk_if_unused(storage->store, error) ||
         !slot_key_find_srk(storage->tpm, &medium->srk_name, error))
         return false;
     slot_file_know_srk(storage->in_files, medium->srk_name);

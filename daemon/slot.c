@@ -184,7 +184,8 @@ take_loaded(uint32_t number, struct slot_finding *finding, void *user)
 }
 
 struct slots *
-slots_new(const struct slot_ops *ops, void *storage, struct worker *worker, const struct slots_hooks *hooks, void *user)
+slots_new(const struct slot_ops *ops, void *storage, struct worker *worker, const struct slots_hooks *hooks, void *user,
+          GError **error)
 {
     struct slots *slots = g_new0(struct slots, 1);
     slots->ops = ops;
@@ -195,7 +196,10 @@ slots_new(const struct slot_ops *ops, void *storage, struct worker *worker, cons
     slots->table = g_ptr_array_new_with_free_func(free_slot);
     slots->rechecking = g_hash_table_new(NULL, NULL);
     slots->not_adopted = g_hash_table_new(NULL, NULL);
-    ops->load_all(storage, take_loaded, slots);
+    if (!ops->load_all(storage, take_loaded, slots, error)) {
+        slots_free(slots);
+        return NULL;
+    }
     worker_on_idle(worker, ops->idle, storage);
     slots_attach(slots);
     return slots;

@@ -64,8 +64,9 @@ typedef void (*slot_loaded_fn)(uint32_t slot, struct slot_finding *finding, void
 
 /* Storage. All of these run on the worker thread, one at a time, but for load_all. */
 struct slot_ops {
-    /* Tells what disk knows of every slot that has a record; no TPM. Main thread, before the worker has a job. */
-    void (*load_all)(void *storage, slot_loaded_fn loaded, void *user);
+    /* Tells what disk knows of every slot that has a record; no TPM. Main thread, before the worker has a job. False
+     * where it could not be looked at: slots that were not told of are not empty then. */
+    bool (*load_all)(void *storage, slot_loaded_fn loaded, void *user, GError **error);
     /* The same of one. */
     void (*load)(void *storage, uint32_t slot, struct slot_finding *finding);
     /* Makes the TPM ready, finishes or undoes what a crash cut short. */
@@ -119,8 +120,9 @@ struct slots_hooks {
 
 struct slots;
 
+/* NULL where what is on disk cannot be looked at. */
 struct slots *slots_new(const struct slot_ops *ops, void *storage, struct worker *worker,
-                        const struct slots_hooks *hooks, void *user);
+                        const struct slots_hooks *hooks, void *user, GError **error);
 void slots_free(struct slots *slots); /* after the worker has stopped */
 
 /* NULL where the slot is empty. */

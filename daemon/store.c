@@ -130,11 +130,12 @@ store_sweep(struct store *store)
         closedir(directory);
 }
 
-/* A file that cannot be read tells as little as a damaged one. */
+/* A file that cannot be read tells as little as a damaged one; what hubkeyd itself is short of says nothing about it. */
 static char *
 unreadable(struct store *store, const char *name, GError **error)
 {
-    error_set(error, ERROR_DAMAGED, "cannot read %s/%s: %s", store->path, name, g_strerror(errno));
+    int code = errno == EMFILE || errno == ENFILE || errno == ENOMEM ? ERROR_INTERNAL : ERROR_DAMAGED;
+    error_set(error, code, "cannot read %s/%s: %s", store->path, name, g_strerror(errno));
     return NULL;
 }
 
@@ -404,28 +405,49 @@ number_of(const char *name, const char *suffix, uint32_t *slot)
     return text_parse_u32(digits, UINT16_MAX, slot);
 }
 
-static void
-each_file(struct store *store, const char *suffix, void (*each)(uint32_t slot, void *user), void *user)
+/* The next of the entries, NULL with errno 0 behind the last. */
+static const char *
+next_name(DIR *directory)
+{
+    errno = 0;
+    const struct dirent *entry = readdir(directory);
+    return entry ? entry->d_name : NULL;
+}
+
+static bool
+cannot_list(struct store *store, GError **error)
+{
+    error_set(error, ERROR_INTERNAL, "cannot list the state directory %s: %s", store->path, g_strerror(errno));
+    return false;
+}
+
+static bool
+each_file(struct store *store, const char *suffix, store_slot_fn each, void *user, GError **error)
 {
     DIR *directory = open_listing(store);
+    const char *name;
     uint32_t slot;
-    for (struct dirent *entry; directory && (entry = readdir(directory));)
-        if (number_of(entry->d_name, suffix, &slot))
-            each(slot, user);
-    if (directory)
-        closedir(directory);
+    bool ok = true;
+    if (!directory)
+        return cannot_list(store, error);
+    while (ok && (name = next_name(directory)))
+        ok = !number_of(name, suffix, &slot) || each(slot, user, error);
+    if (ok && errno != 0)
+        ok = cannot_list(store, error);
+    closedir(directory);
+    return ok;
 }
 
-void
-store_each_slot(struct store *store, void (*each)(uint32_t slot, void *user), void *user)
+bool
+store_each_slot(struct store *store, store_slot_fn each, void *user, GError **error)
 {
-    each_file(store, "", each, user);
+    return each_file(store, "", each, user, error);
 }
 
-void
-store_each_intent(struct store *store, void (*each)(uint32_t slot, void *user), void *user)
+bool
+store_each_intent(struct store *store, store_slot_fn each, void *user, GError **error)
 {
-    each_file(store, ".intent", each, user);
+    return each_file(store, ".intent", each, user, error);
 }
 
 char *
@@ -451,15 +473,22 @@ struct highest {
     uint64_t generation;
 };
 
-static void
-raise_to(uint32_t slot, void *user)
+/* A record that is damaged, the one that is lost for instance, tells nothing. */
+static bool
+raise_to(uint32_t slot, void *user, GError **error)
 {
     struct highest *highest = user;
     struct store_record record;
-    if (!store_load_record(highest->store, slot, &record, NULL))
-        return;
+    g_autoptr(GError) why = NULL;
+    if (!store_load_record(highest->store, slot, &record, &why)) {
+        bool damaged = g_error_matches(why, ERROR_DOMAIN, ERROR_DAMAGED);
+        if (!damaged)
+            g_propagate_error(error, g_steal_pointer(&why));
+        return damaged;
+    }
     highest->generation = MAX(highest->generation, record.generation);
     store_record_clear(&record);
+    return true;
 }
 
 /* Every slot counts from 1, or from a number that was taken here; a range of its own for each keeps them apart. Where
@@ -478,7 +507,8 @@ store_take_generation(struct store *store, uint64_t *generation, GError **error)
         g_warning("%s; going on above what else is known", why->message);
         highest.generation = (uint64_t)MAX(clock_wall_us(), RELEASE_TIME * G_USEC_PER_SEC);
     }
-    store_each_slot(store, raise_to, &highest);
+    if (!store_each_slot(store, raise_to, &highest, error))
+        return false;
     *generation = (highest.generation / STORE_GENERATIONS + 1) * STORE_GENERATIONS;
     g_autoptr(GKeyFile) file = g_key_file_new();
     g_key_file_set_uint64(file, "generations", "Highest", *generation);

@@ -23,7 +23,8 @@ struct store;
 struct store *store_open(const char *directory, GError **error);
 void store_close(struct store *store);
 
-/* The key file called name. Not there: *absent true and NULL without error. Not readable or not whole: Damaged. */
+/* The key file called name. Not there: *absent true and NULL without error. Not readable or not whole: Damaged. Internal
+ * where hubkeyd has no descriptor or memory left to look at it. */
 GKeyFile *store_read(struct store *store, const char *name, bool *absent, GError **error);
 bool store_write(struct store *store, const char *name, GKeyFile *file, GError **error);
 bool store_remove(struct store *store, const char *name, GError **error); /* not there is fine */
@@ -57,9 +58,11 @@ void store_record_clear(struct store_record *record);
 bool store_load_record(struct store *store, uint32_t slot, struct store_record *record, GError **error);
 bool store_save_record(struct store *store, uint32_t slot, const struct store_record *record, GError **error);
 
-/* Calls each with the number of every slot that has a record, or an open intent, in no order. */
-void store_each_slot(struct store *store, void (*each)(uint32_t slot, void *user), void *user);
-void store_each_intent(struct store *store, void (*each)(uint32_t slot, void *user), void *user);
+/* Calls each with the number of every slot that has a record, or an open intent, in no order, until one is false. False
+ * also where the directory cannot be listed: what was not seen there is not absent. */
+typedef bool (*store_slot_fn)(uint32_t slot, void *user, GError **error);
+bool store_each_slot(struct store *store, store_slot_fn each, void *user, GError **error);
+bool store_each_intent(struct store *store, store_slot_fn each, void *user, GError **error);
 
 /* The Name of the SRK that the first key was made under; NULL without error where there is none yet. */
 char *store_load_srk(struct store *store, GError **error);

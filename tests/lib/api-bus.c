@@ -240,7 +240,7 @@ api_bus_start(struct api_bus *api, const char *configuration)
     api->api.admin = admin_new(api->service, POLKIT_PERSON_LIMIT_MS);
     g_assert_true(api_objects_add(&api->api, api->service, NULL, &error));
     api->api.worker = worker_new(NULL);
-    api->api.slots = slots_new(&fake_storage_ops, api->storage, api->api.worker, &hooks, &api->api);
+    api->api.slots = slots_new(&fake_storage_ops, api->storage, api->api.worker, &hooks, &api->api, NULL);
     api->api.sharing = sharing_new(api->api.slots, api->api.worker, api->limits, api->config->token_granularity);
     api->api.health = health_new(api->api.worker, api->api.slots, api->limits, read_tpm_info, api,
                                  api_objects_health_changed, &api->api);

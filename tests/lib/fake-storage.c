@@ -200,15 +200,19 @@ load(void *user, uint32_t slot, struct slot_finding *finding)
     g_mutex_unlock(&storage->lock);
 }
 
-static void
-load_all(void *storage, slot_loaded_fn loaded, void *user)
+static bool
+load_all(void *data, slot_loaded_fn loaded, void *user, GError **error)
 {
-    for (uint32_t slot = FAKE_STORAGE_SLOTS; slot-- > 0;) {
+    struct fake_storage *storage = data;
+    bool ok = enter(storage, FAKE_STORAGE_LOAD_ALL, error);
+    g_mutex_unlock(&storage->lock);
+    for (uint32_t slot = FAKE_STORAGE_SLOTS; ok && slot-- > 0;) {
         struct slot_finding finding;
         load(storage, slot, &finding);
         loaded(slot, &finding, user);
         slot_finding_clear(&finding);
     }
+    return ok;
 }
 
 static bool

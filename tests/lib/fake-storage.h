@@ -9,6 +9,7 @@
 #include "daemon/slot.h"
 
 enum fake_storage_op {
+    FAKE_STORAGE_LOAD_ALL,
     FAKE_STORAGE_ATTACH,
     FAKE_STORAGE_SURVEY,
     FAKE_STORAGE_SIGN,

@@ -6,6 +6,8 @@
 #include <config.h>
 
 #include "common/error.h"
+#include "daemon/slot-key.h"
+#include "tests/lib/starve.h"
 #include "tests/tpm/bench.h"
 
 #include <string.h>
@@ -337,6 +339,34 @@ test_record_damaged(void)
 }
 
 static void
+tell_none(uint32_t slot, struct slot_finding *finding, void *user)
+{
+    g_error("slot %u was told of", slot);
+}
+
+/* The directory cannot be listed for a moment: no slot is empty because of that, and the SRK stays pinned. */
+static void
+test_not_listed(void)
+{
+    struct bench *bench = start_provisioned();
+    g_autofree char *pin = g_build_filename(bench->state_dir, "srk", NULL);
+    g_autoptr(GError) load = NULL, forget = NULL, attach = NULL;
+    struct slot_medium medium = { 0 };
+    starve_begin();
+    g_assert_false(slot_storage_ops.load_all(bench->storage, tell_none, NULL, &load));
+    g_assert_false(slot_key_forget_srk_if_unused(bench->store, &forget));
+    g_assert_false(slot_storage_ops.attach(bench->storage, false, &medium, &attach));
+    starve_end();
+    bench_expect_error(&load, ERROR_INTERNAL, "cannot list");
+    bench_expect_error(&forget, ERROR_INTERNAL, "cannot list");
+    g_assert_nonnull(attach);
+    g_assert_true(g_file_test(pin, G_FILE_TEST_EXISTS));
+    bench_attach(bench);
+    bench_expect_signs(bench, 0, key, sizeof key);
+    bench_stop(bench);
+}
+
+static void
 test_record_lost(void)
 {
     struct bench *bench = start_provisioned();
@@ -365,5 +395,6 @@ main(int argc, char **argv)
     g_test_add_func("/slot-tpm/srk/lost", test_srk_lost);
     g_test_add_func("/slot-tpm/disk/damaged", test_record_damaged);
     g_test_add_func("/slot-tpm/disk/lost", test_record_lost);
+    g_test_add_func("/slot-tpm/disk/not-listed", test_not_listed);
     return g_test_run();
 }

@@ -63,7 +63,7 @@ set_up(struct fixture *fixture, gconstpointer granularity)
     fake_storage_put(fixture->storage, 0, SLOT_READY, 3, HOST, "d", KEY);
     fake_storage_put(fixture->storage, 1, SLOT_READY, 1, HOST, "e", KEY);
     fixture->worker = worker_new(NULL);
-    fixture->slots = slots_new(&fake_storage_ops, fixture->storage, fixture->worker, &hooks, fixture);
+    fixture->slots = slots_new(&fake_storage_ops, fixture->storage, fixture->worker, &hooks, fixture, NULL);
     g_assert_true(await(is_idle, fixture));
     fixture->limits = limits_new();
     fixture->sharing = sharing_new(fixture->slots, fixture->worker, fixture->limits,

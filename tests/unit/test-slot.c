@@ -118,7 +118,7 @@ await_state(struct fixture *fixture, enum slot_tpm_state state)
 static void
 start(struct fixture *fixture)
 {
-    fixture->slots = slots_new(&fake_storage_ops, fixture->storage, fixture->worker, &hooks, fixture);
+    fixture->slots = slots_new(&fake_storage_ops, fixture->storage, fixture->worker, &hooks, fixture, NULL);
     g_assert_true(await(is_idle, fixture));
     g_string_truncate(fixture->hooks, 0);
 }
@@ -137,7 +137,7 @@ test_absent(struct fixture *fixture, gconstpointer unused)
 {
     fake_storage_put(fixture->storage, 2, SLOT_READY, 5, HOST, "d", "key");
     fake_storage_fail(fixture->storage, FAKE_STORAGE_ATTACH, ERROR_TPM_ABSENT);
-    fixture->slots = slots_new(&fake_storage_ops, fixture->storage, fixture->worker, &hooks, fixture);
+    fixture->slots = slots_new(&fake_storage_ops, fixture->storage, fixture->worker, &hooks, fixture, NULL);
     g_assert_cmpint(slots_tpm_state(fixture->slots), ==, SLOT_TPM_STARTING);
     g_assert_nonnull(slots_get(fixture->slots, 2)); /* disk is enough to know it */
     await_state(fixture, SLOT_TPM_ABSENT);
@@ -162,13 +162,25 @@ test_failed(struct fixture *fixture, gconstpointer unused)
     g_assert_null(slots_srk_name(fixture->slots));
 }
 
+/* What is on disk cannot be looked at: no slot is taken for empty because of that. */
+static void
+test_not_loaded(struct fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GError) error = NULL;
+    fake_storage_put(fixture->storage, 2, SLOT_READY, 5, HOST, "d", "key");
+    fake_storage_fail(fixture->storage, FAKE_STORAGE_LOAD_ALL, ERROR_INTERNAL);
+    g_assert_null(slots_new(&fake_storage_ops, fixture->storage, fixture->worker, &hooks, fixture, &error));
+    g_assert_error(error, ERROR_DOMAIN, ERROR_INTERNAL);
+    expect_hooks(fixture, "");
+}
+
 /* A look that breaks off says nothing about any slot. */
 static void
 test_broken_survey(struct fixture *fixture, gconstpointer unused)
 {
     fake_storage_put(fixture->storage, 0, SLOT_READY, 5, HOST, "d", "key");
     fake_storage_hold(fixture->storage, FAKE_STORAGE_ATTACH);
-    fixture->slots = slots_new(&fake_storage_ops, fixture->storage, fixture->worker, &hooks, fixture);
+    fixture->slots = slots_new(&fake_storage_ops, fixture->storage, fixture->worker, &hooks, fixture, NULL);
     fake_storage_put(fixture->storage, 0, SLOT_TAMPERED, 5, HOST, "d", "key");
     fake_storage_fail(fixture->storage, FAKE_STORAGE_SURVEY, ERROR_TPM_FAILED);
     fake_storage_release(fixture->storage);
@@ -183,7 +195,7 @@ static void
 test_hangs_at_start(struct fixture *fixture, gconstpointer unused)
 {
     fake_storage_hold(fixture->storage, FAKE_STORAGE_ATTACH);
-    fixture->slots = slots_new(&fake_storage_ops, fixture->storage, fixture->worker, &hooks, fixture);
+    fixture->slots = slots_new(&fake_storage_ops, fixture->storage, fixture->worker, &hooks, fixture, NULL);
     g_assert_true(await(fake_storage_is_inside, fixture->storage));
     fake_clock_pass(5 * G_USEC_PER_SEC);
     await_state(fixture, SLOT_TPM_FAILED);
@@ -595,6 +607,7 @@ main(int argc, char **argv)
     g_log_set_always_fatal(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL); /* a slot that is not well warns */
     ADD("/slot/tpm/absent", test_absent);
     ADD("/slot/tpm/failed", test_failed);
+    ADD("/slot/not-loaded", test_not_loaded);
     ADD("/slot/tpm/broken-survey", test_broken_survey);
     ADD("/slot/tpm/hangs-at-start", test_hangs_at_start);
     ADD("/slot/pending", test_pending);

@@ -10,6 +10,7 @@
 #include "daemon/store.h"
 #include "tests/lib/fake-clock.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/starve.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -364,10 +365,11 @@ test_replacing(struct fixture *fixture, gconstpointer unused)
     g_assert_false(g_file_test(again, G_FILE_TEST_EXISTS));
 }
 
-static void
-note_slot(uint32_t slot, void *user)
+static bool
+note_slot(uint32_t slot, void *user, GError **error)
 {
     ((bool *)user)[slot] = true;
+    return true;
 }
 
 /* Which slots have a record, and which an intent: by the files' names, and only names that are a slot's. */
@@ -381,12 +383,55 @@ test_listing(struct fixture *fixture, gconstpointer unused)
     save(fixture, 65535, 1);
     for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
         overwrite(fixture, others[i], "x", 1);
-    store_each_slot(fixture->store, note_slot, records);
-    store_each_intent(fixture->store, note_slot, intents);
+    g_assert_true(store_each_slot(fixture->store, note_slot, records, NULL));
+    g_assert_true(store_each_intent(fixture->store, note_slot, intents, NULL));
     for (uint32_t slot = 0; slot <= UINT16_MAX; slot++) {
         g_assert_true(records[slot] == (slot == 3 || slot == 65535));
         g_assert_true(intents[slot] == (slot == 6));
     }
+}
+
+static bool
+stop_here(uint32_t slot, void *user, GError **error)
+{
+    ++*(unsigned *)user;
+    error_set(error, ERROR_TPM_FAILED, "slot %u", slot);
+    return false;
+}
+
+/* One that is false ends it, with its error. */
+static void
+test_stopping(struct fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GError) error = NULL;
+    unsigned calls = 0;
+    save(fixture, 1, 1);
+    save(fixture, 2, 1);
+    g_assert_false(store_each_slot(fixture->store, stop_here, &calls, &error));
+    g_assert_error(error, ERROR_DOMAIN, ERROR_TPM_FAILED);
+    g_assert_cmpuint(calls, ==, 1);
+}
+
+/* No descriptor is left to look with: that is told, and nothing is taken for absent, damaged or unused. */
+static void
+test_starving(struct fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GError) list = NULL, read = NULL, taken = NULL;
+    g_autofree bool *records = g_new0(bool, UINT16_MAX + 1);
+    struct store_record record;
+    uint64_t generation;
+    save(fixture, 1, 5 * STORE_GENERATIONS);
+    starve_begin();
+    g_assert_false(store_each_slot(fixture->store, note_slot, records, &list));
+    g_assert_error(list, ERROR_DOMAIN, ERROR_INTERNAL);
+    g_assert_nonnull(strstr(list->message, fixture->folder));
+    g_assert_false(store_load_record(fixture->store, 1, &record, &read));
+    g_assert_error(read, ERROR_DOMAIN, ERROR_INTERNAL);
+    g_assert_false(store_take_generation(fixture->store, &generation, &taken));
+    g_assert_error(taken, ERROR_DOMAIN, ERROR_INTERNAL);
+    starve_end();
+    g_assert_true(store_take_generation(fixture->store, &generation, NULL));
+    g_assert_cmpuint(generation, ==, 6 * STORE_GENERATIONS);
 }
 
 static void
@@ -509,6 +554,8 @@ main(int argc, char **argv)
     ADD("/store/records", test_records);
     ADD("/store/replacing", test_replacing);
     ADD("/store/listing", test_listing);
+    ADD("/store/stopping", test_stopping);
+    ADD("/store/starving", test_starving);
     ADD("/store/generations", test_generations);
     ADD("/store/srk", test_srk);
     ADD("/intent/bad", test_bad_intents);
