@@ -8,6 +8,7 @@
 
 #include "daemon/polkit.h"
 #include "common/error.h"
+#include "common/seldom.h"
 #include "dbus/call.h"
 #include "dbus/loop.h"
 
@@ -17,12 +18,14 @@
 #define PATH "/org/freedesktop/PolicyKit1/Authority"
 #define AUTHORITY "org.freedesktop.PolicyKit1.Authority"
 #define ALLOW_USER_INTERACTION 1 /* CheckAuthorizationFlags */
+#define COMPLAINT_GAP_US (60 * G_USEC_PER_SEC)
 
 struct polkit {
     DBusConnection *connection;
     GQueue questions; /* struct question */
     int person_limit_ms;
     unsigned counted; /* questions ever asked, for what they are cancelled by */
+    struct seldom complaint;
 };
 
 struct question {
@@ -113,14 +116,25 @@ cancel_at_polkit(const struct question *question)
     dbus_connection_send(question->polkit->connection, message, NULL);
 }
 
+/* Anybody can make us ask as often as he likes, and must not fill the log with what polkit answers. */
+static void
+complain(struct polkit *polkit, const char *what, const char *words)
+{
+    unsigned missed;
+    if (!seldom_due(&polkit->complaint, COMPLAINT_GAP_US, &missed))
+        return;
+    g_autofree char *more = g_strdup_printf(" (and %u times since this was last told)", missed);
+    g_warning("%s: %s%s", what, words, missed ? more : "");
+}
+
 /* The reply is (bba{ss}): is_authorized, is_challenge, details. */
 static enum polkit_answer
-read_reply(DBusMessage *reply)
+read_reply(struct polkit *polkit, DBusMessage *reply)
 {
     dbus_bool_t authorised = FALSE, challenge = FALSE;
     DBusMessageIter iter, result;
     if (!dbus_message_has_signature(reply, "(bba{ss})")) {
-        g_warning("polkit answers with \"%s\", which is no answer", dbus_message_get_signature(reply));
+        complain(polkit, "polkit's answer has the wrong types", dbus_message_get_signature(reply));
         return POLKIT_ERROR;
     }
     dbus_message_iter_init(reply, &iter);
@@ -147,7 +161,7 @@ static enum polkit_answer
 read_failure(const struct question *question, const GError *error)
 {
     if (error->code != ERROR_UNREACHABLE) {
-        g_warning("polkit does not say what it thinks: %s", error->message);
+        complain(question->polkit, "polkit does not say what it thinks", error->message);
         return POLKIT_ERROR;
     }
     bool timed_out = question->person_until != 0 && g_get_monotonic_time() >= question->person_until;
@@ -160,7 +174,7 @@ on_reply(DBusMessage *reply, const GError *error, void *user)
     struct question *question = user;
     question->call = NULL;
     if (reply) {
-        finish(question, read_reply(reply));
+        finish(question, read_reply(question->polkit, reply));
         return;
     }
     cancel_at_polkit(question);

@@ -15,6 +15,7 @@
 #include "dbus/caller.h"
 #include "dbus/loop.h"
 #include "tests/lib/await.h"
+#include "tests/lib/fake-clock.h"
 #include "tests/lib/private-bus.h"
 
 #include <string.h>
@@ -286,6 +287,41 @@ test_bounds(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpint(fixture->answers[POLKIT_BUSY], ==, 2);
 }
 
+/* ---- the log ---- */
+
+static GPtrArray *warnings;
+
+static GLogWriterOutput
+keep_warning(GLogLevelFlags level, const GLogField *fields, gsize n, gpointer unused)
+{
+    for (gsize i = 0; (level & G_LOG_LEVEL_WARNING) && i < n; i++)
+        if (strcmp(fields[i].key, "MESSAGE") == 0)
+            g_ptr_array_add(warnings, g_strdup(fields[i].value));
+    return g_log_writer_default(level, fields, n, NULL);
+}
+
+/* polkit that answers with errors only, and somebody who asks on and on: its words once a minute, and how often. */
+static void
+test_complaints(struct fixture *fixture, gconstpointer unused)
+{
+    g_log_set_always_fatal(G_LOG_FATAL_MASK);
+    fake_clock_install();
+    g_ptr_array_set_size(warnings, 0);
+    for (int i = 0; i < 40; i++) {
+        fixture->reply = i % 2 ? "nonsense" : "error";
+        ask(fixture, ":1.77", SOMEBODY, false);
+        g_assert_true(await_count(&fixture->answers[POLKIT_ERROR], i + 1));
+    }
+    g_assert_cmpuint(warnings->len, ==, 1);
+    g_assert_nonnull(strstr(warnings->pdata[0], "only trusted callers may ask"));
+    fake_clock_pass((int64_t)60 * G_USEC_PER_SEC);
+    ask(fixture, ":1.77", SOMEBODY, false);
+    g_assert_true(await_count(&fixture->answers[POLKIT_ERROR], 41));
+    g_assert_cmpuint(warnings->len, ==, 2);
+    g_assert_nonnull(strstr(warnings->pdata[1], "(and 39 times since this was last told)"));
+    fake_clock_remove();
+}
+
 /* ---- decisions ---- */
 
 struct decision {
@@ -411,6 +447,8 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    warnings = g_ptr_array_new_with_free_func(g_free);
+    g_log_set_writer_func(keep_warning, NULL, NULL);
     ADD("/polkit/answers", test_answers);
     g_test_add("/polkit/absent", struct fixture, "", set_up, test_absent, tear_down);
     ADD("/polkit/silent", test_silent);
@@ -418,10 +456,12 @@ main(int argc, char **argv)
     ADD("/polkit/ending", test_ending);
     ADD("/polkit/leaving", test_leaving);
     ADD("/polkit/bounds", test_bounds);
+    ADD("/polkit/complaints", test_complaints);
     ADD("/admin/decisions", test_decisions);
     g_test_add("/admin/alone", struct fixture, "", set_up, test_alone, tear_down);
     g_test_add_func("/admin/policy", test_policy);
     int failed = g_test_run();
+    g_ptr_array_free(warnings, TRUE);
     dbus_shutdown();
     return failed;
 }
