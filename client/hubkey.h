@@ -421,7 +421,8 @@ typedef int (*hubkey_row_fn)(const struct hubkey_queue_row *row, void *user);
  * while fn runs, so it may take its time and call any function of this library; messages that come or leave meanwhile
  * may or may not be seen.
  *
- * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_OPEN (also when it does not exist), -2xx; what was shown before was good. */
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_OPEN (also when it does not exist), -2xx; what was shown before was good.
+ * HUBKEY_E_QUEUE_DAMAGED where messages are not what was stored: they were left out, and all others shown. */
 int hubkey_queue_each(const char *path, uint32_t which, uint64_t after, uint64_t limit, hubkey_row_fn fn, void *user,
                       struct hubkey_error *error);
 
@@ -442,9 +443,9 @@ int hubkey_queue_requeue(const char *path, uint64_t first, uint64_t last, uint64
 int hubkey_queue_import(const char *path, const struct hubkey_message *const *messages, size_t n, uint64_t *first_seq,
                         struct hubkey_error *error);
 
-/* Looks whether a queue is whole: the pages of its file, the counters against the messages, each message. Reads all of
- * it, also beside a running client, and changes nothing. log (may be NULL) is called on the calling thread with
- * HUBKEY_LOG_ERROR and a sentence for each thing that is wrong.
+/* Looks whether a queue is whole: the pages of its file, the counters against the messages, each message and its
+ * checksum. Reads all of it, also beside a running client, and changes nothing. log (may be NULL) is called on the
+ * calling thread with HUBKEY_LOG_ERROR and a sentence for each thing that is wrong.
  *
  * Returns how many were found: 0, all is well. Errors: HUBKEY_E_QUEUE_DAMAGED where the file is none that can be read
  * at all, HUBKEY_E_QUEUE_OPEN, -2xx. */

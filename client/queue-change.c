@@ -14,6 +14,13 @@
 bool
 queue_insert(struct queue *queue, uint64_t seq, const struct message *message, GError **error)
 {
+    const struct queue_row row = { .seq = seq,
+                                   .created_ms = message->created_ms,
+                                   .counted = message->counted,
+                                   .properties = message->properties,
+                                   .properties_len = message->properties_len,
+                                   .body = message->body,
+                                   .len = message->len };
     sqlite3_stmt *statement = queue_ready(queue, SQL_INSERT);
     if (!statement)
         return queue_fail(queue, "adding messages to", error);
@@ -22,6 +29,7 @@ queue_insert(struct queue *queue, uint64_t seq, const struct message *message, G
     sqlite3_bind_int64(statement, 3, message->counted);
     sqlite3_bind_text(statement, 4, message->properties, (int)message->properties_len, SQLITE_STATIC);
     sqlite3_bind_blob(statement, 5, message->len ? message->body : "", (int)message->len, SQLITE_STATIC);
+    sqlite3_bind_int64(statement, 6, queue_row_crc(&row));
     bool done = sqlite3_step(statement) == SQLITE_DONE;
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);

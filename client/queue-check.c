@@ -106,31 +106,44 @@ check_counters(struct check *check, GError **error)
     return find_damage(check, problem, error);
 }
 
+/* One message; its number in *above. False: there are no more, or they cannot be read. */
+static bool
+check_row(struct check *check, uint64_t *above, GError **error)
+{
+    struct queue_row row;
+    struct stored stored;
+    GError *problem = NULL;
+    int found = queue_scan_next(check->queue, &row, &problem);
+    if (found == 1) {
+        if (!stored_read(&stored, &row, &problem))
+            find(check, "%s", problem->message);
+        stored_clear(&stored);
+        g_clear_error(&problem);
+    } else if (!find_damage(check, problem, error)) {
+        return false;
+    }
+    *above = row.seq;
+    return row.seq != 0;
+}
+
 /* Only the number of the last row is kept from one page of rows to the next. */
 static bool
 check_rows(struct check *check, void (*scan)(struct queue *, uint64_t), GError **error)
 {
     enum { PAGE = 500 };
     uint64_t above = 0;
-    GError *problem = NULL;
-    int found = 1;
-    while (found == 1) {
+    bool more = true;
+    g_autoptr(GError) problem = NULL;
+    while (more) {
         scan(check->queue, above);
-        for (int i = 0; i < PAGE && found == 1; i++) {
-            struct queue_row row;
-            struct stored stored;
-            g_autoptr(GError) damage = NULL;
-            found = queue_scan_next(check->queue, &row, &problem);
-            if (found != 1)
-                break;
-            above = row.seq;
-            if (!stored_read(&stored, &row, &damage))
-                find(check, "%s", damage->message);
-            stored_clear(&stored);
-        }
+        for (int i = 0; i < PAGE && more; i++)
+            more = check_row(check, &above, &problem);
         queue_scan_end(check->queue);
     }
-    return find_damage(check, problem, error);
+    if (!problem)
+        return true;
+    g_propagate_error(error, g_steal_pointer(&problem));
+    return false;
 }
 
 int

@@ -3,6 +3,7 @@
  */
 #include <config.h>
 
+#include "client/failure.h"
 #include "client/queue-internal.h"
 
 bool
@@ -67,17 +68,9 @@ queue_scan_dead(struct queue *queue, uint64_t above)
     scan(queue, SQL_SCAN_DEAD, above);
 }
 
-int
-queue_scan_next(struct queue *queue, struct queue_row *row, GError **error)
+static void
+take_row(sqlite3_stmt *statement, bool dead, struct queue_row *row)
 {
-    sqlite3_stmt *statement = queue->statements[queue->scanning];
-    int result = statement ? sqlite3_step(statement) : SQLITE_ERROR;
-    if (result == SQLITE_DONE)
-        return 0;
-    if (result != SQLITE_ROW) {
-        queue_fail(queue, "reading", error);
-        return -1;
-    }
     *row = (struct queue_row){
         .seq = (uint64_t)sqlite3_column_int64(statement, 0),
         .created_ms = sqlite3_column_int64(statement, 1),
@@ -87,12 +80,40 @@ queue_scan_next(struct queue *queue, struct queue_row *row, GError **error)
         .body = sqlite3_column_blob(statement, 4),
         .len = (size_t)sqlite3_column_bytes(statement, 4),
     };
-    if (queue->scanning == SQL_SCAN_DEAD) {
-        row->buried_ms = sqlite3_column_int64(statement, 5);
-        row->status = sqlite3_column_int(statement, 6);
-        row->reason = (const char *)sqlite3_column_text(statement, 7);
+    if (dead) {
+        row->buried_ms = sqlite3_column_int64(statement, 6);
+        row->status = sqlite3_column_int(statement, 7);
+        row->reason = (const char *)sqlite3_column_text(statement, 8);
     }
-    return 1;
+}
+
+/* Rows of an earlier form have no checksum. */
+static bool
+is_whole(sqlite3_stmt *statement, const struct queue_row *row)
+{
+    return sqlite3_column_type(statement, 5) == SQLITE_NULL ||
+           sqlite3_column_int64(statement, 5) == (sqlite3_int64)queue_row_crc(row);
+}
+
+int
+queue_scan_next(struct queue *queue, struct queue_row *row, GError **error)
+{
+    sqlite3_stmt *statement = queue->statements[queue->scanning];
+    int result = statement ? sqlite3_step(statement) : SQLITE_ERROR;
+    row->seq = 0;
+    if (result == SQLITE_DONE)
+        return 0;
+    if (result != SQLITE_ROW) {
+        queue_fail(queue, "reading", error);
+        return -1;
+    }
+    take_row(statement, queue->scanning == SQL_SCAN_DEAD, row);
+    if (is_whole(statement, row))
+        return 1;
+    failure_set(error, HUBKEY_E_QUEUE_DAMAGED,
+                "message %" G_GUINT64_FORMAT " in %s is not what was stored (its checksum differs); check the disk",
+                row->seq, queue->path);
+    return -1;
 }
 
 void

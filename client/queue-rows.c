@@ -46,37 +46,71 @@ copy_row(const struct queue_row *from)
     return row;
 }
 
-/* The next rows above a number; NULL with error. */
+/* A walk over a queue. */
+struct walk {
+    struct queue *queue;
+    uint32_t which;
+    uint64_t above;   /* the last number looked at */
+    uint64_t damaged; /* messages left out, because they are not what was stored */
+    GError *damage;   /* of the first */
+    hubkey_row_fn fn;
+    void *user;
+};
+
+/* Takes the error. False: it is none that the walk can go on behind. */
+static bool
+leave_out(struct walk *walk, uint64_t seq, GError *failed, GError **error)
+{
+    if (seq == 0 || !g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED)) {
+        g_propagate_error(error, failed);
+        return false;
+    }
+    walk->above = seq;
+    walk->damaged++;
+    if (walk->damage)
+        g_error_free(failed);
+    else
+        walk->damage = failed;
+    return true;
+}
+
+/* The next rows; NULL with error. */
 static GPtrArray *
-read_page(struct queue *queue, uint32_t which, uint64_t above, uint64_t limit, GError **error)
+read_page(struct walk *walk, uint64_t limit, GError **error)
 {
     GPtrArray *page = g_ptr_array_new_with_free_func(free_row);
     struct queue_row row;
     size_t bytes = 0;
-    int found = 1;
-    if (which == HUBKEY_ROWS_DEAD)
-        queue_scan_dead(queue, above);
-    else
-        queue_scan(queue, above);
-    while (page->len < MIN(limit, PAGE_ROWS) && bytes < PAGE_BYTES &&
-           (found = queue_scan_next(queue, &row, error)) == 1) {
+    bool good = true;
+    (walk->which == HUBKEY_ROWS_DEAD ? queue_scan_dead : queue_scan)(walk->queue, walk->above);
+    while (good && page->len < MIN(limit, PAGE_ROWS) && bytes < PAGE_BYTES) {
+        GError *failed = NULL;
+        int found = queue_scan_next(walk->queue, &row, &failed);
+        if (found == 0)
+            break;
+        if (found < 0) {
+            good = leave_out(walk, row.seq, failed, error);
+            continue;
+        }
+        walk->above = row.seq;
         g_ptr_array_add(page, copy_row(&row));
         bytes += row.len + row.properties_len;
     }
-    queue_scan_end(queue);
-    if (found >= 0)
+    queue_scan_end(walk->queue);
+    if (good)
         return page;
     g_ptr_array_unref(page);
     return NULL;
 }
 
-/* Calls fn; what it returns, or -1 with error. */
-static int
-show_row(const struct queue_row *row, hubkey_row_fn fn, void *user, GError **error)
+/* Calls fn; whether it wants more. */
+static bool
+show_row(struct walk *walk, const struct queue_row *row)
 {
     struct stored stored;
-    int result = -1;
-    if (stored_read(&stored, row, error)) {
+    GError *failed = NULL;
+    bool more = true;
+    if (stored_read(&stored, row, &failed)) {
         struct hubkey_queue_row shown = {
             .size = sizeof shown,
             .status = row->status,
@@ -86,40 +120,34 @@ show_row(const struct queue_row *row, hubkey_row_fn fn, void *user, GError **err
             .message = &stored.message,
             .reason = row->reason ? row->reason : "",
         };
-        result = fn(&shown, user) != 0;
+        more = walk->fn(&shown, walk->user) == 0;
+    } else {
+        (void)leave_out(walk, row->seq, failed, NULL);
     }
     stored_clear(&stored);
-    return result;
-}
-
-/* False with error; *stop when fn wants no more, or there are no more. */
-static bool
-show_page(GPtrArray *page, hubkey_row_fn fn, void *user, uint64_t *above, bool *stop, GError **error)
-{
-    *stop = page->len == 0;
-    for (guint i = 0; i < page->len && !*stop; i++) {
-        const struct queue_row *row = page->pdata[i];
-        int result = show_row(row, fn, user, error);
-        if (result < 0)
-            return false;
-        *above = row->seq;
-        *stop = result > 0;
-    }
-    return true;
+    return more;
 }
 
 static bool
-show_all(struct queue *queue, uint32_t which, uint64_t above, uint64_t limit, hubkey_row_fn fn, void *user,
-         GError **error)
+show_all(struct walk *walk, uint64_t limit, GError **error)
 {
-    bool stop = false;
-    while (!stop && limit > 0) {
-        g_autoptr(GPtrArray) page = read_page(queue, which, above, limit, error);
-        if (!page || !show_page(page, fn, user, &above, &stop, error))
+    bool more = true;
+    while (more && limit > 0) {
+        g_autoptr(GPtrArray) page = read_page(walk, limit, error);
+        if (!page)
             return false;
+        uint64_t last = walk->above;
         limit -= MIN(limit, page->len);
+        more = page->len > 0;
+        for (guint i = 0; i < page->len && more; i++)
+            more = show_row(walk, page->pdata[i]);
+        walk->above = last;
     }
-    return true;
+    if (walk->damaged == 0)
+        return true;
+    failure_set(error, HUBKEY_E_QUEUE_DAMAGED, "%" G_GUINT64_FORMAT " damaged messages were left out; the first: %s",
+                walk->damaged, walk->damage->message);
+    return false;
 }
 
 int
@@ -132,8 +160,11 @@ hubkey_queue_each(const char *path, uint32_t which, uint64_t after, uint64_t lim
         return failure_now(error, HUBKEY_E_INVALID, "which must be HUBKEY_ROWS_WAITING or HUBKEY_ROWS_DEAD");
     if (!fn || after > INT64_MAX)
         return failure_now(error, HUBKEY_E_INVALID, "%s", fn ? "after is no message's number" : "fn is NULL");
-    if (opened_open(&opened, path, 0, &problem))
-        (void)show_all(opened.queue, which, after, limit ? limit : UINT64_MAX, fn, user, &problem);
+    if (opened_open(&opened, path, 0, &problem)) {
+        struct walk walk = { .queue = opened.queue, .which = which, .above = after, .fn = fn, .user = user };
+        (void)show_all(&walk, limit ? limit : UINT64_MAX, &problem);
+        g_clear_error(&walk.damage);
+    }
     opened_close(&opened);
     return failure_export(problem, 0, error);
 }

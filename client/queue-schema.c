@@ -93,7 +93,15 @@ step_2(void)
            "ALTER TABLE state ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;";
 }
 
-static const char *(*const steps[])(void) = { step_1, step_2 };
+/* crc: row_crc of a message; NULL in rows that an earlier libhubkey wrote. */
+static const char *
+step_3(void)
+{
+    return "ALTER TABLE waiting ADD COLUMN crc INTEGER;"
+           "ALTER TABLE dead ADD COLUMN crc INTEGER;";
+}
+
+static const char *(*const steps[])(void) = { step_1, step_2, step_3 };
 
 int
 queue_schema_newest(void)

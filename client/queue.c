@@ -33,13 +33,14 @@ static const char *const sql[SQL_STATEMENTS] = {
     /* A sender that did not have to claim until now may have any of what waits in a request. Its next transaction says
      * what it has. */
     [SQL_SET_MAY_DROP] = "UPDATE state SET may_drop = 1, claimed = last_seq",
-    [SQL_INSERT] = "INSERT INTO waiting (seq, created, counted, properties, body) VALUES (?1, ?2, ?3, ?4, ?5)",
-    [SQL_SCAN] = "SELECT seq, created, counted, properties, body FROM waiting WHERE seq > ?1 ORDER BY seq",
+    [SQL_INSERT] = "INSERT INTO waiting (seq, created, counted, properties, body, crc)"
+                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [SQL_SCAN] = "SELECT seq, created, counted, properties, body, crc FROM waiting WHERE seq > ?1 ORDER BY seq",
     [SQL_SUM_RANGE] = "SELECT count(*), total(counted) FROM waiting WHERE seq BETWEEN ?1 AND ?2",
     [SQL_DELETE_RANGE] = "DELETE FROM waiting WHERE seq BETWEEN ?1 AND ?2",
     [SQL_OLDEST] = "SELECT seq, counted FROM waiting WHERE seq > ?1 ORDER BY seq",
-    [SQL_BURY] = "INSERT INTO dead (seq, created, counted, properties, body, buried, status, reason)"
-                 " SELECT seq, created, counted, properties, body, ?2, ?3, ?4 FROM waiting WHERE seq = ?1",
+    [SQL_BURY] = "INSERT INTO dead (seq, created, counted, properties, body, buried, status, reason, crc)"
+                 " SELECT seq, created, counted, properties, body, ?2, ?3, ?4, crc FROM waiting WHERE seq = ?1",
     [SQL_SUM_ALL] = "SELECT waiting, (SELECT min(seq) FROM waiting), (SELECT max(seq) FROM waiting) FROM state",
     [SQL_DELETE_ALL] = "DELETE FROM waiting",
     [SQL_COUNT_DEAD] = "SELECT count(*) FROM dead",
@@ -57,7 +58,7 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_IS_DEAD] = "SELECT 1 FROM dead WHERE seq = ?1",
     [SQL_HOW_GONE] = "SELECT how FROM gone WHERE first <= ?1 AND last >= ?1 ORDER BY first DESC LIMIT 1",
     [SQL_FIRST_WAITING] = "SELECT seq FROM waiting ORDER BY seq LIMIT 1",
-    [SQL_SCAN_DEAD] = "SELECT seq, created, counted, properties, body, buried, status, reason FROM dead"
+    [SQL_SCAN_DEAD] = "SELECT seq, created, counted, properties, body, crc, buried, status, reason FROM dead"
                       " WHERE seq > ?1 ORDER BY seq",
     [SQL_DELETE_DEAD_ONE] = "DELETE FROM dead WHERE seq = ?1",
     [SQL_BEGIN_READ] = "BEGIN",

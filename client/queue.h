@@ -15,6 +15,7 @@
 #include "client/guard.h"
 #include "client/hubkey.h"
 #include "client/message.h"
+#include "client/queue-row.h"
 #include "common/identity.h"
 
 #define QUEUE_BUSY_MS 5000 /* how long another process's transaction is waited for */
@@ -33,21 +34,6 @@ struct queue_state {
     bool may_drop;
     bool bound;       /* an identity is recorded */
     uint64_t expired; /* of counts.dropped: those that came to their time */
-};
-
-/* A message that waits, or is dead. The pointers live until the next call on the same connection. */
-struct queue_row {
-    uint64_t seq;
-    int64_t created_ms;
-    uint32_t counted;
-    const char *properties;
-    size_t properties_len;
-    const void *body;
-    size_t len;
-    /* of dead ones only */
-    int64_t buried_ms;
-    int status;
-    const char *reason; /* NULL for one that waits */
 };
 
 /* path as place_prepare made it. Brings the file up to date: hold lock_setup_begin meanwhile. gate may be NULL. */
@@ -112,8 +98,9 @@ bool queue_allow_drops(struct queue *queue, GError **error);
 
 /* ---- Reading */
 
-/* Walks the waiting messages above a number in order. queue_scan_next: 1 a row, 0 the end, -1 an error. End every scan,
- * before anything else is done on this connection. */
+/* Walks the waiting messages above a number in order. queue_scan_next: 1 a row, 0 the end, -1 an error; then row->seq
+ * names the message that is not what was stored (HUBKEY_E_QUEUE_DAMAGED), and the scan can go on behind it, or is 0.
+ * End every scan, before anything else is done on this connection. */
 void queue_scan(struct queue *queue, uint64_t above);
 void queue_scan_dead(struct queue *queue, uint64_t above); /* the same over the dead ones */
 int queue_scan_next(struct queue *queue, struct queue_row *row, GError **error);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <glib/gstdio.h>
+#include <sqlite3.h>
 
 static void
 open_files(struct scratch *scratch)
@@ -118,6 +119,29 @@ scratch_counts(struct scratch *scratch)
     g_assert_cmpuint(counts->accepted, ==,
                      counts->delivered + counts->waiting + counts->dead + counts->dropped + counts->removed);
     return state.counts;
+}
+
+void
+scratch_sql(struct scratch *scratch, const char *sql)
+{
+    sqlite3 *db;
+    g_assert_cmpint(sqlite3_open(scratch->path, &db), ==, SQLITE_OK);
+    g_assert_cmpint(sqlite3_exec(db, sql, NULL, NULL, NULL), ==, SQLITE_OK);
+    sqlite3_close(db);
+}
+
+void
+scratch_age(struct scratch *scratch, int form)
+{
+    /* What takes away what queue-schema.c's step of this number adds. */
+    static const char *const undo[] = {
+        [2] = "DROP TABLE expiry; DROP TABLE boot; ALTER TABLE state DROP COLUMN expired;",
+        [3] = "ALTER TABLE waiting DROP COLUMN crc; ALTER TABLE dead DROP COLUMN crc;",
+    };
+    for (int step = G_N_ELEMENTS(undo) - 1; step > form; step--)
+        scratch_sql(scratch, undo[step]);
+    g_autofree char *version = g_strdup_printf("PRAGMA user_version = %d", form);
+    scratch_sql(scratch, version);
 }
 
 static int64_t wall_us, running_us, suspended_us;

@@ -32,6 +32,10 @@ void scratch_post_for(struct scratch *scratch, const char *text, uint64_t ttl_s)
 
 struct hubkey_counts scratch_counts(struct scratch *scratch); /* asserts that they add up */
 
+/* Changes the file behind libhubkey's back. */
+void scratch_sql(struct scratch *scratch, const char *sql);
+void scratch_age(struct scratch *scratch, int form); /* to what an earlier libhubkey, of that form, left */
+
 /* Wall, boot and monotonic time start at 2026-01-01 12:00:00, 1000 s and 1000 s. */
 void scratch_clock_start(void);
 void scratch_clock_move(int64_t seconds); /* all three */

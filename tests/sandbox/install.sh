@@ -10,7 +10,7 @@
 packages_build=(
     gcc libc6-dev make autoconf automake libtool pkgconf
     libcurl4-openssl-dev libdbus-1-dev libglib2.0-dev libjansson-dev libmicrohttpd-dev libsqlite3-dev libssl-dev
-    libtss2-dev
+    libtss2-dev zlib1g-dev
 )
 
 # dbus-daemon and dbus-bin instead of dbus: the program without the service. systemd for busctl, which needs no service.

@@ -223,15 +223,8 @@ test_first_form(void)
 {
     static const char *const texts[] = { "one", "two" };
     struct scratch *scratch = scratch_new(SANE);
-    sqlite3 *db;
     scratch_post(scratch, texts, 2);
-    g_assert_cmpint(sqlite3_open(scratch->path, &db), ==, SQLITE_OK);
-    g_assert_cmpint(sqlite3_exec(db,
-                                 "DROP TABLE expiry; DROP TABLE boot; ALTER TABLE state DROP COLUMN expired;"
-                                 "PRAGMA user_version = 1",
-                                 NULL, NULL, NULL),
-                    ==, SQLITE_OK);
-    sqlite3_close(db);
+    scratch_age(scratch, 1);
     scratch_reopen(scratch);
     expect_waiting(scratch, 2, 0);
     scratch_post_for(scratch, "three", 1);

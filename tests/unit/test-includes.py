@@ -28,6 +28,7 @@ LIBRARIES = {
     r"sqlite3\.h": r"client/(queue[^/]*|commit\.c)",
     r"dbus/dbus\.h": r"dbus/[^/]+|daemon/(api[^/]*|admin\.h|polkit\.h|main\.c)|client/bus\.c|tools/(bus|slots|value|doctor[^/]*)\.[ch]",
     r"jansson\.h": r"client/(batch|message|reply|stored)\.c|tools/[^/]+",
+    r"zlib\.h": r"client/queue-row\.c",
     r"openssl/": r"daemon/[^/]+|client/http-trust\.c",
 }
 
@@ -37,7 +38,8 @@ LEVELS = (
     "common/*",
     "dbus/loop dbus/names daemon/tpm daemon/tpm-object daemon/tpm-sys daemon/tpm-space daemon/config daemon/access daemon/limits daemon/sas "
     "daemon/worker daemon/store daemon/audit daemon/audit-fold daemon/audit-limit daemon/audit-record daemon/clock-step "
-    "daemon/hosts daemon/rate daemon/stats daemon/key-pipe client/http client/retry client/batch client/queue-schema",
+    "daemon/hosts daemon/rate daemon/stats daemon/key-pipe client/http client/retry client/batch client/queue-schema "
+    "client/queue-row",
     "dbus/object dbus/call daemon/reload daemon/tpm-info daemon/tpm-key daemon/tpm-hmac daemon/tpm-nv daemon/tpm-srk "
     "client/queue",
     "dbus/caller dbus/server daemon/polkit daemon/slot client/bus",

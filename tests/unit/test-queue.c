@@ -83,9 +83,8 @@ static void
 test_newer(void)
 {
     struct scratch *scratch = scratch_new(1);
-    run_sql(scratch->path, "PRAGMA user_version = 1000");
+    scratch_sql(scratch, "PRAGMA user_version = 1000");
     expect_no_queue(scratch->path, HUBKEY_E_QUEUE_NEWER);
-    run_sql(scratch->path, "PRAGMA user_version = 1");
     scratch_free(scratch);
 }
 
