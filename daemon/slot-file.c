@@ -19,7 +19,7 @@ struct slot_file {
     uint32_t slot;
     uint32_t epoch;
     uint64_t generation;
-    uint32_t swept; /* the epoch in which leftovers were looked for */
+    uint32_t swept; /* the epoch in which leftovers were looked for; 0: in none */
     GHashTable *refused;  /* slots whose key the TPM did not load, although their record looks whole */
     bool srk_known;
     char *srk_name;
@@ -126,8 +126,9 @@ slot_file_survey(struct slot_file *storage, uint32_t slot, const struct store_re
 void
 slot_file_let_go(struct slot_file *storage)
 {
-    if (storage->key != TPM_KEY_NONE && storage->epoch == tpm_epoch(storage->tpm))
-        tpm_key_flush(storage->tpm, &storage->key);
+    if (storage->key != TPM_KEY_NONE && storage->epoch == tpm_epoch(storage->tpm) &&
+        !tpm_key_flush(storage->tpm, &storage->key, NULL))
+        storage->swept = 0; /* before the next one is loaded it is looked for */
     storage->key = TPM_KEY_NONE;
 }
 
@@ -256,7 +257,7 @@ make(struct slot_file *storage, uint32_t slot, struct intent *intent, struct sto
         !intent_write(storage->store, slot, intent, error))
         return false;
     bool ok = slot_key_load(storage->tpm, &intent->made, key, &loaded, error);
-    tpm_key_flush(storage->tpm, &loaded);
+    ok = tpm_key_flush(storage->tpm, &loaded, ok ? error : NULL) && ok;
     record->srk_name = srk_name;
     record->key = intent->made;
     ok = ok && store_save_record(storage->store, slot, record, error) && intent_remove(storage->store, slot, error);

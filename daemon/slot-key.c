@@ -193,6 +193,6 @@ slot_key_load(struct tpm *tpm, const struct store_key *made, const struct secret
         return false;
     if (prove(tpm, *loaded, key, error))
         return true;
-    tpm_key_flush(tpm, loaded);
+    tpm_key_flush(tpm, loaded, NULL);
     return false;
 }

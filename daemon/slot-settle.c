@@ -59,7 +59,7 @@ slot_settle_provision(struct tpm *tpm, struct store *store, uint32_t slot, const
     const struct store_record record = { .in_use = true, .generation = intent->generation, .srk_name = (char *)srk_name,
                                          .key = intent->made };
     bool persisted = tpm_key_persist(tpm, *loaded, SLOT_VIEW_KEY_HANDLE(slot), error);
-    tpm_key_flush(tpm, loaded);
+    persisted = tpm_key_flush(tpm, loaded, persisted ? error : NULL) && persisted;
     return persisted && tpm_nv_write(tpm, SLOT_VIEW_NV_INDEX(slot), text, error) &&
            store_save_record(store, slot, &record, error) && intent_remove(store, slot, error);
 }
@@ -98,8 +98,7 @@ exchange_keys(struct tpm *tpm, uint32_t slot, const struct intent *intent, uint3
     slot_view_close(tpm, &view);
     bool ok = !free || ((*loaded != TPM_KEY_NONE || slot_key_load(tpm, &intent->made, NULL, loaded, error)) &&
                         tpm_key_persist(tpm, *loaded, SLOT_VIEW_KEY_HANDLE(slot), error));
-    tpm_key_flush(tpm, loaded);
-    return ok;
+    return tpm_key_flush(tpm, loaded, ok ? error : NULL) && ok;
 }
 
 static bool

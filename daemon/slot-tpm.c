@@ -144,7 +144,7 @@ slot_tpm_provision(struct slot_tpm *storage, uint32_t slot, uint64_t generation,
     bool ok = made && intent_write(storage->store, slot, &intent, error) &&
               slot_key_load(storage->tpm, &intent.made, key, &loaded, error) &&
               slot_settle_provision(storage->tpm, storage->store, slot, &intent, srk_name, &loaded, error);
-    tpm_key_flush(storage->tpm, &loaded);
+    tpm_key_flush(storage->tpm, &loaded, NULL);
     intent_clear(&intent);
     let_go(storage, slot);
     return slot_settle_result(storage->tpm, storage->store, slot, generation, ok, error);
@@ -159,7 +159,7 @@ carry_out_rotation(struct slot_tpm *storage, uint32_t slot, const struct intent 
     bool ok = intent_write(storage->store, slot, intent, error) &&
               slot_key_load(storage->tpm, &intent->made, key, &loaded, error) &&
               slot_settle_rotate(storage->tpm, storage->store, slot, intent, &loaded, error);
-    tpm_key_flush(storage->tpm, &loaded);
+    tpm_key_flush(storage->tpm, &loaded, NULL);
     let_go(storage, slot);
     return slot_settle_result(storage->tpm, storage->store, slot, intent->generation, ok, error);
 }

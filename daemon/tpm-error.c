@@ -29,6 +29,15 @@ tpm_refused(TSS2_RC rc)
     return layer == TSS2_TPM_RC_LAYER || layer == TSS2_RESMGR_TPM_RC_LAYER;
 }
 
+/* HANDLE, whose number of the handle tpm_code took off; REFERENCE has one code for each of them (Part 2, 6.6.3). */
+bool
+tpm_is_absent(TSS2_RC rc)
+{
+    TSS2_RC code = tpm_code(rc);
+    return tpm_refused(rc) &&
+           (code == TPM2_RC_HANDLE || (code >= TPM2_RC_REFERENCE_H0 && code <= TPM2_RC_REFERENCE_H6));
+}
+
 /* By the TPM's code (Part 2, 6.6.3). */
 static const struct {
     TSS2_RC code;

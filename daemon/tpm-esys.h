@@ -51,6 +51,10 @@ bool tpm_check_auth(struct tpm *tpm, TSS2_RC rc, const char *what, const char *w
 /* The answer of the TPM itself (or of a resource manager for it), not trouble on the way to it. */
 bool tpm_refused(TSS2_RC rc);
 
+/* Nothing stands at the handle that a command named, or it is not loaded any more. Every other refusal says nothing about
+ * what stands there. */
+bool tpm_is_absent(TSS2_RC rc);
+
 /* The TPM's own code without layer, handle and parameter numbers. */
 TSS2_RC tpm_code(TSS2_RC rc);
 
@@ -73,7 +77,13 @@ void tpm_owner_end(struct tpm *tpm, ESYS_TR session);
 
 /* An HMAC session salted to the key salt (ESYS_TR_NONE: unsalted) that can encrypt parameters with AES-128-CFB. */
 bool tpm_session_start(struct tpm *tpm, ESYS_TR salt, TPMA_SESSION attributes, ESYS_TR *session, GError **error);
-void tpm_flush(struct tpm *tpm, ESYS_TR *object); /* ESYS_TR_NONE is fine; sets it to ESYS_TR_NONE */
+
+/* TPM2_FlushContext, by the handle or by ESYS's record of it, which is dropped and ESYS_TR_NONE then; ESYS_TR_NONE is
+ * fine. False where it may still be loaded, in a TPM that is still open: it was refused. Where the connection is lost,
+ * nothing can be done before the TPM is opened anew. */
+bool tpm_flush_handle(struct tpm *tpm, TPM2_HANDLE handle, GError **error);
+bool tpm_flush(struct tpm *tpm, ESYS_TR *object, GError **error);
+
 void tpm_forget(struct tpm *tpm, ESYS_TR *object); /* drops ESYS's record of a persistent object or NV index */
 
 /* ESYS's record of a persistent handle or NV index; *tr is ESYS_TR_NONE where nothing stands there. */

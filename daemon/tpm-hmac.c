@@ -109,8 +109,8 @@ hmac_sequence(struct tpm *tpm, uint32_t key, const uint8_t *data, size_t len, TP
         ok = start_sequence(tpm, session, record, &sequence, error) &&
              feed_sequence(tpm, session, sequence, data, len, mac, error);
         if (!ok)
-            tpm_flush(tpm, &sequence); /* completed, it is gone */
-        tpm_flush(tpm, &session);
+            tpm_flush(tpm, &sequence, NULL); /* completed, it is gone */
+        tpm_flush(tpm, &session, NULL);
     }
     if (tpm_sys_is_handle(key))
         tpm_forget(tpm, &record);
@@ -162,7 +162,7 @@ hmac_once(struct tpm *tpm, uint32_t key, const uint8_t *data, size_t len, TPM2B_
     *absent = tpm_refused(rc) && tpm_code(rc) == TPM2_RC_COMMAND_CODE;
     if (!*absent)
         tpm_protect_check(tpm, session, rc, "TPM2_HMAC", error);
-    tpm_flush(tpm, &session);
+    tpm_flush(tpm, &session, NULL);
     return false;
 }
 

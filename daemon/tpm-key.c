@@ -37,7 +37,7 @@ flush_if_named(struct tpm *tpm, ESYS_TR *object, void *data)
 {
     struct tpm_name name;
     if (tpm_object_get_name(tpm, *object, &name, NULL) && memcmp(&name, data, sizeof name) == 0)
-        tpm_flush(tpm, object);
+        tpm_flush(tpm, object, NULL);
 }
 
 bool
@@ -180,7 +180,7 @@ tpm_key_create(struct tpm *tpm, const struct tpm_name *expected, const struct se
     memcpy(sensitive->sensitive.data.buffer, key->data, key->len);
     bool ok = tpm_session_start(tpm, srk, TPMA_SESSION_DECRYPT, &session, error) &&
               create(tpm, srk, &session, sensitive, &template, &private, &public, error);
-    tpm_flush(tpm, &session);
+    tpm_flush(tpm, &session, NULL);
     tpm_forget(tpm, &srk);
     if (!ok)
         return false;
@@ -242,26 +242,19 @@ tpm_key_load_to_sign(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **erro
     while (tpm_again(tpm, &retry, rc));
     if (rc != TSS2_RC_SUCCESS)
         *key = TPM_KEY_NONE;
-    if (tpm_refused(rc) && tpm_code(rc) == TPM2_RC_HANDLE)
+    if (tpm_is_absent(rc))
         return tell_no_parent(error);
     return check_under_srk(tpm, rc, "TPM2_Load of the key", error);
 }
 
-void
-tpm_key_flush(struct tpm *tpm, uint32_t *key)
+bool
+tpm_key_flush(struct tpm *tpm, uint32_t *key, GError **error)
 {
-    if (!tpm_sys_is_handle(*key)) {
-        tpm_flush(tpm, key);
-        return;
-    }
-    struct tpm_retry retry = { 0 };
-    TSS2_RC rc = TSS2_RC_SUCCESS;
-    if (tpm_is_open(tpm))
-        do
-            rc = tpm_sys_flush(tpm, *key);
-        while (tpm_again(tpm, &retry, rc));
-    tpm_check(tpm, rc, "TPM2_FlushContext", NULL);
+    if (!tpm_sys_is_handle(*key))
+        return tpm_flush(tpm, key, error);
+    bool ok = tpm_flush_handle(tpm, *key, error);
     *key = TPM_KEY_NONE;
+    return ok;
 }
 
 static bool

@@ -89,7 +89,7 @@ tpm_srk_make(struct tpm *tpm, struct tpm_name *name, GError **error)
     ESYS_TR owner, srk = ESYS_TR_NONE;
     bool ok = tpm_owner_begin(tpm, &owner, error) && create_primary(tpm, owner, &srk, error) &&
               tpm_object_get_name(tpm, srk, name, error) && tpm_object_persist(tpm, owner, srk, TPM_SRK_HANDLE, error);
-    tpm_flush(tpm, &srk);
+    ok = tpm_flush(tpm, &srk, ok ? error : NULL) && ok;
     tpm_owner_end(tpm, owner);
     return ok;
 }
@@ -152,7 +152,7 @@ flush_handle(struct tpm *tpm, const char *handle, GError **error)
     if (!tpm_object_look_up(tpm, (TPM2_HANDLE)g_ascii_strtoull(handle, NULL, 16), &object, error))
         return false;
     if (object != ESYS_TR_NONE)
-        tpm_flush(tpm, &object);
+        return tpm_flush(tpm, &object, error);
     return true;
 }
 

@@ -41,9 +41,3 @@ tpm_sys_hmac(struct tpm *tpm, TPM2_HANDLE key, const TPM2B_MAX_BUFFER *data, TPM
     *mac = (TPM2B_DIGEST){ .size = sizeof mac->buffer };
     return Tss2_Sys_HMAC(system_context(tpm), key, &empty_password, data, TPM2_ALG_SHA256, mac, &answered);
 }
-
-TSS2_RC
-tpm_sys_flush(struct tpm *tpm, TPM2_HANDLE handle)
-{
-    return Tss2_Sys_FlushContext(system_context(tpm), handle);
-}

@@ -15,4 +15,3 @@ bool tpm_sys_is_handle(uint32_t key);
 TSS2_RC tpm_sys_load(struct tpm *tpm, TPM2_HANDLE parent, const TPM2B_PUBLIC *public, const TPM2B_PRIVATE *private,
                      TPM2_HANDLE *handle);
 TSS2_RC tpm_sys_hmac(struct tpm *tpm, TPM2_HANDLE key, const TPM2B_MAX_BUFFER *data, TPM2B_DIGEST *mac);
-TSS2_RC tpm_sys_flush(struct tpm *tpm, TPM2_HANDLE handle);

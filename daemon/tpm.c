@@ -171,39 +171,54 @@ tpm_forget(struct tpm *tpm, ESYS_TR *object)
     *object = ESYS_TR_NONE;
 }
 
-/* Where ESYS takes no command any more, its handle is all that is needed (Part 3, 28.4). */
-static void
-flush_past_esys(struct tpm *tpm, ESYS_TR object)
+/* A handle is all that TPM2_FlushContext needs (Part 3, 28.4), and it must also be done where ESYS has stopped in the
+ * middle of a command and takes no other: so it is sent past it. */
+static TSS2_RC
+send_flush(struct tpm *tpm, TPM2_HANDLE handle)
 {
-    uint8_t command[14] = { 0x80, 0x01, 0, 0, 0, 14, 0, 0, 0x01, 0x65 }, answer[16];
+    uint8_t command[14] = { 0x80, 0x01, 0, 0, 0, sizeof command, 0, 0, 0x01, 0x65 }, answer[TPM2_MAX_RESPONSE_SIZE];
     size_t len = sizeof answer;
-    TPM2_HANDLE handle;
-    if (Esys_TR_GetTpmHandle(tpm->esys, object, &handle) != TSS2_RC_SUCCESS)
-        return;
+    uint32_t code;
     handle = GUINT32_TO_BE(handle);
     memcpy(command + 10, &handle, sizeof handle);
-    if (Tss2_Tcti_Transmit(tpm->tcti, sizeof command, command) == TSS2_RC_SUCCESS)
-        Tss2_Tcti_Receive(tpm->tcti, &len, answer, TSS2_TCTI_TIMEOUT_BLOCK);
+    TSS2_RC rc = Tss2_Tcti_Transmit(tpm->tcti, sizeof command, command);
+    if (rc == TSS2_RC_SUCCESS)
+        rc = Tss2_Tcti_Receive(tpm->tcti, &len, answer, TSS2_TCTI_TIMEOUT_BLOCK);
+    if (rc != TSS2_RC_SUCCESS)
+        return rc;
+    if (len < 10)
+        return TSS2_TCTI_RC_MALFORMED_RESPONSE;
+    memcpy(&code, answer + 6, sizeof code);
+    return GUINT32_FROM_BE(code);
 }
 
-void
-tpm_flush(struct tpm *tpm, ESYS_TR *object)
+/* What is gone already needs no flush: after a reset of the TPM, or a session that ended with a command whose answer was
+ * lost. */
+bool
+tpm_flush_handle(struct tpm *tpm, TPM2_HANDLE handle, GError **error)
 {
-    if (tpm->esys && tpm->broken && *object != ESYS_TR_NONE && *object != ESYS_TR_PASSWORD) {
-        flush_past_esys(tpm, *object);
-    } else if (*object != ESYS_TR_NONE && *object != ESYS_TR_PASSWORD && tpm->esys) {
-        struct tpm_retry retry = { 0 };
-        TSS2_RC rc;
-        do
-            rc = Esys_FlushContext(tpm->esys, *object);
-        while (tpm_again(tpm, &retry, rc));
-        /* What is gone already needs no flush: a session that ended with a command whose answer was lost. */
-        if (tpm_refused(rc) && tpm_code(rc) == TPM2_RC_HANDLE)
-            tpm_forget(tpm, object);
-        else
-            tpm_check(tpm, rc, "TPM2_FlushContext", NULL);
+    struct tpm_retry retry = { 0 };
+    TSS2_RC rc;
+    if (!tpm->tcti)
+        return true;
+    do
+        rc = send_flush(tpm, handle);
+    while (tpm_again(tpm, &retry, rc));
+    return tpm_is_absent(rc) || tpm_check(tpm, rc, "TPM2_FlushContext", error);
+}
+
+bool
+tpm_flush(struct tpm *tpm, ESYS_TR *object, GError **error)
+{
+    TPM2_HANDLE handle;
+    bool ok = true;
+    if (*object != ESYS_TR_NONE && *object != ESYS_TR_PASSWORD && tpm->esys &&
+        Esys_TR_GetTpmHandle(tpm->esys, *object, &handle) == TSS2_RC_SUCCESS) {
+        ok = tpm_flush_handle(tpm, handle, error);
+        tpm_forget(tpm, object);
     }
     *object = ESYS_TR_NONE;
+    return ok;
 }
 
 bool
@@ -216,9 +231,7 @@ tpm_look_up(struct tpm *tpm, TPM2_HANDLE handle, ESYS_TR *tr, GError **error)
     while (tpm_again(tpm, &retry, rc));
     if (rc != TSS2_RC_SUCCESS)
         *tr = ESYS_TR_NONE;
-    if (tpm_refused(rc) && tpm_code(rc) == TPM2_RC_HANDLE)
-        return true;
-    return tpm_check(tpm, rc, "reading what stands at a handle", error);
+    return tpm_is_absent(rc) || tpm_check(tpm, rc, "reading what stands at a handle", error);
 }
 
 bool
@@ -237,7 +250,7 @@ tpm_session_start(struct tpm *tpm, ESYS_TR salt, TPMA_SESSION attributes, ESYS_T
         return false;
     rc = Esys_TRSess_SetAttributes(tpm->esys, *session, attributes, 0xff);
     if (!tpm_check(tpm, rc, "setting session attributes", error)) {
-        tpm_flush(tpm, session);
+        tpm_flush(tpm, session, NULL);
         return false;
     }
     return true;
@@ -309,7 +322,7 @@ void
 tpm_owner_end(struct tpm *tpm, ESYS_TR session)
 {
     static const TPM2B_AUTH empty = { 0 };
-    tpm_flush(tpm, &session);
+    tpm_flush(tpm, &session, NULL);
     if (tpm->esys)
         Esys_TR_SetAuth(tpm->esys, ESYS_TR_RH_OWNER, &empty);
 }

@@ -14,6 +14,7 @@
 #define NOBODY ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE
 #define BY_PASSWORD ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE
 #define DONE(call) g_assert_cmphex((call), ==, TSS2_RC_SUCCESS)
+#define TRANSIENT_FIRST ((TPM2_HANDLE)TPM2_HT_TRANSIENT << TPM2_HR_SHIFT)
 #define FILLING_FROM 0x81020000
 #define FILLING_NV_FROM 0x01800000
 
@@ -309,22 +310,36 @@ stranger_look(struct stranger *stranger, uint32_t handle)
     return g_byte_array_free_to_bytes(bytes);
 }
 
-static uint32_t
-count(struct stranger *stranger, uint32_t first)
+static TPML_HANDLE
+list(struct stranger *stranger, uint32_t first)
 {
     TPMS_CAPABILITY_DATA *handles;
     TPMI_YES_NO more;
     DONE(Esys_GetCapability(stranger->esys, NOBODY, TPM2_CAP_HANDLES, first, 254, &more, &handles));
-    uint32_t n = handles->data.handles.count;
+    TPML_HANDLE found = handles->data.handles;
     Esys_Free(handles);
-    return n;
+    return found;
+}
+
+static uint32_t
+count(struct stranger *stranger, uint32_t first)
+{
+    return list(stranger, first).count;
+}
+
+void
+stranger_flush_all(struct stranger *stranger)
+{
+    TPML_HANDLE found = list(stranger, TRANSIENT_FIRST);
+    for (UINT32 i = 0; i < found.count; i++)
+        stranger_flush(stranger, found.handle[i]);
 }
 
 struct stranger_usage
 stranger_usage(struct stranger *stranger)
 {
     return (struct stranger_usage){
-        .transient = count(stranger, (TPM2_HANDLE)TPM2_HT_TRANSIENT << TPM2_HR_SHIFT),
+        .transient = count(stranger, TRANSIENT_FIRST),
         .loaded_sessions = count(stranger, TPM2_LOADED_SESSION_FIRST),
         .saved_sessions = count(stranger, TPM2_ACTIVE_SESSION_FIRST),
     };

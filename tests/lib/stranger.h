@@ -41,6 +41,7 @@ uint32_t stranger_load(struct stranger *stranger);
 uint32_t stranger_begin_sequence(struct stranger *stranger);
 uint32_t stranger_load_rsa_storage(struct stranger *stranger, bool no_da);
 void stranger_flush(struct stranger *stranger, uint32_t transient);
+void stranger_flush_all(struct stranger *stranger); /* whoever's they are, as tpm2_flushcontext -t does */
 
 /* NV indices; data NULL: defined, never written. */
 void stranger_put_nv(struct stranger *stranger, uint32_t index, uint32_t attributes, const char *auth, const void *data,

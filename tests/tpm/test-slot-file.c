@@ -23,6 +23,14 @@ start(void)
     return bench;
 }
 
+static struct bench *
+start_injected(void)
+{
+    struct bench *bench = bench_start_injected("record=%s/record,");
+    bench_attach(bench);
+    return bench;
+}
+
 static void
 provision(struct bench *bench, uint32_t slot, const struct identity *identity, const uint8_t bytes[32])
 {
@@ -141,6 +149,55 @@ test_left_loaded(void)
     bench_restart(bench);
     g_assert_true(stranger_same_usage(bench->stranger, &before));
     bench_expect_signs(bench, 10, key, 32);
+    bench_stop(bench);
+}
+
+/* The TPM refuses to let a key go: it is gone before the next one is loaded. */
+static void
+test_not_let_go(void)
+{
+    struct bench *bench = start_injected();
+    provision(bench, 10, NULL, key);
+    provision(bench, 11, NULL, other_key);
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    bench_expect_signs(bench, 10, key, 32);
+    bench_inject(bench, "0x165 1 1 refuse 0x12f\n");
+    idle(bench);
+    g_assert_cmpuint(bench_injected(bench), ==, 1);
+    g_assert_cmpuint(stranger_usage(bench->stranger).transient, ==, before.transient + 1);
+    bench_expect_signs(bench, 11, other_key, 32);
+    idle(bench);
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    bench_stop(bench);
+}
+
+/* The same while a slot is made, in a file or in the TPM: all or nothing, and nothing is left in the TPM. */
+static void
+test_provision_not_let_go(void)
+{
+    static const uint32_t slots[] = { 10, 3 };
+    struct bench *bench = start_injected();
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    for (size_t i = 0; i < G_N_ELEMENTS(slots); i++)
+        for (unsigned n = 1;; n++) {
+            g_autoptr(GError) error = NULL;
+            g_autofree char *rules = g_strdup_printf("0x165 %u 1 refuse 0x12f\n", n);
+            bench_inject(bench, rules);
+            bool done = bench_provision(bench, slots[i], key, 32, &error);
+            unsigned refused = bench_injected(bench);
+            bench_inject(bench, NULL);
+            g_assert_true(stranger_same_usage(bench->stranger, &before));
+            bench_expect_tidy(bench);
+            if (done) {
+                g_assert_cmpuint(refused, ==, 0);
+                g_assert_cmpuint(n, >, 1);
+                bench_expect_signs(bench, slots[i], key, 32);
+                idle(bench);
+                break;
+            }
+            bench_expect_error(&error, ERROR_TPM_FAILED, "TPM2_FlushContext");
+            bench_expect(bench, slots[i], SLOT_EMPTY, NULL);
+        }
     bench_stop(bench);
 }
 
@@ -405,6 +462,8 @@ main(int argc, char **argv)
     g_test_add_func("/slot-file/transients", test_transients);
     g_test_add_func("/slot-file/commands", test_commands);
     g_test_add_func("/slot-file/left-loaded", test_left_loaded);
+    g_test_add_func("/slot-file/not-let-go", test_not_let_go);
+    g_test_add_func("/slot-file/provision-not-let-go", test_provision_not_let_go);
     g_test_add_func("/slot-file/no-room", test_no_room);
     g_test_add_func("/slot-file/power-cut", test_power_cut);
     g_test_add_func("/slot-file/rotate", test_rotate);

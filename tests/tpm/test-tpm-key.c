@@ -18,13 +18,24 @@
 static const uint8_t key_bytes[TPM_KEY_BYTES_MAX] = "0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789ABCDEF";
 
 static struct bench *
-start_open(void)
+opened(struct bench *bench)
 {
-    struct bench *bench = bench_start();
     g_autoptr(GError) error = NULL;
     tpm_open(bench->tpm, &error);
     g_assert_no_error(error);
     return bench;
+}
+
+static struct bench *
+start_open(void)
+{
+    return opened(bench_start());
+}
+
+static struct bench *
+start_injected(void)
+{
+    return opened(bench_start_injected("record=%s/record,"));
 }
 
 static void
@@ -48,14 +59,24 @@ create(struct bench *bench, const struct tpm_name *srk, size_t len, struct tpm_n
     return blob;
 }
 
+/* Both ways to load a key. */
+typedef bool (*load_fn)(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error);
+static const load_fn ways[] = { tpm_key_load, tpm_key_load_to_sign };
+
 static uint32_t
-load(struct bench *bench, GBytes *blob)
+load_by(struct bench *bench, load_fn way, GBytes *blob)
 {
     g_autoptr(GError) error = NULL;
     uint32_t key;
-    tpm_key_load(bench->tpm, blob, &key, &error);
+    way(bench->tpm, blob, &key, &error);
     g_assert_no_error(error);
     return key;
+}
+
+static uint32_t
+load(struct bench *bench, GBytes *blob)
+{
+    return load_by(bench, tpm_key_load, blob);
 }
 
 static void
@@ -110,7 +131,7 @@ test_srk_ecc(void)
     g_autoptr(GBytes) blob = create(bench, &srk, 32, &name);
     uint32_t key = load(bench, blob);
     expect_hmac(bench, key, 32, key_bytes, 20);
-    tpm_key_flush(bench->tpm, &key);
+    tpm_key_flush(bench->tpm, &key, NULL);
     bench_stop(bench);
 }
 
@@ -172,7 +193,7 @@ test_life(void)
     g_autoptr(GBytes) blob = create(bench, &srk, 32, &name);
     key = load(bench, blob);
     g_assert_true(tpm_key_persist(bench->tpm, key, HANDLE, &error));
-    tpm_key_flush(bench->tpm, &key);
+    tpm_key_flush(bench->tpm, &key, NULL);
     g_assert_true(tpm_key_open(bench->tpm, HANDLE, &key, &opened, &usable, &error));
     g_assert_true(usable);
     g_assert_cmpmem(&opened, sizeof opened, &name, sizeof name);
@@ -251,6 +272,91 @@ test_damaged_blob(void)
     bench_stop(bench);
 }
 
+/* ---- flushing ---- */
+
+static void
+flush(struct bench *bench, uint32_t *key)
+{
+    g_autoptr(GError) error = NULL;
+    g_assert_true(tpm_key_flush(bench->tpm, key, &error));
+    g_assert_no_error(error);
+    g_assert_cmphex(*key, ==, TPM_KEY_NONE);
+}
+
+/* A reset, a stranger on a TPM without resource manager: what is gone already is what was wanted. */
+static void
+test_flush_gone(void)
+{
+    struct bench *bench = start_open();
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    struct tpm_name srk, name;
+    make_srk(bench, &srk);
+    g_autoptr(GBytes) blob = create(bench, &srk, 32, &name);
+    for (size_t i = 0; i < G_N_ELEMENTS(ways); i++) {
+        uint32_t key = load_by(bench, ways[i], blob);
+        stranger_flush_all(bench->stranger);
+        flush(bench, &key);
+        flush(bench, &key); /* none is fine, too */
+        key = load_by(bench, ways[i], blob);
+        expect_hmac(bench, key, 32, key_bytes, 20);
+        flush(bench, &key);
+        g_assert_true(stranger_same_usage(bench->stranger, &before));
+    }
+    bench_stop(bench);
+}
+
+/* What the TPM refuses is told, because the key may still be there; what it puts off is done a little later. */
+static void
+test_flush_refused(void)
+{
+    struct bench *bench = start_injected();
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    struct tpm_name srk, name;
+    make_srk(bench, &srk);
+    g_autoptr(GBytes) blob = create(bench, &srk, 32, &name);
+    for (size_t i = 0; i < G_N_ELEMENTS(ways); i++) {
+        g_autoptr(GError) error = NULL;
+        uint32_t key = load_by(bench, ways[i], blob);
+        bench_inject(bench, "0x165 1 1 refuse 0x12f\n");
+        g_assert_false(tpm_key_flush(bench->tpm, &key, &error));
+        bench_expect_error(&error, ERROR_TPM_FAILED, "TPM2_FlushContext: the TPM refused with 0x12f");
+        g_assert_cmphex(key, ==, TPM_KEY_NONE);
+        g_assert_cmpuint(stranger_usage(bench->stranger).transient, ==, before.transient + 1);
+        g_assert_true(tpm_key_flush_leftovers(bench->tpm, &name, NULL));
+        key = load_by(bench, ways[i], blob);
+        bench_inject(bench, "0x165 1 3 refuse 0x922\n");
+        flush(bench, &key);
+        g_assert_cmpuint(bench_injected(bench), ==, 3);
+        g_assert_true(stranger_same_usage(bench->stranger, &before));
+    }
+    bench_stop(bench);
+}
+
+/* A connection that breaks at it is closed, and what is left of it not used any more. */
+static void
+test_flush_broken(void)
+{
+    struct bench *bench = start_injected();
+    struct tpm_name srk, name;
+    make_srk(bench, &srk);
+    g_autoptr(GBytes) blob = create(bench, &srk, 32, &name);
+    for (size_t i = 0; i < G_N_ELEMENTS(ways); i++) {
+        g_autoptr(GError) error = NULL;
+        uint32_t key = load_by(bench, ways[i], blob), other = load_by(bench, ways[i], blob);
+        bench_inject(bench, "0x165 1 0 break\n");
+        g_assert_false(tpm_key_flush(bench->tpm, &key, &error));
+        bench_expect_error(&error, ERROR_TPM_ABSENT, "was lost");
+        g_assert_false(tpm_is_open(bench->tpm));
+        flush(bench, &other);
+        g_assert_cmpuint(bench_injected(bench), ==, 1);
+        bench_inject(bench, NULL);
+        opened(bench);
+        g_assert_true(tpm_key_flush_leftovers(bench->tpm, &name, NULL));
+        g_assert_cmpuint(stranger_usage(bench->stranger).transient, ==, 0);
+    }
+    bench_stop(bench);
+}
+
 /* ---- signing ---- */
 
 static void
@@ -270,7 +376,7 @@ test_hmac_lengths(void)
         expect_hmac(bench, key, 32, text, len);
     for (size_t i = 0; i < G_N_ELEMENTS(long_ones); i++)
         expect_hmac(bench, key, 32, text, long_ones[i]);
-    tpm_key_flush(bench->tpm, &key);
+    tpm_key_flush(bench->tpm, &key, NULL);
     g_assert_true(stranger_same_usage(bench->stranger, &before));
     bench_stop(bench);
 }
@@ -285,7 +391,7 @@ test_key_lengths(void)
         g_autoptr(GBytes) blob = create(bench, &srk, len, &name);
         uint32_t key = load(bench, blob);
         expect_hmac(bench, key, len, key_bytes, 33);
-        tpm_key_flush(bench->tpm, &key);
+        tpm_key_flush(bench->tpm, &key, NULL);
     }
     bench_stop(bench);
 }
@@ -410,13 +516,11 @@ count_in_heap(const uint8_t *bytes, size_t len)
 static void
 test_broken_create(gconstpointer verb)
 {
-    struct bench *bench = bench_start_injected("record=%s/record,");
+    struct bench *bench = start_injected();
     struct tpm_name srk, name;
     g_autoptr(GError) error = NULL;
     GBytes *blob = NULL;
     g_autoptr(secret_auto) key = secret_new(32);
-    tpm_open(bench->tpm, &error);
-    g_assert_no_error(error);
     make_srk(bench, &srk);
     memcpy(key->data, "a key that must not stay around!", 32);
     key->len = 32;
@@ -446,6 +550,9 @@ main(int argc, char **argv)
     g_test_add_func("/tpm-key/life", test_life);
     g_test_add_func("/tpm-key/open-kinds", test_open_kinds);
     g_test_add_func("/tpm-key/damaged-blob", test_damaged_blob);
+    g_test_add_func("/tpm-key/flush/gone", test_flush_gone);
+    g_test_add_func("/tpm-key/flush/refused", test_flush_refused);
+    g_test_add_func("/tpm-key/flush/broken", test_flush_broken);
     g_test_add_func("/tpm-key/hmac-lengths", test_hmac_lengths);
     g_test_add_func("/tpm-key/key-lengths", test_key_lengths);
     g_test_add_func("/tpm-key/leftovers", test_leftovers);
