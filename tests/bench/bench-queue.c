@@ -8,15 +8,16 @@
  *     bench-queue [post-idle|append]     in $STATE_DIRECTORY or /var/tmp; prints one row, or both
  */
 #include "client/hubkey.h"
+#include "tests/bench/disk.h"
 #include "tests/bench/timing.h"
+#include "tests/lib/folder.h"
 
 #include <err.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
-#include <linux/magic.h>
+#include <glib.h>
 
 #define BYTES 256
 #define ROUNDS 4000
@@ -60,28 +61,14 @@ measure(hubkey_client *client, int fd, const char *row)
         timing_print("append", appends, ROUNDS);
 }
 
-/* Memory is no disk: figures from there would mean nothing. */
-static void
-make_directory(char *directory, size_t size)
-{
-    const char *parent = getenv("STATE_DIRECTORY") ? getenv("STATE_DIRECTORY") : "/var/tmp";
-    struct statfs fs;
-    if (statfs(parent, &fs) != 0 || fs.f_type == TMPFS_MAGIC)
-        errx(1, "%s is not on a disk", parent);
-    if (snprintf(directory, size, "%s/hk-queue-XXXXXX", parent) >= (int)size || !mkdtemp(directory))
-        err(1, "a directory in %s", parent);
-}
-
 int
 main(int argc, char **argv)
 {
     const char *row = argc > 1 ? argv[1] : NULL;
-    char directory[4096], path[4200], plain[4200];
     if (argc > 2 || (row && strcmp(row, "post-idle") != 0 && strcmp(row, "append") != 0))
         errx(2, "usage: bench-queue [post-idle|append]");
-    make_directory(directory, sizeof directory);
-    snprintf(path, sizeof path, "%s/q", directory);
-    snprintf(plain, sizeof plain, "%s/append", directory);
+    char *folder = disk_folder();
+    g_autofree char *path = g_build_filename(folder, "q", NULL), *plain = g_build_filename(folder, "append", NULL);
 
     /* A bus that is not there: the sender waits for hubkeyd, and sends nothing. */
     setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1);
@@ -96,13 +83,6 @@ main(int argc, char **argv)
     measure(client, fd, row);
     close(fd);
     hubkey_client_close(client, 0);
-
-    static const char *const suffixes[] = { "", "-wal", "-shm", ".lock" };
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        char file[4300];
-        snprintf(file, sizeof file, "%s%s", path, suffixes[i]);
-        unlink(file);
-    }
-    unlink(plain);
-    return rmdir(directory) == 0 ? 0 : 1;
+    folder_remove(folder);
+    return 0;
 }

@@ -4,8 +4,8 @@
 """What ./run bench runs inside a sandbox: every measuring program in turn, some rounds over, and one table.
 
 A measuring program, installed or one of the scripts beside this, is called as `PROGRAM ROW` and prints one line, `ROW
-MEDIAN P99 UNIT` (P99 is - where there is none). A machine is never quiet, so only what was measured within the same round is compared: a ratio is made in each
-round, and the table has the median of the rounds.
+MEDIAN P99 UNIT` (P99 is - where there is none); a peer that cannot run here exits with 77 and says why. A machine is never quiet, so only what was measured within the same
+round is compared: a ratio is made in each round, and the table has the median of the rounds.
 """
 
 import argparse
@@ -19,12 +19,13 @@ import sys
 from typing import Callable, NamedTuple, Optional
 
 ROUNDS = 5
+CANNOT_RUN = 77
 
 
 class Row(NamedTuple):
     name: str
     program: str
-    # What the row is compared with, made of the other rows' medians of the same round.
+    # What the row is compared with, made of the other rows' medians of the same round. Without a program that is the row.
     needs: tuple = ()
     peer: Optional[Callable] = None
     # Held against the ratio where there is one, else against the median.
@@ -50,7 +51,17 @@ ROWS = (
     Row('quiet', 'bench-rules'),
     Row('fairness', 'bench-rules', ('quiet',), lambda m: m['quiet'], '<= 2', tails=True),
     Row('append', 'bench-queue'),
-    Row('post-idle', 'bench-queue', ('append',), lambda m: m['append']),
+    Row('post-idle', 'bench-queue', ('append',), lambda m: m['append'], '<= 1.25'),
+    Row('post-busy', 'bench-send', ('append',), lambda m: m['append'], '<= 3', tails=True),
+    # Over a round trip of 20 ms.
+    Row('raw-post', 'bench-send'),
+    Row('post-rtt', 'bench-send', ('raw-post',), lambda m: m['raw-post'], '<= 1.05'),
+    Row('raw-drain', 'bench-send'),
+    Row('drain', 'bench-send', ('raw-drain',), lambda m: m['raw-drain'], '>= 0.85'),
+    Row('drain-single', '', ('drain', 'raw-post'), lambda m: m['drain'] / (1e6 / m['raw-post'])),
+    Row('node-post', 'bench-node.sh'),
+    Row('node-drain', 'bench-node.sh'),
+    Row('drain-node', '', ('drain', 'node-drain'), lambda m: m['drain'] / m['node-drain']),
     Row('hub', 'bench-hub', goal='>= 80000'),
     Row('rss-abrmd', 'bench-process.py'),
     Row('rss-10', 'bench-process.py', ('rss-abrmd',), lambda m: m['rss-abrmd'], '<= 1.1'),
@@ -62,11 +73,13 @@ COMPARE = {'<=': operator.le, '>=': operator.ge, '<': operator.lt, '>': operator
 
 
 def measure(row):
-    """(median, p99 or None, unit) of one run of the row's program."""
+    """(median, p99 or None, unit) of one run of the row's program; None where it cannot run here."""
     program = row.program
-    if program.endswith('.py'):
+    if program.endswith(('.py', '.sh')):
         program = os.path.join(os.path.dirname(os.path.abspath(__file__)), program)
     done = subprocess.run([program, row.name], stdout=subprocess.PIPE, text=True)
+    if done.returncode == CANNOT_RUN:
+        return None
     words = done.stdout.split()
     if done.returncode != 0 or len(words) != 4 or words[0] != row.name:
         sys.exit(f'bench: {row.program} {row.name} exited with {done.returncode} and printed {done.stdout!r}')
@@ -74,14 +87,25 @@ def measure(row):
 
 
 def run_rounds(rows, rounds):
-    """Row name -> its measurements, one a round."""
+    """Row name -> its measurements, one a round; without those that cannot run here, and what is made of them."""
     measured = {row.name: [] for row in rows}
     for number in range(1, rounds + 1):
         for row in rows:
+            if not {row.name, *row.needs} <= measured.keys():
+                measured.pop(row.name, None)
+                continue
             progress(f'round {number} of {rounds}: {row.name}')
-            measured[row.name].append(measure(row))
+            once = measure(row) if row.program else (row.peer(medians(row, measured, number - 1)), None, 'times')
+            if once:
+                measured[row.name].append(once)
+            else:
+                del measured[row.name]
     progress('')
     return measured
+
+
+def medians(row, measured, number, part=0):
+    return {name: measured[name][number][part] for name in row.needs}
 
 
 def progress(text):
@@ -90,12 +114,11 @@ def progress(text):
 
 
 def ratio(row, measured):
-    if row.peer is None or any(name not in measured for name in row.needs):
+    if row.peer is None or not row.program:
         return None
     part = 1 if row.tails else 0
-    return statistics.median(
-        once[part] / row.peer({name: measured[name][number][part] for name in row.needs})
-        for number, once in enumerate(measured[row.name]))
+    return statistics.median(once[part] / row.peer(medians(row, measured, number, part))
+                             for number, once in enumerate(measured[row.name]))
 
 
 def met(row, value):
@@ -117,7 +140,7 @@ def summary(row, measured):
         'unit': rounds[0][2],
         'ratio': None if against is None else round(against, 3),
         'goal': row.goal,
-        'met': met(row, median if row.peer is None else against),
+        'met': met(row, median if against is None else against),
     }
 
 
@@ -141,8 +164,9 @@ def chosen(names, parser):
             parser.error(f'there is no row {name}.{hint} The rows are: {" ".join(known)}')
     wanted = set(names or known)
     # A row without what it is compared with would be a number without a meaning.
-    for name in tuple(wanted):
-        wanted.update(known[name].needs)
+    for row in reversed(ROWS):  # what a row needs stands before it
+        if row.name in wanted:
+            wanted.update(row.needs)
     return [row for row in ROWS if row.name in wanted]
 
 
@@ -160,7 +184,7 @@ def main():
         return
     output = open(options.json, 'w') if options.json else None
     measured = run_rounds(rows, options.rounds)
-    results = [summary(row, measured) for row in rows]
+    results = [summary(row, measured) for row in rows if row.name in measured]
     print_table(results)
     if output:
         with output:
