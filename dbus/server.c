@@ -5,16 +5,17 @@
 
 #include "dbus/server.h"
 #include "dbus/loop.h"
-#include "common/clock.h"
 #include "common/error.h"
+#include "common/seldom.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COMPLAINT_EVERY_US (10 * G_USEC_PER_SEC) /* connections refused for want of room are logged this often */
+#define COMPLAINT_GAP_US (60 * G_USEC_PER_SEC) /* connections refused for want of room are logged this often */
 
 struct server {
     DBusServer *server;
@@ -22,24 +23,30 @@ struct server {
     char *path;
     const struct server_hooks *hooks;
     void *user;
-    GPtrArray *peers;    /* struct peer */
+    GQueue peers[2];     /* struct peer: those without rights, those with; silent the longest first */
     GHashTable *per_uid; /* uid -> connections, only above 0 */
     unsigned counted;    /* connections ever taken, for their names */
-    uint64_t heard;      /* things ever heard of connections */
-    int64_t complained_us;
+    struct seldom complaint;
 };
 
 /* One connection. */
 struct peer {
+    GList link;
     struct server *server;
     DBusConnection *connection;
     struct caller *caller;
     bool favoured;
-    uint64_t heard; /* the count when it was heard of last: who has the smallest has been silent the longest */
     GSource *limit; /* NULL once it has authenticated, as far as we noticed */
 };
 
-/* ---- who, and how many ---- */
+/* What a connection would lose if it were closed now. */
+enum use {
+    IDLE,
+    UNREAD, /* answers or signals: how long it takes to read them is up to its owner, so this alone holds no place */
+    BUSY,   /* a call: under way, to be handed out, or still in the kernel */
+};
+
+/* ---- who ---- */
 
 static unsigned
 count_of(struct server *server, uid_t uid)
@@ -74,55 +81,9 @@ ask_kernel(struct server *server, int fd)
     return caller_new(name, credentials.uid, groups, n);
 }
 
-/* The one that makes room first; NULL is later than all. */
-static struct peer *
-earlier(struct peer *a, struct peer *b)
-{
-    if (!a || !b)
-        return a ? a : b;
-    if (a->favoured != b->favoured)
-        return a->favoured ? b : a;
-    return a->heard < b->heard ? a : b;
-}
-
-/* Of those that may be closed for another connection of caller: of the same user, or of anybody not above it. */
-static struct peer *
-find_silent(struct server *server, const struct caller *caller, bool favoured, bool same_user)
-{
-    struct peer *found = NULL;
-    for (guint i = 0; i < server->peers->len; i++) {
-        struct peer *peer = server->peers->pdata[i];
-        bool right = same_user ? peer->caller->uid == caller->uid : favoured || !peer->favoured;
-        if (right && !server->hooks->busy(peer->connection, server->user))
-            found = earlier(found, peer);
-    }
-    return found;
-}
-
-static bool
-make_room(struct server *server, const struct caller *caller, bool favoured, unsigned of_user)
-{
-    bool is_full = server->peers->len >= SERVER_CONNECTIONS_MAX, has_all = of_user >= SERVER_CONNECTIONS_PER_UID_MAX;
-    struct peer *silent = is_full || has_all ? find_silent(server, caller, favoured, has_all) : NULL;
-    if (silent)
-        g_ptr_array_remove_fast(server->peers, silent);
-    return silent || !(is_full || has_all);
-}
-
-/* Not each of them: who tries on and on must not fill the log. */
-static void
-complain(struct server *server, const struct caller *caller, unsigned of_user)
-{
-    int64_t now = clock_boot_us();
-    if (server->complained_us && now - server->complained_us < COMPLAINT_EVERY_US)
-        return;
-    server->complained_us = now;
-    g_message("a connection of uid %u to the socket is refused: of at most %d connections %u are open, of at most %d of "
-              "one user %u, and all have calls under way", caller->uid, SERVER_CONNECTIONS_MAX, server->peers->len,
-              SERVER_CONNECTIONS_PER_UID_MAX, of_user);
-}
-
 /* ---- one connection ---- */
+
+static void drop_peer(struct peer *peer);
 
 static void
 stop_limit(struct peer *peer)
@@ -138,19 +99,21 @@ static DBusHandlerResult
 on_message(DBusConnection *connection, DBusMessage *message, void *data)
 {
     struct peer *peer = data;
+    GQueue *peers = &peer->server->peers[peer->favoured];
     stop_limit(peer);
-    peer->heard = ++peer->server->heard;
+    g_queue_unlink(peers, &peer->link);
+    g_queue_push_tail_link(peers, &peer->link);
     if (!dbus_message_is_signal(message, DBUS_INTERFACE_LOCAL, "Disconnected"))
         return DBUS_HANDLER_RESULT_NOT_YET_HANDLED;
-    g_ptr_array_remove_fast(peer->server->peers, peer);
+    drop_peer(peer);
     return DBUS_HANDLER_RESULT_HANDLED;
 }
 
 static void
-free_peer(gpointer data)
+drop_peer(struct peer *peer)
 {
-    struct peer *peer = data;
     struct server *server = peer->server;
+    g_queue_unlink(&server->peers[peer->favoured], &peer->link);
     stop_limit(peer);
     server->hooks->closed(peer->connection, peer->caller, server->user);
     dbus_connection_remove_filter(peer->connection, on_message, peer);
@@ -167,7 +130,7 @@ on_limit(gpointer data)
     if (dbus_connection_get_is_authenticated(peer->connection))
         stop_limit(peer);
     else
-        g_ptr_array_remove_fast(peer->server->peers, peer);
+        drop_peer(peer);
     return G_SOURCE_CONTINUE; /* either way the source is destroyed */
 }
 
@@ -185,7 +148,8 @@ add_peer(struct server *server, DBusConnection *connection, struct caller *calle
 {
     struct peer *peer = g_new(struct peer, 1);
     *peer = (struct peer){ .server = server, .connection = dbus_connection_ref(connection), .caller = caller,
-                           .favoured = favoured, .heard = ++server->heard };
+                           .favoured = favoured };
+    peer->link.data = peer;
     dbus_connection_set_allow_anonymous(connection, TRUE);
     dbus_connection_set_exit_on_disconnect(connection, FALSE);
     bound(connection);
@@ -194,9 +158,78 @@ add_peer(struct server *server, DBusConnection *connection, struct caller *calle
     peer->limit = g_timeout_source_new(SERVER_AUTH_LIMIT_MS);
     g_source_set_callback(peer->limit, on_limit, peer, NULL);
     g_source_attach(peer->limit, server->context);
-    g_ptr_array_add(server->peers, peer);
+    g_queue_push_tail_link(&server->peers[favoured], &peer->link);
     set_count(server, caller->uid, count_of(server, caller->uid) + 1);
     server->hooks->opened(connection, caller, server->user);
+}
+
+/* ---- room for another ---- */
+
+static enum use
+use_of(struct peer *peer)
+{
+    struct server *server = peer->server;
+    int fd, unread = 0;
+    if (!dbus_connection_get_is_connected(peer->connection))
+        return IDLE; /* gone; that it is has still to be handed out */
+    if (server->hooks->busy(peer->connection, server->user) ||
+        dbus_connection_get_dispatch_status(peer->connection) == DBUS_DISPATCH_DATA_REMAINS ||
+        (dbus_connection_get_socket(peer->connection, &fd) && ioctl(fd, FIONREAD, &unread) == 0 && unread > 0))
+        return BUSY;
+    return dbus_connection_has_messages_to_send(peer->connection) ? UNREAD : IDLE;
+}
+
+/* Who makes room, of caller's or (caller NULL) of all: the idle one that has been silent the longest, else such a one
+ * that does not read. NULL: all are busy. */
+static struct peer *
+find_silent(const GQueue *peers, const struct caller *caller)
+{
+    struct peer *unread = NULL;
+    for (const GList *link = peers->head; link; link = link->next) {
+        struct peer *peer = link->data;
+        enum use use = !caller || peer->caller->uid == caller->uid ? use_of(peer) : BUSY;
+        if (use == IDLE)
+            return peer;
+        if (use == UNREAD && !unread)
+            unread = peer;
+    }
+    return unread;
+}
+
+static unsigned
+count_all(const struct server *server)
+{
+    return server->peers[false].length + server->peers[true].length;
+}
+
+/* Who has all it may have makes room itself, else who has no rights, and others only for one that has some. */
+static bool
+make_room(struct server *server, const struct caller *caller, bool favoured, unsigned of_user)
+{
+    bool is_full = count_all(server) >= SERVER_CONNECTIONS_MAX, has_all = of_user >= SERVER_CONNECTIONS_PER_UID_MAX;
+    if (!is_full && !has_all)
+        return true;
+    const struct caller *own = has_all ? caller : NULL;
+    struct peer *silent = find_silent(&server->peers[false], own);
+    if (!silent && (has_all || favoured))
+        silent = find_silent(&server->peers[true], own);
+    if (silent)
+        drop_peer(silent);
+    return silent != NULL;
+}
+
+/* Not each of them: who tries on and on must not fill the log. */
+static void
+complain(struct server *server, const struct caller *caller, unsigned of_user)
+{
+    unsigned missed;
+    if (!seldom_due(&server->complaint, COMPLAINT_GAP_US, &missed))
+        return;
+    g_autofree char *more = g_strdup_printf(" (and so were %u since this was last told)", missed);
+    g_message("a connection of uid %u to the socket is refused: of at most %d connections %u are open, of at most %d of "
+              "one user %u, and none can make room: they have calls under way, or belong to users with rights%s",
+              caller->uid, SERVER_CONNECTIONS_MAX, count_all(server), SERVER_CONNECTIONS_PER_UID_MAX, of_user,
+              missed ? more : "");
 }
 
 /* libdbus closes a connection that nobody refers to when this returns. */
@@ -265,7 +298,6 @@ server_new(const char *path, GMainContext *context, const struct server_hooks *h
     struct server *server = g_new(struct server, 1);
     *server = (struct server){ .server = listening, .context = context, .path = g_strdup(path), .hooks = hooks };
     server->user = user;
-    server->peers = g_ptr_array_new_with_free_func(free_peer);
     server->per_uid = g_hash_table_new(NULL, NULL);
     dbus_server_set_new_connection_function(listening, on_connection, server, NULL);
     if (!loop_attach_server(listening, context))
@@ -286,7 +318,9 @@ server_free(struct server *server)
     dbus_server_disconnect(server->server);
     dbus_server_unref(server->server);
     unlink(server->path);
-    g_ptr_array_free(server->peers, TRUE);
+    for (int favoured = false; favoured <= true; favoured++)
+        while (server->peers[favoured].length > 0)
+            drop_peer(server->peers[favoured].head->data);
     g_hash_table_destroy(server->per_uid);
     g_free(server->path);
     g_free(server);

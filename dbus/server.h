@@ -11,7 +11,9 @@
  * A connection may be idle for as long as there is room. Where there is none, a new one takes the place of the one that
  * has been silent the longest: of the same user where that has all it may have, else of anybody, but of a favoured one
  * only for another favoured one. So neither forgotten connections nor a user with thousands of user IDs (its range of
- * subordinate ones) can hold all places. Who has a call under way is not closed; a new one is refused where all have.
+ * subordinate ones) can hold all places. Who has a call under way, or one that was sent and not looked at yet, is not
+ * closed; a new one is refused where all have. Who has not read its answers goes after those that are idle: it could
+ * leave them unread for ever.
  */
 #pragma once
 

@@ -11,6 +11,7 @@
 #include "dbus/object.h"
 #include "dbus/server.h"
 #include "tests/lib/await.h"
+#include "tests/lib/fake-clock.h"
 #include "tests/lib/folder.h"
 
 #include <errno.h>
@@ -35,12 +36,39 @@ struct fixture {
     char *folder, *path;
     struct server *server;
     GHashTable *objects; /* connection -> struct object */
-    struct caller *last; /* the newest */
+    struct caller *last;    /* of the newest connection */
+    DBusConnection *newest; /* that, at our end */
     int opened, closed;
     int calls;
     bool all_favoured;
-    struct object_request *held; /* a call that is not answered yet */
+    GPtrArray *held; /* struct object_request: calls that are not answered yet */
 };
+
+/* A connection of a user that says nothing; root only where that is somebody else. */
+static int
+connect_as(struct fixture *fixture, uid_t uid)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    g_strlcpy(address.sun_path, fixture->path, sizeof address.sun_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(seteuid(uid), ==, 0);
+    int done = connect(fd, (struct sockaddr *)&address, sizeof address);
+    g_assert_cmpint(done == 0 ? 0 : errno, ==, 0);
+    g_assert_cmpint(seteuid(getuid()), ==, 0);
+    return fd;
+}
+
+/* The server has closed it. What it may have said first is read away. */
+static bool
+is_shut(void *user)
+{
+    char bytes[4096];
+    ssize_t n;
+    while ((n = recv(*(int *)user, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+        continue;
+    return n == 0 || (n < 0 && errno != EAGAIN);
+}
 
 /* ---- the service ---- */
 
@@ -68,8 +96,26 @@ static void
 on_hold(struct object_request *request, void *user)
 {
     struct fixture *fixture = user;
-    fixture->held = request;
+    g_ptr_array_add(fixture->held, request);
     fixture->calls++;
+}
+
+static void
+answer_held(struct fixture *fixture)
+{
+    for (guint i = 0; i < fixture->held->len; i++)
+        object_reply(fixture->held->pdata[i], DBUS_TYPE_INVALID);
+    g_ptr_array_set_size(fixture->held, 0);
+}
+
+/* Is answered, and before anything else is read of its connection another one comes, and is shut out. */
+static void
+on_linger(struct object_request *request, void *user)
+{
+    object_reply(request, DBUS_TYPE_INVALID);
+    int newcomer = connect_as(user, getuid());
+    g_assert_true(await(is_shut, &newcomer));
+    close(newcomer);
 }
 
 static const struct object_interface demo = {
@@ -79,6 +125,7 @@ static const struct object_interface demo = {
             { "Size", "s", "u", "text bytes", 0, on_size },
             { "Fill", "", "s", "text", 0, on_fill },
             { "Hold", "", "", "", 0, on_hold },
+            { "Linger", "", "", "", 0, on_linger },
             { NULL },
         },
     .signals = (const struct object_signal[]){ { "Changed", "", "" }, { NULL } },
@@ -93,6 +140,7 @@ on_opened(DBusConnection *connection, struct caller *caller, void *user)
     struct object *object = object_add(connection, "/demo", false, interfaces, NULL, fixture, &error);
     g_assert_no_error(error);
     g_hash_table_insert(fixture->objects, connection, object);
+    fixture->newest = connection;
     caller_unref(fixture->last);
     fixture->last = caller_ref(caller);
     fixture->opened++;
@@ -128,6 +176,7 @@ set_up(struct fixture *fixture, gconstpointer unused)
 {
     g_autoptr(GError) error = NULL;
     fixture->folder = folder_new();
+    fixture->held = g_ptr_array_new();
     fixture->path = g_build_filename(fixture->folder, "socket", NULL);
     g_assert_cmpint(g_chmod(fixture->folder, 0755), ==, 0);
     fixture->objects = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)object_remove);
@@ -143,38 +192,13 @@ tear_down(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpuint(g_hash_table_size(fixture->objects), ==, 0);
     g_assert_false(g_file_test(fixture->path, G_FILE_TEST_EXISTS));
     g_hash_table_destroy(fixture->objects);
+    g_ptr_array_free(fixture->held, TRUE);
     caller_unref(fixture->last);
     g_free(fixture->path);
     folder_remove(fixture->folder);
 }
 
 /* ---- clients ---- */
-
-/* A connection of a user that says nothing; root only where that is somebody else. */
-static int
-connect_as(struct fixture *fixture, uid_t uid)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    g_strlcpy(address.sun_path, fixture->path, sizeof address.sun_path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    g_assert_cmpint(fd, >=, 0);
-    g_assert_cmpint(seteuid(uid), ==, 0);
-    int done = connect(fd, (struct sockaddr *)&address, sizeof address);
-    g_assert_cmpint(done == 0 ? 0 : errno, ==, 0);
-    g_assert_cmpint(seteuid(getuid()), ==, 0);
-    return fd;
-}
-
-/* The server has closed it. What it may have said first is read away. */
-static bool
-is_shut(void *user)
-{
-    char bytes[4096];
-    ssize_t n;
-    while ((n = recv(*(int *)user, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
-        continue;
-    return n == 0 || (n < 0 && errno != EAGAIN);
-}
 
 static DBusConnection *
 connect_client(struct fixture *fixture)
@@ -354,7 +378,7 @@ test_caps(struct fixture *fixture, gconstpointer unused)
     g_assert_true(is_nth_shut(fds, 0));
     g_assert_true(is_served(talking));
     g_assert_true(is_open(fds, 1));
-    object_reply(fixture->held, DBUS_TYPE_INVALID);
+    answer_held(fixture);
     await_idle();
     g_assert_true(dbus_connection_get_is_connected(waiting));
     dbus_pending_call_cancel(call);
@@ -375,6 +399,98 @@ can_fill(void)
         return true;
     g_test_skip("needs root, and room for both ends of all connections");
     return false;
+}
+
+/* Takes what is left of a user's share. */
+static void
+fill_share(struct fixture *fixture, GArray *fds)
+{
+    while (fixture->opened - fixture->closed < SERVER_CONNECTIONS_PER_UID_MAX)
+        add_as(fixture, fds, getuid());
+    await_idle();
+}
+
+static void
+send_call(int fd, const char *member)
+{
+    g_autoptr(dbus_message_auto) message = dbus_message_new_method_call(NULL, "/demo", DEMO, member);
+    char *bytes;
+    int n;
+    dbus_message_set_serial(message, 1);
+    g_assert_true(dbus_message_marshal(message, &bytes, &n));
+    g_assert_cmpint(send(fd, bytes, (size_t)n, MSG_NOSIGNAL), ==, n);
+    dbus_free(bytes);
+}
+
+/* All from the n-th on wait for an answer. */
+static void
+hold_from(struct fixture *fixture, GArray *fds, guint n)
+{
+    for (; n < fds->len; n++) {
+        int before = fixture->calls;
+        send_call(g_array_index(fds, int, n), "Hold");
+        g_assert_true(await_count(&fixture->calls, before + 1));
+    }
+}
+
+static void
+end_all(struct fixture *fixture, GArray *fds)
+{
+    answer_held(fixture);
+    close_all(fds);
+    g_assert_true(await_count(&fixture->closed, fixture->opened));
+}
+
+/* A call that was sent counts before anybody has looked at it: the newcomer is let in first. */
+static void
+test_sent(struct fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+    fill_share(fixture, fds);
+    send_call(g_array_index(fds, int, 0), "Hold");
+    int newcomer = connect_as(fixture, getuid());
+    g_array_append_val(fds, newcomer);
+    g_assert_true(await_count(&fixture->calls, 1));
+    g_assert_true(is_nth_shut(fds, 1));
+    g_assert_true(is_open(fds, 0));
+    end_all(fixture, fds);
+}
+
+/* So does one that was read and waits its turn behind another of the same connection. */
+static void
+test_queued(struct fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+    fill_share(fixture, fds);
+    hold_from(fixture, fds, 1);
+    int calls = fixture->calls, opened = fixture->opened;
+    send_call(g_array_index(fds, int, 0), "Linger");
+    send_call(g_array_index(fds, int, 0), "Hold");
+    g_assert_true(await_count(&fixture->calls, calls + 1));
+    g_assert_true(fixture->opened == opened && fixture->closed == 0); /* nobody can make room */
+    end_all(fixture, fds);
+}
+
+/* Who does not read its answers goes last, but it goes: else a few bytes would hold a place for ever. */
+static void
+test_unread_last(struct fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+    add_as(fixture, fds, getuid());
+    while (!dbus_connection_has_messages_to_send(fixture->newest)) {
+        send_call(g_array_index(fds, int, 0), "Fill");
+        await_idle();
+        g_assert_cmpint(fixture->closed, ==, 0);
+    }
+    fill_share(fixture, fds);
+    add_as(fixture, fds, getuid());
+    g_assert_true(is_nth_shut(fds, 1));
+    g_assert_cmpint(fixture->closed, ==, 1);
+    hold_from(fixture, fds, 2);
+    add_as(fixture, fds, getuid());
+    g_assert_cmpint(fixture->closed, ==, 2);
+    g_assert_true(is_nth_shut(fds, 0));
+    end_all(fixture, fds);
 }
 
 /* Somebody with many user IDs takes all places, and gives them up again one by one: never those of who has rights. */
@@ -400,7 +516,31 @@ test_total(struct fixture *fixture, gconstpointer unused)
     g_assert_true(await_count(&fixture->closed, fixture->opened));
 }
 
-/* Where all places belong to who has rights, others get none, and their own make room. */
+static int complaints;
+static char *complaint; /* the last */
+
+static GLogWriterOutput
+keep_complaint(GLogLevelFlags level, const GLogField *fields, gsize n, gpointer unused)
+{
+    for (gsize i = 0; i < n; i++)
+        if (strcmp(fields[i].key, "MESSAGE") == 0 && strstr(fields[i].value, "to the socket is refused")) {
+            complaints++;
+            g_free(complaint);
+            complaint = g_strdup(fields[i].value);
+        }
+    return g_log_writer_default(level, fields, n, NULL);
+}
+
+static void
+be_refused(struct fixture *fixture)
+{
+    int surplus = connect_as(fixture, SOME_UID + SERVER_CONNECTIONS_MAX), opened = fixture->opened;
+    g_assert_true(await(is_shut, &surplus));
+    g_assert_true(fixture->opened == opened && fixture->closed == 0);
+    close(surplus);
+}
+
+/* Where all places belong to who has rights, others get none, which is told once a minute; their own make room. */
 static void
 test_favoured(struct fixture *fixture, gconstpointer unused)
 {
@@ -411,10 +551,16 @@ test_favoured(struct fixture *fixture, gconstpointer unused)
     for (int n = 0; n < SERVER_CONNECTIONS_MAX; n++)
         add_as(fixture, fds, SOME_UID + (uid_t)n);
     fixture->all_favoured = false;
-    int surplus = connect_as(fixture, SOME_UID + SERVER_CONNECTIONS_MAX), opened = fixture->opened;
-    g_assert_true(await(is_shut, &surplus));
-    g_assert_true(fixture->opened == opened && fixture->closed == 0);
-    close(surplus);
+    complaints = 0;
+    fake_clock_install();
+    for (int i = 0; i < 40; i++)
+        be_refused(fixture);
+    g_assert_cmpint(complaints, ==, 1);
+    fake_clock_pass((int64_t)60 * G_USEC_PER_SEC);
+    be_refused(fixture);
+    g_assert_cmpint(complaints, ==, 2);
+    g_assert_nonnull(strstr(complaint, "(and so were 39 since this was last told)"));
+    fake_clock_remove();
     add_as(fixture, fds, FAVOURED_UID);
     g_assert_true(await_count(&fixture->closed, 1));
     g_assert_true(is_nth_shut(fds, 0));
@@ -540,9 +686,13 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_log_set_writer_func(keep_complaint, NULL, NULL);
     ADD("/server/file", test_file);
     ADD("/server/caller", test_caller);
     ADD("/server/caps", test_caps);
+    ADD("/server/sent", test_sent);
+    ADD("/server/queued", test_queued);
+    ADD("/server/unread-last", test_unread_last);
     ADD("/server/total", test_total);
     ADD("/server/favoured", test_favoured);
     ADD("/server/half-open", test_half_open);
@@ -552,6 +702,7 @@ main(int argc, char **argv)
     ADD("/server/unread-signals", test_unread_signals);
     ADD("/server/nonsense", test_nonsense);
     int failed = g_test_run();
+    g_free(complaint);
     dbus_shutdown();
     return failed;
 }
