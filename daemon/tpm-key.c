@@ -32,12 +32,21 @@ static const TPM2B_PUBLIC key_template = {
 typedef TPM2B_PRIVATE esys_private;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_private, Esys_Free)
 
-static void
-flush_if_named(struct tpm *tpm, ESYS_TR *object, void *data)
+/* False where it has another kind of Name than all of ours. */
+static bool
+get_name(const TPM2B_PUBLIC *public, struct tpm_name *name)
+{
+    if (public->publicArea.nameAlg != TPM2_ALG_SHA256)
+        return false;
+    tpm_object_name_of(public, name);
+    return true;
+}
+
+static bool
+flush_if_named(struct tpm *tpm, TPM2_HANDLE handle, const TPM2B_PUBLIC *public, void *data, GError **error)
 {
     struct tpm_name name;
-    if (tpm_object_get_name(tpm, *object, &name, NULL) && memcmp(&name, data, sizeof name) == 0)
-        tpm_flush(tpm, object, NULL);
+    return !get_name(public, &name) || memcmp(&name, data, sizeof name) != 0 || tpm_flush_handle(tpm, handle, error);
 }
 
 bool
@@ -47,15 +56,15 @@ tpm_key_flush_leftovers(struct tpm *tpm, const struct tpm_name *name, GError **e
     return tpm_object_each(tpm, flush_if_named, &wanted, error);
 }
 
-static void
-list_if_key(struct tpm *tpm, ESYS_TR *object, void *data)
+static bool
+list_if_key(struct tpm *tpm, TPM2_HANDLE handle, const TPM2B_PUBLIC *public, void *data, GError **error)
 {
-    g_autoptr(esys_public) public = NULL;
+    const TPMT_PUBLIC *area = &public->publicArea;
     GArray *names = data;
     struct tpm_name name;
-    if (tpm_object_read_public(tpm, *object, &public, NULL) && public->publicArea.type == TPM2_ALG_KEYEDHASH &&
-        public->publicArea.authPolicy.size == TPM_POLICY_BYTES && tpm_object_get_name(tpm, *object, &name, NULL))
+    if (area->type == TPM2_ALG_KEYEDHASH && area->authPolicy.size == TPM_POLICY_BYTES && get_name(public, &name))
         g_array_append_val(names, name);
+    return true;
 }
 
 GArray *
@@ -319,16 +328,28 @@ evict(struct tpm *tpm, ESYS_TR key, TPM2_HANDLE handle, GError **error)
     return tpm_check(tpm, rc, "TPM2_EvictControl of the key", error);
 }
 
+/* Whether what ESYS holds carries the name; one of another kind than all of ours is none of them. */
+static bool
+has_name(struct tpm *tpm, ESYS_TR key, const struct tpm_name *name, bool *same, GError **error)
+{
+    g_autoptr(GError) why = NULL;
+    struct tpm_name found;
+    *same = key != ESYS_TR_NONE && tpm_object_get_name(tpm, key, &found, &why) &&
+            memcmp(&found, name, sizeof found) == 0;
+    if (!why || g_error_matches(why, ERROR_DOMAIN, ERROR_FOREIGN))
+        return true;
+    g_propagate_error(error, g_steal_pointer(&why));
+    return false;
+}
+
 bool
 tpm_key_evict(struct tpm *tpm, uint32_t handle, const struct tpm_name *name, GError **error)
 {
-    struct tpm_name found;
     ESYS_TR key;
+    bool ours;
     if (!tpm_look_up(tpm, handle, &key, error))
         return false;
-    bool ours = key != ESYS_TR_NONE && tpm_object_get_name(tpm, key, &found, NULL) &&
-                memcmp(&found, name, sizeof found) == 0;
-    bool ok = !ours || evict(tpm, key, handle, error);
+    bool ok = has_name(tpm, key, name, &ours, error) && (!ours || evict(tpm, key, handle, error));
     /* ESYS keeps its record of what was evicted, and would refuse another key at the same handle because of it. */
     tpm_forget(tpm, &key);
     return ok;

@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "daemon/tpm-object.h"
+#include "daemon/tpm-sys.h"
 #include "common/error.h"
 
 #include <string.h>
@@ -76,21 +77,21 @@ tpm_object_persist(struct tpm *tpm, ESYS_TR owner, ESYS_TR object, TPM2_HANDLE h
     return true;
 }
 
-bool
-tpm_object_look_up(struct tpm *tpm, TPM2_HANDLE handle, ESYS_TR *object, GError **error)
+/* A hash sequence has no public area (Part 3, 12.4), and what its owner flushed a moment ago is gone. */
+static bool
+read_transient(struct tpm *tpm, TPM2_HANDLE handle, TPM2B_PUBLIC *public, bool *absent, GError **error)
 {
     struct tpm_retry retry = { 0 };
     TSS2_RC rc;
     do
-        rc = Esys_TR_FromTPMPublic(tpm->esys, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, object);
+        rc = tpm_sys_read_public(tpm, handle, public);
     while (tpm_again(tpm, &retry, rc));
-    if (rc != TSS2_RC_SUCCESS)
-        *object = ESYS_TR_NONE;
-    return tpm_refused(rc) || tpm_check(tpm, rc, "reading a transient object", error);
+    *absent = tpm_is_absent(rc) || (tpm_refused(rc) && tpm_code(rc) == TPM2_RC_SEQUENCE);
+    return *absent || tpm_check(tpm, rc, "TPM2_ReadPublic of a transient object", error);
 }
 
 bool
-tpm_object_each(struct tpm *tpm, void (*visit)(struct tpm *, ESYS_TR *, void *), void *data, GError **error)
+tpm_object_each(struct tpm *tpm, tpm_object_fn visit, void *data, GError **error)
 {
     g_autoptr(esys_capability) handles = NULL;
     TPMI_YES_NO more;
@@ -103,12 +104,12 @@ tpm_object_each(struct tpm *tpm, void (*visit)(struct tpm *, ESYS_TR *, void *),
     if (!tpm_check(tpm, rc, "TPM2_GetCapability of transient handles", error))
         return false;
     for (UINT32 i = 0; i < handles->data.handles.count; i++) {
-        ESYS_TR object;
-        if (!tpm_object_look_up(tpm, handles->data.handles.handle[i], &object, error))
+        TPM2_HANDLE handle = handles->data.handles.handle[i];
+        TPM2B_PUBLIC public;
+        bool absent;
+        if (!read_transient(tpm, handle, &public, &absent, error) ||
+            (!absent && !visit(tpm, handle, &public, data, error)))
             return false;
-        if (object != ESYS_TR_NONE)
-            visit(tpm, &object, data);
-        tpm_forget(tpm, &object);
     }
     return true;
 }

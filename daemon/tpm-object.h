@@ -19,8 +19,8 @@ bool tpm_object_get_name(struct tpm *tpm, ESYS_TR object, struct tpm_name *name,
 /* TPM2_EvictControl to a free handle, in a session of the owner. */
 bool tpm_object_persist(struct tpm *tpm, ESYS_TR owner, ESYS_TR object, TPM2_HANDLE handle, GError **error);
 
-/* A transient object, held by ESYS; ESYS_TR_NONE where it has no public area (a hash sequence) or was flushed by its
- * owner a moment ago. */
-bool tpm_object_look_up(struct tpm *tpm, TPM2_HANDLE handle, ESYS_TR *object, GError **error);
-/* Calls visit with each transient object in the TPM. Through a resource manager that is nothing but our own. */
-bool tpm_object_each(struct tpm *tpm, void (*visit)(struct tpm *, ESYS_TR *, void *), void *data, GError **error);
+/* Calls visit with each transient object in the TPM that has a public area, until it is false. Through a resource manager
+ * that is nothing but our own. False also where the TPM did not tell of one what it is. */
+typedef bool (*tpm_object_fn)(struct tpm *tpm, TPM2_HANDLE handle, const TPM2B_PUBLIC *public, void *data,
+                              GError **error);
+bool tpm_object_each(struct tpm *tpm, tpm_object_fn visit, void *data, GError **error);

@@ -104,14 +104,12 @@ is_from_srk_template(const TPMT_PUBLIC *area)
            rsa->scheme.scheme == TPM2_ALG_NULL && rsa->keyBits == 2048;
 }
 
-static void
-list_if_srk(struct tpm *tpm, ESYS_TR *object, void *data)
+static bool
+list_if_srk(struct tpm *tpm, TPM2_HANDLE handle, const TPM2B_PUBLIC *public, void *data, GError **error)
 {
-    g_autoptr(esys_public) public = NULL;
-    TPM2_HANDLE handle;
-    if (tpm_object_read_public(tpm, *object, &public, NULL) && is_from_srk_template(&public->publicArea) &&
-        Esys_TR_GetTpmHandle(tpm->esys, *object, &handle) == TSS2_RC_SUCCESS)
+    if (is_from_srk_template(&public->publicArea))
         g_ptr_array_add(data, g_strdup_printf("%08x", handle));
+    return true;
 }
 
 /* Changes whenever transient objects are lost (Part 1, 36.3). */
@@ -145,17 +143,6 @@ tpm_srk_dup_scene(struct tpm *tpm, char **scene, GError **error)
     return true;
 }
 
-static bool
-flush_handle(struct tpm *tpm, const char *handle, GError **error)
-{
-    ESYS_TR object;
-    if (!tpm_object_look_up(tpm, (TPM2_HANDLE)g_ascii_strtoull(handle, NULL, 16), &object, error))
-        return false;
-    if (object != ESYS_TR_NONE)
-        return tpm_flush(tpm, &object, error);
-    return true;
-}
-
 bool
 tpm_srk_flush_leftovers(struct tpm *tpm, const char *scene, GError **error)
 {
@@ -170,5 +157,6 @@ tpm_srk_flush_leftovers(struct tpm *tpm, const char *scene, GError **error)
             new = *handle;
             n++;
         }
-    return g_strcmp0(before[0], after[0]) != 0 || n != 1 || flush_handle(tpm, new, error);
+    return g_strcmp0(before[0], after[0]) != 0 || n != 1 ||
+           tpm_flush_handle(tpm, (TPM2_HANDLE)g_ascii_strtoull(new, NULL, 16), error);
 }

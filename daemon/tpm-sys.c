@@ -35,6 +35,14 @@ tpm_sys_load(struct tpm *tpm, TPM2_HANDLE parent, const TPM2B_PUBLIC *public, co
 }
 
 TSS2_RC
+tpm_sys_read_public(struct tpm *tpm, TPM2_HANDLE handle, TPM2B_PUBLIC *public)
+{
+    TPM2B_NAME name = { .size = sizeof name.name }, qualified = { .size = sizeof qualified.name };
+    public->size = 0; /* the unmarshaller insists */
+    return Tss2_Sys_ReadPublic(system_context(tpm), handle, NULL, public, &name, &qualified, NULL);
+}
+
+TSS2_RC
 tpm_sys_hmac(struct tpm *tpm, TPM2_HANDLE key, const TPM2B_MAX_BUFFER *data, TPM2B_DIGEST *mac)
 {
     TSS2L_SYS_AUTH_RESPONSE answered = { 0 };

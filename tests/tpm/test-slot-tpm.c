@@ -278,6 +278,35 @@ test_tpm_cleared(void)
     bench_stop(bench);
 }
 
+/* Whatever the TPM refuses while it is looked at, and at which command: the look fails, or sees what is there. */
+static void
+test_refused_look(void)
+{
+    static const char *const commands[] = { "0x173", "0x169", "0x14e" }; /* ReadPublic, NV_ReadPublic, NV_Read */
+    static const char *const codes[] = { "0x17f", "0x921", "0x922", "0x902", "0x101", "0x184", "0x185" };
+    struct bench *bench = bench_start_injected("record=%s/record,");
+    g_autoptr(GError) error = NULL;
+    bench_attach(bench);
+    g_assert_true(bench_provision(bench, 0, key, sizeof key, &error));
+    for (size_t i = 0; i < G_N_ELEMENTS(commands) * G_N_ELEMENTS(codes); i++)
+        for (unsigned n = 1, met = 1; met; n++) {
+            struct slot_finding finding;
+            g_autofree char *rules = g_strdup_printf("%s %u 11 refuse %s\n", commands[i / G_N_ELEMENTS(codes)], n,
+                                                     codes[i % G_N_ELEMENTS(codes)]);
+            bench_inject(bench, rules);
+            bool seen = slot_storage_ops.survey(bench->storage, 0, &finding, &error);
+            met = bench_injected(bench);
+            if (seen ? finding.state != SLOT_READY : met == 0)
+                g_error("%s: slot 0 is \"%s\": %s", rules, seen ? slot_state_name(finding.state) : "not seen",
+                        seen ? finding.reason : error->message);
+            g_clear_error(&error);
+            slot_finding_clear(&finding);
+        }
+    bench_inject(bench, NULL);
+    bench_expect_signs(bench, 0, key, sizeof key);
+    bench_stop(bench);
+}
+
 /* ---- the SRK ---- */
 
 static void
@@ -391,6 +420,7 @@ main(int argc, char **argv)
     g_test_add_func("/slot-tpm/tampered/key-gone", test_key_gone);
     g_test_add_func("/slot-tpm/tampered/record", test_record_changed);
     g_test_add_func("/slot-tpm/tampered/tpm-cleared", test_tpm_cleared);
+    g_test_add_func("/slot-tpm/refused-look", test_refused_look);
     g_test_add_func("/slot-tpm/srk/foreign", test_srk_foreign);
     g_test_add_func("/slot-tpm/srk/lost", test_srk_lost);
     g_test_add_func("/slot-tpm/disk/damaged", test_record_damaged);

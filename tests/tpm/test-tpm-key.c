@@ -430,6 +430,46 @@ flush_since(struct bench *bench, const char *scene)
     g_assert_no_error(error);
 }
 
+/* Of each object the TPM must have told what it is: one that it kept to itself for a moment may be ours, and one that is
+ * missing in the scene would be taken for ours later. */
+static void
+test_leftovers_untold(void)
+{
+    struct bench *bench = start_injected();
+    struct tpm_name srk, name;
+    g_autoptr(GError) error = NULL;
+    char *scene;
+    make_srk(bench, &srk);
+    g_autoptr(GBytes) blob = create(bench, &srk, 32, &name);
+    uint32_t theirs = stranger_load_rsa_storage(bench->stranger, true);
+    load(bench, blob);
+    for (unsigned n = 1; n <= 2; n++) {
+        g_autofree char *rules = g_strdup_printf("0x173 %u 1 refuse 0x12f\n", n);
+        bench_inject(bench, rules);
+        g_assert_false(tpm_key_flush_leftovers(bench->tpm, &name, &error));
+        bench_expect_error(&error, ERROR_TPM_FAILED, "0x12f");
+        bench_inject(bench, rules);
+        g_assert_null(tpm_key_list_transient(bench->tpm, &error));
+        bench_expect_error(&error, ERROR_TPM_FAILED, "0x12f");
+        bench_inject(bench, rules);
+        g_assert_false(tpm_srk_dup_scene(bench->tpm, &scene, &error));
+        bench_expect_error(&error, ERROR_TPM_FAILED, "0x12f");
+    }
+    bench_inject(bench, "0x165 1 1 refuse 0x12f\n");
+    g_assert_false(tpm_key_flush_leftovers(bench->tpm, &name, &error));
+    bench_expect_error(&error, ERROR_TPM_FAILED, "TPM2_FlushContext");
+    g_assert_cmpuint(stranger_usage(bench->stranger).transient, ==, 2);
+    g_assert_true(tpm_key_flush_leftovers(bench->tpm, &name, NULL));
+    /* What its owner flushes between two commands of ours is not there, and nothing else is wrong. */
+    load(bench, blob);
+    bench_inject(bench, "0x173 1 1 refuse 0x910\n");
+    g_assert_true(tpm_key_flush_leftovers(bench->tpm, &name, &error));
+    g_assert_no_error(error);
+    stranger_flush(bench->stranger, theirs);
+    g_assert_cmpuint(stranger_usage(bench->stranger).transient, ==, 0);
+    bench_stop(bench);
+}
+
 static char *
 scene_of(struct bench *bench)
 {
@@ -556,6 +596,7 @@ main(int argc, char **argv)
     g_test_add_func("/tpm-key/hmac-lengths", test_hmac_lengths);
     g_test_add_func("/tpm-key/key-lengths", test_key_lengths);
     g_test_add_func("/tpm-key/leftovers", test_leftovers);
+    g_test_add_func("/tpm-key/leftovers-untold", test_leftovers_untold);
 #ifndef __SANITIZE_ADDRESS__ /* whose heap is not where this looks */
     g_test_add_data_func("/tpm-key/create/broken", "break", test_broken_create);
     g_test_add_data_func("/tpm-key/create/lost", "lose", test_broken_create);
