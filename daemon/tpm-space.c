@@ -11,38 +11,40 @@
 /* tss2's own constants shift a bit into the sign of an int. */
 #define FIRST_OF(type) ((TPM2_HANDLE)(type) << TPM2_HR_SHIFT)
 
-/* What stands in one range of handles; *more where the TPM could not list all. Best effort: the message is shorter
- * where the TPM does not even answer this. */
-static TPML_HANDLE
-list(ESYS_CONTEXT *esys, TPM2_HT type, bool *more)
+/* What stands in one range of handles; *more where the TPM could not list all. False where it does not even answer
+ * this. */
+static bool
+list(ESYS_CONTEXT *esys, TPM2_HT type, TPML_HANDLE *found, bool *more)
 {
     TPMS_CAPABILITY_DATA *data = NULL;
-    TPML_HANDLE found = { 0 };
     TPMI_YES_NO rest = TPM2_NO;
-    if (Esys_GetCapability(esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, FIRST_OF(type),
-                           TPM2_MAX_CAP_HANDLES, &rest, &data) == TSS2_RC_SUCCESS)
-        found = data->data.handles;
+    bool ok = Esys_GetCapability(esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, FIRST_OF(type),
+                                 TPM2_MAX_CAP_HANDLES, &rest, &data) == TSS2_RC_SUCCESS;
+    if (ok)
+        *found = data->data.handles;
     Esys_Free(data);
     *more = rest == TPM2_YES;
-    return found;
+    return ok;
 }
 
-/* "3 loaded objects (0x80000000, 0x80000001, 0x80000002)"; false where there are none to be seen. */
-static bool
+/* "3 loaded objects (0x80000000, 0x80000001, 0x80000002)"; nothing where there are none to be seen. */
+static void
 tell(GString *text, ESYS_CONTEXT *esys, TPM2_HT type, const char *what)
 {
-    bool more;
-    TPML_HANDLE found = list(esys, type, &more);
+    TPML_HANDLE found = { 0 };
+    bool more, told = list(esys, type, &found, &more);
+    const char *and = text->len ? " and " : "";
+    if (!told)
+        g_string_append_printf(text, "%s%s (which ones it does not tell now)", and, what);
     if (found.count == 0)
-        return false;
-    g_string_append_printf(text, "%s%u%s %s (", text->len ? " and " : "", found.count, more ? " or more" : "", what);
+        return;
+    g_string_append_printf(text, "%s%u%s %s (", and, found.count, more ? " or more" : "", what);
     for (UINT32 i = 0; i < MIN(found.count, NAMED_MAX); i++) {
         const char *owner = handles_owner(found.handle[i]);
         g_string_append_printf(text, "%s0x%08x%s%s", i ? ", " : "", found.handle[i], owner ? " " : "",
                                owner ? owner : "");
     }
     g_string_append_printf(text, "%s)", found.count > NAMED_MAX ? ", …" : "");
-    return true;
 }
 
 static char *

@@ -221,6 +221,19 @@ test_no_room(void)
     bench_stop(bench);
 }
 
+/* The same in a TPM that at that moment does not tell what is in it: nobody hides that, it just is not known. */
+static void
+test_no_room_untold(void)
+{
+    struct bench *bench = start_injected();
+    provision(bench, 10, NULL, key);
+    bench_inject(bench, "0x157 1 0 refuse 0x902\n0x17a 1 0 refuse 0x17f\n");
+    expect_not_signed(bench, 10, ERROR_BUSY, "loaded objects (which ones it does not tell now)");
+    bench_inject(bench, NULL);
+    bench_expect_signs(bench, 10, key, 32);
+    bench_stop(bench);
+}
+
 static void
 test_power_cut(void)
 {
@@ -465,6 +478,7 @@ main(int argc, char **argv)
     g_test_add_func("/slot-file/not-let-go", test_not_let_go);
     g_test_add_func("/slot-file/provision-not-let-go", test_provision_not_let_go);
     g_test_add_func("/slot-file/no-room", test_no_room);
+    g_test_add_func("/slot-file/no-room-untold", test_no_room_untold);
     g_test_add_func("/slot-file/power-cut", test_power_cut);
     g_test_add_func("/slot-file/rotate", test_rotate);
     g_test_add_func("/slot-file/damage/torn", test_torn);
