@@ -91,6 +91,7 @@ static const struct {
     { HUBKEY_E_QUEUE_HELD, "another process sends from the queue" },
     { HUBKEY_E_QUEUE_LOCKED, "other processes kept writing to the queue" },
     { HUBKEY_E_GONE, "the message left the queue undelivered" },
+    { HUBKEY_E_QUEUE_OLDER, "the queue was written by an older libhubkey" },
 };
 
 const char *

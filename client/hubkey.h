@@ -91,6 +91,8 @@ const char *hubkey_version(void);
 #define HUBKEY_E_QUEUE_HELD (-206)    /* another process sends from this queue; the text says which */
 #define HUBKEY_E_QUEUE_LOCKED (-207)  /* other processes kept writing to it for too long */
 #define HUBKEY_E_GONE (-208)          /* the message left the queue undelivered: dead, dropped or removed */
+#define HUBKEY_E_QUEUE_OLDER (-209)   /* written by an older libhubkey, or never used, and only to be read: open it once
+                                         to post or to send */
 
 /* Details of a failure. code is what the function returned; http_status the hub's answer where one is behind it, else
  * 0; text one sentence for people, NUL-terminated, that says what was wrong and what to do. It never contains a key, a
@@ -383,7 +385,8 @@ struct hubkey_queue_info {
     uint64_t expired;         /* of counts.dropped: those that came to their ttl_s or max_age_s */
 };
 
-/* Reads a queue, also beside a running client. Errors: HUBKEY_E_QUEUE_OPEN (also when it does not exist), -2xx. */
+/* Reads a queue, also beside a running client, and changes nothing. Errors: HUBKEY_E_QUEUE_OPEN (also when it does not
+ * exist), HUBKEY_E_QUEUE_OLDER, -2xx. */
 int hubkey_queue_status(const char *path, struct hubkey_queue_info *info, struct hubkey_error *error);
 
 /* Gives the queue to another identity, so that its messages go to that one; module may be NULL. With host and device
@@ -421,8 +424,9 @@ typedef int (*hubkey_row_fn)(const struct hubkey_queue_row *row, void *user);
  * while fn runs, so it may take its time and call any function of this library; messages that come or leave meanwhile
  * may or may not be seen.
  *
- * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_OPEN (also when it does not exist), -2xx; what was shown before was good.
- * HUBKEY_E_QUEUE_DAMAGED where messages are not what was stored: they were left out, and all others shown. */
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_OPEN (also when it does not exist), HUBKEY_E_QUEUE_OLDER, -2xx; what was
+ * shown before was good. HUBKEY_E_QUEUE_DAMAGED where messages are not what was stored: they were left out, and all
+ * others shown. */
 int hubkey_queue_each(const char *path, uint32_t which, uint64_t after, uint64_t limit, hubkey_row_fn fn, void *user,
                       struct hubkey_error *error);
 
@@ -448,7 +452,7 @@ int hubkey_queue_import(const char *path, const struct hubkey_message *const *me
  * calling thread with HUBKEY_LOG_ERROR and a sentence for each thing that is wrong.
  *
  * Returns how many were found: 0, all is well. Errors: HUBKEY_E_QUEUE_DAMAGED where the file is none that can be read
- * at all, HUBKEY_E_QUEUE_OPEN, -2xx. */
+ * at all, HUBKEY_E_QUEUE_OPEN, HUBKEY_E_QUEUE_OLDER, -2xx. */
 int hubkey_queue_check(const char *path, hubkey_log_fn log, void *user, struct hubkey_error *error);
 
 #ifdef __cplusplus

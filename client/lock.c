@@ -168,12 +168,24 @@ lock_ask(struct lock *lock, struct lock_holder *holder)
         g_strlcpy(holder->program, "unknown", sizeof holder->program);
 }
 
+static void
+wait_for(struct lock *lock, short type, off_t byte)
+{
+    struct flock wanted = region(type, byte);
+    while (lock->fd >= 0 && fcntl(lock->fd, F_OFD_SETLKW, &wanted) != 0 && errno == EINTR)
+        continue;
+}
+
 void
 lock_setup_begin(struct lock *lock)
 {
-    struct flock setup = region(F_WRLCK, SETUP_BYTE);
-    while (lock->fd >= 0 && fcntl(lock->fd, F_OFD_SETLKW, &setup) != 0 && errno == EINTR)
-        continue;
+    wait_for(lock, F_WRLCK, SETUP_BYTE);
+}
+
+void
+lock_setup_watch(struct lock *lock)
+{
+    wait_for(lock, F_RDLCK, SETUP_BYTE);
 }
 
 void

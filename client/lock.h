@@ -35,6 +35,8 @@ bool lock_take(struct lock *lock, GError **error);
 /* Who else holds it. holder->pid 0: nobody, or this lock itself. */
 void lock_ask(struct lock *lock, struct lock_holder *holder);
 
-/* A second, short lock around making and migrating the file. Waits for other processes that do the same. */
+/* A second, short lock around making and migrating the file. Waits for other processes that do the same; watch only
+ * keeps them from beginning, and needs no right to write. */
 void lock_setup_begin(struct lock *lock);
+void lock_setup_watch(struct lock *lock);
 void lock_setup_end(struct lock *lock);

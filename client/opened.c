@@ -7,6 +7,26 @@
 #include "client/failure.h"
 #include "client/place.h"
 
+static struct queue *
+open_reader(struct opened *opened, GError **error)
+{
+    lock_setup_watch(opened->lock);
+    struct queue *queue = queue_open_reader(opened->path, error);
+    lock_setup_end(opened->lock);
+    return queue;
+}
+
+static struct queue *
+open_holder(struct opened *opened, GError **error)
+{
+    if (!lock_take(opened->lock, error))
+        return NULL;
+    lock_setup_begin(opened->lock);
+    struct queue *queue = queue_open(opened->path, NULL, error);
+    lock_setup_end(opened->lock);
+    return queue;
+}
+
 bool
 opened_open(struct opened *opened, const char *path, unsigned how, GError **error)
 {
@@ -18,11 +38,8 @@ opened_open(struct opened *opened, const char *path, unsigned how, GError **erro
     }
     opened->path = place_prepare(path, how & OPENED_MAKE, error);
     opened->lock = opened->path ? lock_open(opened->path, hold, error) : NULL;
-    if (!opened->lock || (hold && !lock_take(opened->lock, error)))
-        return false;
-    lock_setup_begin(opened->lock);
-    opened->queue = queue_open(opened->path, NULL, error);
-    lock_setup_end(opened->lock);
+    if (opened->lock)
+        opened->queue = (hold ? open_holder : open_reader)(opened, error);
     return opened->queue;
 }
 

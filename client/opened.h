@@ -16,7 +16,7 @@ struct opened {
     struct queue *queue;
 };
 
-/* How it is opened. */
+/* How it is opened: 0 for looking, which changes nothing, or */
 enum {
     OPENED_HOLD = 1, /* take the right to send, so that nobody sends meanwhile */
     OPENED_MAKE = 2, /* make the queue where there is none; only with OPENED_HOLD */

@@ -193,29 +193,49 @@ delist(struct queue *queue)
 }
 
 static bool
+set_pragmas(struct queue *queue, const char *more, GError **error)
+{
+    g_autofree char *pragmas = g_strdup_printf(
+        "PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; %s", CACHE_KIB, more);
+    return sqlite3_exec(queue->db, pragmas, NULL, NULL, NULL) == SQLITE_OK || queue_fail(queue, "opening", error);
+}
+
+static bool
 set_up(struct queue *queue, GError **error)
 {
     bool outdated = false;
-    g_autofree char *pragmas = g_strdup_printf(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -%d;"
-        "PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d;"
-        "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = OFF;",
-        CACHE_KIB, JOURNAL_PAGES, JOURNAL_KEPT);
-    if (!queue_schema_check(queue->db, queue->path, &outdated, error))
-        return false;
-    if (sqlite3_exec(queue->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
-        return queue_fail(queue, "opening", error);
-    return !outdated || queue_schema_update(queue->db, queue->path, error);
+    g_autofree char *pragmas = g_strdup_printf("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                                               "PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d;"
+                                               "PRAGMA secure_delete = OFF;",
+                                               JOURNAL_PAGES, JOURNAL_KEPT);
+    return queue_schema_check(queue->db, queue->path, &outdated, error) && set_pragmas(queue, pragmas, error) &&
+           (!outdated || queue_schema_update(queue->db, queue->path, error));
 }
 
-struct queue *
-queue_open(const char *path, struct guard *gate, GError **error)
+/* For looking only: nothing is brought up to date, least of all under a program that is older than this one. */
+static bool
+set_up_reader(struct queue *queue, GError **error)
+{
+    bool outdated = false;
+    if (!queue_schema_check(queue->db, queue->path, &outdated, error) || !set_pragmas(queue, "", error))
+        return false;
+    if (outdated)
+        failure_set(error, HUBKEY_E_QUEUE_OLDER,
+                    "%s has an older form than this libhubkey reads, or was never used; it is brought up to date by "
+                    "whoever opens it to post or to send, as hubkeyctl queue flush SLOT --queue %s does",
+                    queue->path, queue->path);
+    return !outdated;
+}
+
+static struct queue *
+open_connection(const char *path, struct guard *gate, int flags, bool (*prepare)(struct queue *, GError **),
+                GError **error)
 {
     struct queue *queue = g_new0(struct queue, 1);
     queue->path = g_strdup(path);
     queue->gate = gate;
     enlist(queue);
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_PRIVATECACHE;
+    flags |= SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_PRIVATECACHE;
     if (sqlite3_open_v2(path, &queue->db, flags, NULL) != SQLITE_OK) {
         if (queue->db)
             queue_fail(queue, "opening", error);
@@ -228,11 +248,23 @@ queue_open(const char *path, struct guard *gate, GError **error)
     int persist = 1;
     sqlite3_file_control(queue->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &persist);
     sqlite3_busy_timeout(queue->db, QUEUE_BUSY_MS);
-    if (!set_up(queue, error)) {
+    if (!prepare(queue, error)) {
         queue_close(queue);
         return NULL;
     }
     return queue;
+}
+
+struct queue *
+queue_open(const char *path, struct guard *gate, GError **error)
+{
+    return open_connection(path, gate, SQLITE_OPEN_READWRITE, set_up, error);
+}
+
+struct queue *
+queue_open_reader(const char *path, GError **error)
+{
+    return open_connection(path, NULL, SQLITE_OPEN_READONLY, set_up_reader, error);
 }
 
 void

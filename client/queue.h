@@ -38,6 +38,10 @@ struct queue_state {
 
 /* path as place_prepare made it. Brings the file up to date: hold lock_setup_begin meanwhile. gate may be NULL. */
 struct queue *queue_open(const char *path, struct guard *gate, GError **error);
+
+/* For reading only, and changes nothing: a file that is not up to date is HUBKEY_E_QUEUE_OLDER. Hold lock_setup_watch
+ * meanwhile. */
+struct queue *queue_open_reader(const char *path, GError **error);
 void queue_close(struct queue *queue); /* NULL is fine */
 
 bool queue_get_state(struct queue *queue, struct queue_state *state, GError **error);

@@ -185,6 +185,34 @@ def test_check(tap):
     tap.ok(code == 1 and 'not a queue' in err, 'a file that is none', err)
 
 
+def test_other_forms(tap):
+    """Whoever only looks is told what to do, changes nothing, and what he is told to do helps."""
+    path = queue_path('older')
+    fill(path, 'kept\n')
+    with sqlite3.connect(path) as database:
+        newest = database.execute('PRAGMA user_version').fetchone()[0]
+        database.execute('PRAGMA user_version = 0')
+    database.close()
+    for verb in ('status', 'list', 'peek', 'export', 'check'):
+        code, out, err = ctl('queue', verb, '--queue', path)
+        tap.ok(code == 1 and f'hubkeyctl queue flush SLOT --queue {path}' in err, f'{verb} of an older form', (out, err))
+    with sqlite3.connect(path) as database:
+        tap.ok(database.execute('PRAGMA user_version').fetchone()[0] == 0, 'changes nothing')
+        database.execute('PRAGMA user_version = 1000')
+    database.close()
+    for verb in ('status', 'list', 'peek', 'export', 'check'):
+        code, out, err = ctl('queue', verb, '--queue', path)
+        tap.ok(code == 1 and f'its form is 1000, this one knows {newest}' in err, f'{verb} of a newer form', (out, err))
+    with sqlite3.connect(path) as database:
+        database.executescript('ALTER TABLE waiting DROP COLUMN crc; ALTER TABLE dead DROP COLUMN crc;'
+                               'PRAGMA user_version = 2;')
+    database.close()
+    forget()
+    code, out, err = ctl('queue', 'flush', '0', '--queue', path, '--wait', '30')
+    tap.ok(code == 0 and arrived() == [b'kept'] and status(path)['delivered'] == 1, 'a flush brings it up to date',
+           (out, err))
+
+
 class Pump:
     """hubkeyctl queue pump, and what it printed."""
 
@@ -324,6 +352,7 @@ def main():
     test_export_and_import(tap)
     test_requeue(tap)
     test_check(tap)
+    test_other_forms(tap)
     test_pump(tap)
     test_pump_offline(tap)
     test_flush_beside_a_writer(tap)

@@ -81,7 +81,7 @@ check_sentences(void)
 {
     for (int number = HUBKEY_E_SYSTEM; number <= 0; number++)
         check(strcmp(hubkey_strerror(number), "unknown error") != 0, "usage errors have sentences");
-    for (int number = HUBKEY_E_GONE; number <= HUBKEY_E_FULL; number++)
+    for (int number = HUBKEY_E_QUEUE_OLDER; number <= HUBKEY_E_FULL; number++)
         check(strcmp(hubkey_strerror(number), "unknown error") != 0, "queue errors have sentences");
     check(strcmp(hubkey_strerror(-999), "unknown error") == 0, "an unknown number is no crash");
 }

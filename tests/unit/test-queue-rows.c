@@ -8,7 +8,10 @@
 #include "client/hubkey.h"
 #include "tests/lib/scratch.h"
 
+#include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 
@@ -303,6 +306,95 @@ test_held(void)
     scratch_close(&scratch);
 }
 
+/* ---- who only looks */
+
+/* All bytes of the file and its journal. */
+static GBytes *
+snapshot(struct scratch *scratch)
+{
+    static const char *const suffixes[] = { "", "-wal" };
+    g_autoptr(GByteArray) all = g_byte_array_new();
+    for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++) {
+        g_autofree char *path = g_strconcat(scratch->path, suffixes[i], NULL), *text = NULL;
+        gsize len;
+        g_assert_true(g_file_get_contents(path, &text, &len, NULL));
+        g_byte_array_append(all, (const guint8 *)text, (guint)len);
+    }
+    return g_byte_array_free_to_bytes(g_steal_pointer(&all));
+}
+
+static void
+expect_looks(struct scratch *scratch, int result, const char *text)
+{
+    struct hubkey_queue_info info = { .size = sizeof info };
+    struct hubkey_error errors[3] = { 0 };
+    g_autoptr(GBytes) before = snapshot(scratch);
+    g_assert_cmpint(hubkey_queue_status(scratch->path, &info, &errors[0]), ==, result);
+    g_assert_cmpint(hubkey_queue_check(scratch->path, NULL, NULL, &errors[1]), ==, result);
+    struct walk seen = { .seen = g_string_new(NULL) };
+    g_assert_cmpint(hubkey_queue_each(scratch->path, HUBKEY_ROWS_WAITING, 0, 0, see, &seen, &errors[2]), ==, result);
+    g_string_free(seen.seen, TRUE);
+    for (size_t i = 0; i < G_N_ELEMENTS(errors); i++)
+        g_assert_nonnull(strstr(errors[i].text, text));
+    g_autoptr(GBytes) after = snapshot(scratch);
+    g_assert_true(g_bytes_equal(before, after));
+}
+
+/* Whoever looks leaves everything as it was, also what the last to leave would clear up, and a form that is not his. */
+static void
+test_look(void)
+{
+    struct scratch scratch;
+    for (int form = 1; form <= 2; form++) {
+        scratch_open(&scratch);
+        scratch_post(&scratch, texts, 5);
+        expect_looks(&scratch, 0, "");
+        scratch_age(&scratch, form);
+        expect_looks(&scratch, HUBKEY_E_QUEUE_OLDER, "queue flush");
+        scratch_reopen(&scratch);
+        expect_looks(&scratch, 0, "");
+        scratch_sql(&scratch, "PRAGMA user_version = 77");
+        expect_looks(&scratch, HUBKEY_E_QUEUE_NEWER, "its form is 77");
+        scratch_close(&scratch);
+    }
+}
+
+/* Nobody has it open, and the last one who had was killed. */
+static void
+test_look_alone(void)
+{
+    struct scratch scratch;
+    scratch_open(&scratch);
+    pid_t child = fork();
+    if (child == 0) {
+        scratch_reopen(&scratch);
+        scratch_post(&scratch, texts, 5);
+        kill(getpid(), SIGKILL);
+    }
+    g_assert_cmpint(waitpid(child, NULL, 0), ==, child);
+    queue_close(g_steal_pointer(&scratch.queue));
+    expect_looks(&scratch, 0, "");
+    expect_walk(&scratch, HUBKEY_ROWS_WAITING, 0, 0, "1:one,2:two,3:three,4:four,5:five");
+    scratch_close(&scratch);
+}
+
+/* A file that nobody has posted to yet. */
+static void
+test_look_unused(void)
+{
+    struct hubkey_error error;
+    struct hubkey_queue_info info = { .size = sizeof info };
+    struct scratch scratch;
+    struct stat st;
+    scratch_open(&scratch);
+    g_autofree char *path = g_build_filename(scratch.dir, "unused", NULL);
+    g_assert_true(g_file_set_contents(path, "", 0, NULL));
+    g_assert_cmpint(hubkey_queue_status(path, &info, &error), ==, HUBKEY_E_QUEUE_OLDER);
+    g_assert_cmpint(stat(path, &st), ==, 0);
+    g_assert_cmpint(st.st_size, ==, 0);
+    scratch_close(&scratch);
+}
+
 /* ---- check */
 
 static void
@@ -442,6 +534,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", TRUE);
     g_setenv("HUBKEY_SOCKET", "/nonexistent/socket", TRUE);
+    g_test_add_func("/queue-rows/look/alone", test_look_alone); /* first: it forks, and threads come later */
     g_test_add_func("/queue-rows/each", test_each);
     g_test_add_func("/queue-rows/each/pages", test_each_pages);
     g_test_add_func("/queue-rows/each/wrong", test_each_wrong);
@@ -450,6 +543,8 @@ main(int argc, char **argv)
     g_test_add_func("/queue-rows/requeue", test_requeue);
     g_test_add_func("/queue-rows/requeue/many", test_requeue_many);
     g_test_add_func("/queue-rows/held", test_held);
+    g_test_add_func("/queue-rows/look", test_look);
+    g_test_add_func("/queue-rows/look/unused", test_look_unused);
     g_test_add_func("/queue-rows/check/counters", test_check_counters);
     g_test_add_func("/queue-rows/check/damage", test_check_damage);
     g_test_add_func("/queue-rows/checksum", test_checksum);
