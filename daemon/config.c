@@ -115,11 +115,24 @@ merge_slot(struct config_loading *loading, uint32_t slot, struct config_given *o
     struct access_rules *rules = g_new(struct access_rules, 1);
     g_autofree char *group = g_strdup_printf("slot %u", slot);
     *rules = merge(own, &loading->all);
+    note_subjects(loading->config, rules);
     check_ttls(loading, own, group, rules);
     g_hash_table_insert(loading->config->slots, GUINT_TO_POINTER(slot), rules);
     struct identity *adoption = own->identity_at ? take_adoption(loading, slot, own) : NULL;
     if (adoption)
         g_hash_table_insert(loading->config->adoptions, GUINT_TO_POINTER(slot), adoption);
+}
+
+/* Everybody can connect to the private socket over and over: whom any of the rules lets in is gathered once. */
+static void
+note_subjects(struct config *config, const struct access_rules *rules)
+{
+    for (guint i = 0; rules->users && i < rules->users->len; i++)
+        g_hash_table_add(config->users, GUINT_TO_POINTER(g_array_index(rules->users, uid_t, i)));
+    for (guint i = 0; rules->groups && i < rules->groups->len; i++)
+        g_hash_table_add(config->groups, GUINT_TO_POINTER(g_array_index(rules->groups, gid_t, i)));
+    if (!rules->named && config->default_group != (gid_t)-1)
+        g_hash_table_add(config->groups, GUINT_TO_POINTER(config->default_group));
 }
 
 static void
@@ -129,6 +142,7 @@ merge_all(struct config_loading *loading)
     GHashTableIter iter;
     gpointer slot, own;
     loading->config->defaults = merge(&none, &loading->all);
+    note_subjects(loading->config, &loading->config->defaults);
     check_ttls(loading, &loading->all, "slots", &loading->config->defaults);
     g_hash_table_iter_init(&iter, loading->slots);
     while (g_hash_table_iter_next(&iter, &slot, &own))
@@ -150,6 +164,8 @@ config_load(const char *file, GPtrArray *complaints)
     struct group *group = getgrnam(ACCESS_DEFAULT_GROUP);
     guint before = complaints->len;
     loading.slots = g_hash_table_new_full(NULL, NULL, NULL, free_given);
+    config->users = g_hash_table_new(NULL, NULL);
+    config->groups = g_hash_table_new(NULL, NULL);
     config->slots = g_hash_table_new_full(NULL, NULL, NULL, free_rules);
     config->adoptions = g_hash_table_new_full(NULL, NULL, NULL, free_identity);
     config->tcti = g_strdup(CONFIG_DEFAULT_TCTI);
@@ -176,6 +192,8 @@ config_free(struct config *config)
     g_free(config->metrics_file);
     g_strfreev(config->allowed_hosts);
     clear_rules(&config->defaults);
+    g_hash_table_destroy(config->users);
+    g_hash_table_destroy(config->groups);
     g_hash_table_destroy(config->slots);
     g_hash_table_destroy(config->adoptions);
     g_free(config);
@@ -191,11 +209,9 @@ config_rules(const struct config *config, uint32_t slot)
 bool
 config_allows_some(const struct config *config, const struct access_subject *subject)
 {
-    GHashTableIter iter;
-    gpointer rules;
-    bool allowed = access_check_subject(&config->defaults, config->default_group, subject).allowed;
-    for (g_hash_table_iter_init(&iter, config->slots); !allowed && g_hash_table_iter_next(&iter, NULL, &rules);)
-        allowed = access_check_subject(rules, config->default_group, subject).allowed;
+    bool allowed = subject->uid == 0 || g_hash_table_contains(config->users, GUINT_TO_POINTER(subject->uid));
+    for (size_t i = 0; !allowed && i < subject->n_groups; i++)
+        allowed = g_hash_table_contains(config->groups, GUINT_TO_POINTER(subject->groups[i]));
     return allowed;
 }
 

@@ -32,6 +32,7 @@ struct config {
     bool admin_on_socket; /* root may administer at the private socket */
     gid_t default_group; /* gid of group hubkey, (gid_t)-1 where there is none */
     struct access_rules defaults;
+    GHashTable *users, *groups; /* sets of all uid_t and gid_t that some slot's rules let in, see config_allows_some */
     GHashTable *slots; /* slot number -> struct access_rules, for the slots that have a group of their own */
     GHashTable *adoptions; /* slot number -> struct identity, see config_adoption */
 };
@@ -47,7 +48,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(config_auto, config_free)
 /* The rules that hold for a slot. Borrowed. */
 const struct access_rules *config_rules(const struct config *config, uint32_t slot);
 
-/* Whether there may be a slot whose rules let subject in. */
+/* Whether there may be a slot whose rules let subject in. Quick, however many rules there are. */
 bool config_allows_some(const struct config *config, const struct access_subject *subject);
 
 /* Whether a key that stands in the TPM may be adopted for this host (AllowedHosts=), which is in lower case. */

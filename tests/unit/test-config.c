@@ -346,6 +346,33 @@ test_some(struct fixture *fixture, gconstpointer unused)
     g_assert_true(allows(config, 54321, group->gr_gid));
     g_assert_true(allows(config, nobody->pw_uid, 54321));
     g_assert_false(allows(config, 54321, 54321));
+    /* Without a look at the rules of each slot, of which there can be thousands. */
+    g_hash_table_remove_all(config->slots);
+    g_assert_true(allows(config, nobody->pw_uid, 54321));
+}
+
+/* Wherever no rule names somebody, group hubkey is let in, and where all do, it is not. */
+static void
+test_some_by_default(struct fixture *fixture, gconstpointer unused)
+{
+    static const struct {
+        const char *text;
+        bool by_default;
+    } rows[] = {
+        { "", true },
+        { "[slot 3]\nAllowUsers=nobody\n", true },
+        { "[slots]\nAllowUsers=\n", false },
+        { "[slots]\nAllowUsers=nobody\n[slot 3]\nAllowGroups=daemon\n", false },
+    };
+    const struct group *group = getgrnam(ACCESS_DEFAULT_GROUP);
+    if (!group) {
+        g_test_skip("there is no group " ACCESS_DEFAULT_GROUP);
+        return;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        write_text(fixture, NULL, rows[i].text);
+        g_assert_cmpint(allows(load_good(fixture), 54321, group->gr_gid), ==, rows[i].by_default);
+    }
 }
 
 static void
@@ -458,6 +485,7 @@ main(int argc, char **argv)
     ADD("/config/defaults", test_defaults);
     ADD("/config/values", test_values);
     ADD("/config/some", test_some);
+    ADD("/config/some/by-default", test_some_by_default);
     ADD("/config/rate", test_rate);
     ADD("/config/adoption", test_adoption);
     ADD("/config/empty-list", test_empty_list);
