@@ -109,6 +109,18 @@ take_adoption(struct config_loading *loading, uint32_t slot, struct config_given
     return NULL;
 }
 
+/* Everybody can connect to the private socket over and over: whom any of the rules lets in is gathered once. */
+static void
+note_subjects(struct config *config, const struct access_rules *rules)
+{
+    for (guint i = 0; rules->users && i < rules->users->len; i++)
+        g_hash_table_add(config->users, GUINT_TO_POINTER(g_array_index(rules->users, uid_t, i)));
+    for (guint i = 0; rules->groups && i < rules->groups->len; i++)
+        g_hash_table_add(config->groups, GUINT_TO_POINTER(g_array_index(rules->groups, gid_t, i)));
+    if (!rules->named && config->default_group != (gid_t)-1)
+        g_hash_table_add(config->groups, GUINT_TO_POINTER(config->default_group));
+}
+
 static void
 merge_slot(struct config_loading *loading, uint32_t slot, struct config_given *own)
 {
@@ -121,18 +133,6 @@ merge_slot(struct config_loading *loading, uint32_t slot, struct config_given *o
     struct identity *adoption = own->identity_at ? take_adoption(loading, slot, own) : NULL;
     if (adoption)
         g_hash_table_insert(loading->config->adoptions, GUINT_TO_POINTER(slot), adoption);
-}
-
-/* Everybody can connect to the private socket over and over: whom any of the rules lets in is gathered once. */
-static void
-note_subjects(struct config *config, const struct access_rules *rules)
-{
-    for (guint i = 0; rules->users && i < rules->users->len; i++)
-        g_hash_table_add(config->users, GUINT_TO_POINTER(g_array_index(rules->users, uid_t, i)));
-    for (guint i = 0; rules->groups && i < rules->groups->len; i++)
-        g_hash_table_add(config->groups, GUINT_TO_POINTER(g_array_index(rules->groups, gid_t, i)));
-    if (!rules->named && config->default_group != (gid_t)-1)
-        g_hash_table_add(config->groups, GUINT_TO_POINTER(config->default_group));
 }
 
 static void
