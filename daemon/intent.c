@@ -118,6 +118,12 @@ intent_read_srk(struct store *store, char **scene, bool *absent, GError **error)
 }
 
 bool
+intent_set_srk_aside(struct store *store, GError **error)
+{
+    return store_set_aside(store, SRK_FILE, error);
+}
+
+bool
 intent_remove_srk(struct store *store, GError **error)
 {
     return store_remove(store, SRK_FILE, error);

@@ -29,3 +29,4 @@ bool intent_remove(struct store *store, uint32_t slot, GError **error);
 bool intent_write_srk(struct store *store, const char *scene, GError **error);
 bool intent_read_srk(struct store *store, char **scene, bool *absent, GError **error);
 bool intent_remove_srk(struct store *store, GError **error);
+bool intent_set_srk_aside(struct store *store, GError **error); /* one that is damaged (store_set_aside) */

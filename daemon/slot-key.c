@@ -49,13 +49,31 @@ slot_key_find_srk(struct tpm *tpm, char **srk_name, GError **error)
     return false;
 }
 
+/* What stood in it is lost, and it was about nothing but a key that may still be loaded: no slot needs it. */
+static bool
+do_without_srk_intent(struct store *store, GError *why, GError **error)
+{
+    g_autoptr(GError) failed = NULL;
+    if (!g_error_matches(why, ERROR_DOMAIN, ERROR_DAMAGED)) {
+        g_propagate_error(error, why);
+        return false;
+    }
+    intent_set_srk_aside(store, &failed);
+    g_warning("%s; %s, and hubkeyd goes on without it. Should it have been killed while it made the storage root key, a "
+              "loaded object of that is left in the TPM until its next reset, or tpm2_flushcontext -t (which flushes other "
+              "programs' objects, too)", why->message, failed ? failed->message : "it is kept as srk.intent.damaged");
+    g_error_free(why);
+    return true;
+}
+
 bool
 slot_key_settle_srk(struct tpm *tpm, struct store *store, GError **error)
 {
     bool absent;
     g_autofree char *scene = NULL;
-    if (!intent_read_srk(store, &scene, &absent, error))
-        return false;
+    GError *why = NULL;
+    if (!intent_read_srk(store, &scene, &absent, &why))
+        return do_without_srk_intent(store, why, error);
     return absent || (tpm_srk_flush_leftovers(tpm, scene, error) && intent_remove_srk(store, error));
 }
 

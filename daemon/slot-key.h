@@ -20,7 +20,8 @@ bool slot_key_get_srk(struct tpm *tpm, struct store *store, char **srk_name, GEr
 /* Tells the TPM's side which SRK is pinned (hex, NULL for none), for what is protected by it. */
 void slot_key_pin_srk(struct tpm *tpm, const char *pinned);
 
-/* Flushes what a crash left of making an SRK. */
+/* Flushes what a crash left of making an SRK. Where the intent is damaged nobody knows what that is: it is told in the
+ * log, the file is set aside, and true. */
 bool slot_key_settle_srk(struct tpm *tpm, struct store *store, GError **error);
 
 /* Once no slot is in use the SRK's pin goes too, so that a cleared TPM can be provisioned afresh. */

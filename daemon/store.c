@@ -18,6 +18,7 @@
 
 #define CHECKSUM_LINE "# sha256 "
 #define TEMPORARY_SUFFIX ".new"
+#define ASIDE_SUFFIX ".damaged"
 #define RECORD_GROUP "slot"
 #define PREVIOUS_GROUP "previous"
 
@@ -105,6 +106,15 @@ store_remove(struct store *store, const char *name, GError **error)
 {
     if (unlinkat(store->fd, name, 0) != 0)
         return errno == ENOENT || io_error(store, "remove", name, error);
+    return fsync(store->fd) == 0 || io_error(store, "sync", name, error);
+}
+
+bool
+store_set_aside(struct store *store, const char *name, GError **error)
+{
+    g_autofree char *aside = g_strconcat(name, ASIDE_SUFFIX, NULL);
+    if (renameat(store->fd, name, store->fd, aside) != 0)
+        return io_error(store, "rename", name, error);
     return fsync(store->fd) == 0 || io_error(store, "sync", name, error);
 }
 

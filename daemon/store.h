@@ -28,6 +28,8 @@ void store_close(struct store *store);
 GKeyFile *store_read(struct store *store, const char *name, bool *absent, GError **error);
 bool store_write(struct store *store, const char *name, GKeyFile *file, GError **error);
 bool store_remove(struct store *store, const char *name, GError **error); /* not there is fine */
+/* Keeps a file that cannot be read as NAME.damaged, where nothing looks for it, in place of one that was kept so before. */
+bool store_set_aside(struct store *store, const char *name, GError **error);
 
 /* Removes temporary files that a crash left. */
 void store_sweep(struct store *store);

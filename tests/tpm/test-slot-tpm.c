@@ -367,6 +367,51 @@ test_record_damaged(void)
     bench_stop(bench);
 }
 
+static unsigned told; /* warnings of an intent for the SRK, with its cure */
+
+static GLogWriterOutput
+count_warnings(GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer unused)
+{
+    for (gsize i = 0; i < n_fields; i++)
+        if (level == G_LOG_LEVEL_WARNING && strcmp(fields[i].key, "MESSAGE") == 0)
+            told += strstr(fields[i].value, "srk.intent") && strstr(fields[i].value, "tpm2_flushcontext -t");
+    return g_log_writer_default(level, fields, n_fields, NULL);
+}
+
+/* An intent for the SRK that nobody can read: told once, kept, and everything goes on. */
+static void
+test_srk_intent_damaged(void)
+{
+    static const char *const contents[] = { "", "[intent]\nOperation=make-srk\n", "\xff" };
+    struct bench *bench = start_provisioned();
+    g_autofree char *file = g_build_filename(bench->state_dir, "srk.intent", NULL),
+                    *aside = g_build_filename(bench->state_dir, "srk.intent.damaged", NULL);
+    g_autoptr(GError) error = NULL;
+    for (size_t i = 0; i < G_N_ELEMENTS(contents); i++) {
+        g_autofree char *kept = NULL;
+        g_assert_true(g_file_set_contents(file, contents[i], -1, NULL));
+        told = 0;
+        bench_attach(bench);
+        g_assert_cmpuint(told, ==, 1);
+        g_assert_false(g_file_test(file, G_FILE_TEST_EXISTS));
+        g_assert_true(g_file_get_contents(aside, &kept, NULL, NULL));
+        g_assert_cmpstr(kept, ==, contents[i]);
+        bench_attach(bench);
+        g_assert_cmpuint(told, ==, 1);
+        bench_expect(bench, 0, SLOT_READY, NULL);
+        bench_expect_signs(bench, 0, key, sizeof key);
+    }
+    /* Where it just could not be read it is not damaged, and waits for the next look. */
+    struct slot_medium medium = { 0 };
+    g_assert_true(g_file_set_contents(file, "", 0, NULL));
+    starve_begin();
+    g_assert_false(slot_storage_ops.attach(bench->storage, false, &medium, &error));
+    starve_end();
+    bench_expect_error(&error, ERROR_INTERNAL, "srk.intent");
+    g_assert_true(g_file_test(file, G_FILE_TEST_EXISTS));
+    bench_stop(bench);
+}
+
 static void
 tell_none(uint32_t slot, struct slot_finding *finding, void *user)
 {
@@ -411,6 +456,7 @@ main(int argc, char **argv)
 {
     if (!bench_init(&argc, &argv))
         return 0;
+    g_log_set_writer_func(count_warnings, NULL, NULL);
     g_test_add_func("/slot-tpm/empty-and-ready", test_empty_and_ready);
     g_test_add_func("/slot-tpm/found", test_found);
     g_test_add_func("/slot-tpm/hardware-id", test_hardware_id);
@@ -425,6 +471,7 @@ main(int argc, char **argv)
     g_test_add_func("/slot-tpm/srk/lost", test_srk_lost);
     g_test_add_func("/slot-tpm/disk/damaged", test_record_damaged);
     g_test_add_func("/slot-tpm/disk/lost", test_record_lost);
+    g_test_add_func("/slot-tpm/disk/srk-intent", test_srk_intent_damaged);
     g_test_add_func("/slot-tpm/disk/not-listed", test_not_listed);
     return g_test_run();
 }

@@ -532,9 +532,19 @@ test_srk_intent(struct fixture *fixture, gconstpointer unused)
     g_free(scene);
     g_assert_true(intent_remove_srk(fixture->store, NULL) && intent_remove_srk(fixture->store, NULL));
     g_assert_true(intent_read_srk(fixture->store, &scene, &absent, NULL) && absent && !scene);
-    overwrite(fixture, "srk.intent", "", 0);
-    g_assert_false(intent_read_srk(fixture->store, &scene, &absent, &error));
-    g_assert_error(error, ERROR_DOMAIN, ERROR_DAMAGED);
+    for (int i = 0; i < 2; i++) { /* once more over what was set aside before */
+        char content = (char)('0' + i);
+        overwrite(fixture, "srk.intent", &content, 1);
+        g_assert_false(intent_read_srk(fixture->store, &scene, &absent, &error));
+        g_assert_error(error, ERROR_DOMAIN, ERROR_DAMAGED);
+        g_clear_error(&error);
+        g_assert_true(intent_set_srk_aside(fixture->store, &error));
+        g_autoptr(GBytes) kept = bytes_of(fixture, "srk.intent.damaged");
+        g_assert_cmpmem(g_bytes_get_data(kept, NULL), g_bytes_get_size(kept), &content, 1);
+        g_assert_true(intent_read_srk(fixture->store, &scene, &absent, NULL) && absent);
+    }
+    g_assert_false(intent_set_srk_aside(fixture->store, &error));
+    g_assert_error(error, ERROR_DOMAIN, ERROR_INTERNAL);
 }
 
 #define ADD(path, test) g_test_add(path, struct fixture, NULL, set_up, test, tear_down)
