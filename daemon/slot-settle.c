@@ -187,7 +187,11 @@ slot_settle_open(struct tpm *tpm, struct store *store, uint32_t slot, GError **e
     bool absent;
     if (!intent_read(store, slot, &intent, &absent, error) || absent)
         return absent;
-    bool ok = settle(tpm, store, slot, &intent, error);
+    bool misplaced = !intent.file && slot >= SLOT_TPM_COUNT;
+    if (misplaced)
+        error_set(error, ERROR_DAMAGED, "an intent is about a key in the TPM, where only slots 0 to %d are",
+                  SLOT_TPM_COUNT - 1);
+    bool ok = !misplaced && settle(tpm, store, slot, &intent, error);
     intent_clear(&intent);
     return ok;
 }

@@ -56,6 +56,12 @@ describe_intent(uint32_t slot, const struct intent *intent, struct slot_finding 
     finding->identity = identity_copy(key->identity);
 }
 
+static bool
+is_misplaced(uint32_t slot, bool there, bool file)
+{
+    return there && !file && slot >= SLOT_TPM_COUNT;
+}
+
 /* Reads the slot's record, and fills in what disk alone tells. True where that settles it: an intent that is open, a
  * record that cannot be read. */
 static bool
@@ -74,7 +80,7 @@ read_disk(struct slot_storage *storage, uint32_t slot, struct store_record *reco
     }
     finding->generation = record->generation;
     finding->file = record->file;
-    if (slot >= SLOT_TPM_COUNT && ((record->in_use && !record->file) || (!absent && !intent.file))) {
+    if (is_misplaced(slot, record->in_use, record->file) || is_misplaced(slot, !absent, intent.file)) {
         finding->state = SLOT_DAMAGED;
         finding->file = true;
         finding->reason = g_strdup_printf("its record says that its key is in the TPM, where only slots 0 to %d are; "
@@ -386,15 +392,31 @@ adopt(void *data, uint32_t slot, const struct slot_expected *expected, GError **
     return free && slot_tpm_adopt(storage->in_tpm, slot, generation, expected, error);
 }
 
-/* A record that cannot be read says nothing about what is ours: it is forgotten, the TPM is not touched. */
+static bool
+is_record_damaged(struct slot_storage *storage, uint32_t slot)
+{
+    struct store_record record;
+    if (!store_load_record(storage->store, slot, &record, NULL))
+        return true;
+    bool misplaced = is_misplaced(slot, record.in_use, record.file);
+    store_record_clear(&record);
+    return misplaced;
+}
+
+/* A record that cannot be read says nothing about what is ours: it is forgotten, the TPM is not touched. Of record and
+ * intent what is damaged goes last. Until then the slot is damaged as it was, and not what the other half alone would
+ * make of it after a crash: an intent finished that nobody wants any more, a key that the administrator gave up. */
 static bool
 forget_damaged(struct slot_storage *storage, uint32_t slot, GError **error)
 {
+    struct store *store = storage->store;
     struct store_record empty = { 0 };
     g_warning("slot %u: forgetting a damaged record", slot);
-    return store_take_generation(storage->store, &empty.generation, error) &&
-           store_save_record(storage->store, slot, &empty, error) && intent_remove(storage->store, slot, error) &&
-           slot_key_forget_srk_if_unused(storage->store, error);
+    if (!store_take_generation(store, &empty.generation, error) ||
+        (is_record_damaged(storage, slot) && !intent_remove(store, slot, error)))
+        return false;
+    return store_save_record(store, slot, &empty, error) && intent_remove(store, slot, error) &&
+           slot_key_forget_srk_if_unused(store, error);
 }
 
 static bool
