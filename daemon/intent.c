@@ -70,7 +70,9 @@ parse(GKeyFile *file, struct intent *intent, GError **error)
     if (!store_get_number(file, GROUP, "Generation", &intent->generation, error) ||
         !store_get_key(file, MADE_GROUP, &intent->made, error) || !store_get_key(file, OLD_GROUP, &intent->old, error))
         return false;
-    bool needs_made = intent->operation != INTENT_CLEAR, needs_old = intent->operation != INTENT_PROVISION;
+    /* A slot in a file is cleared without an intent, and what is open of it is always about a key that was made. */
+    bool needs_made = intent->operation != INTENT_CLEAR || intent->file;
+    bool needs_old = intent->operation != INTENT_PROVISION;
     if (intent->operation && (!needs_made || intent->made.name) && (!needs_old || intent->old.name))
         return true;
     error_set(error, ERROR_DAMAGED, "an intent says nothing that this version can finish: %s", operation);

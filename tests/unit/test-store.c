@@ -489,6 +489,9 @@ test_bad_intents(struct fixture *fixture, gconstpointer unused)
     }
     overwrite(fixture, "slot-2.intent", "torn", 4);
     expect_intent_damaged(fixture, 2);
+    const struct intent clear = { .operation = INTENT_CLEAR, .file = true, .generation = 4, .old = intent.old };
+    g_assert_true(intent_write(fixture->store, 2, &clear, NULL));
+    expect_intent_damaged(fixture, 2);
     intent_clear(&intent);
 }
 
