@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -24,4 +25,5 @@ struct audit_record {
     uint32_t slot;
     uint32_t ttl;
     unsigned count; /* for records that were held back: how many; 0 for one record */
+    bool ttls_differ; /* in what is counted: ttl is none */
 };

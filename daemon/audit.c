@@ -115,7 +115,7 @@ write_record(const struct audit_record *record)
         { "HUBKEY_UID", uid },
         { "HUBKEY_CALLER", record->caller },
         { "HUBKEY_SCOPE", scope },
-        { "HUBKEY_TTL", record->scope ? ttl : NULL },
+        { "HUBKEY_TTL", record->scope && !record->ttls_differ ? ttl : NULL },
         { "HUBKEY_RULE", record->rule },
         { "HUBKEY_ERROR", record->error },
         { "HUBKEY_TOKEN_ID", record->token_id },

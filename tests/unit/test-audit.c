@@ -44,8 +44,8 @@ test_fields(void)
 {
     log_of("/audit/fields/subprocess/child");
     g_test_trap_assert_stderr("*hubkeyd: info: token denied: slot 3, uid 1000 HUBKEY_TIME=1* HUBKEY_EVENT=token "
-                              "HUBKEY_DECISION=denied HUBKEY_SLOT=3 HUBKEY_UID=1000 HUBKEY_CALLER=:1.5 HUBKEY_SCOPE=a/b "
-                              "HUBKEY_TTL=60 HUBKEY_RULE=Scopes HUBKEY_ERROR=NotAuthorized "
+                              "HUBKEY_DECISION=denied HUBKEY_SLOT=3 HUBKEY_UID=1000 HUBKEY_CALLER=:1.5 "
+                              "HUBKEY_SCOPE=a/b HUBKEY_TTL=60 HUBKEY_RULE=Scopes HUBKEY_ERROR=NotAuthorized "
                               "HUBKEY_TOKEN_ID=0123456789abcdef HUBKEY_GENERATION=7 HUBKEY_TRACKING_ID=id\n");
 }
 
@@ -184,8 +184,8 @@ test_fold(void)
     g_assert_cmpuint(records->len, ==, AUDIT_ALLOWED_PER_SECOND + 2);
     const char *more = records->pdata[AUDIT_ALLOWED_PER_SECOND];
     g_assert_nonnull(strstr(more, "MESSAGE=4990 more token allowed: slot 3, uid 1000 "));
-    g_assert_nonnull(strstr(more, "HUBKEY_DECISION=allowed HUBKEY_SLOT=3 HUBKEY_UID=1000 HUBKEY_SCOPE=a/b HUBKEY_TTL=60 "
-                                  "HUBKEY_RULE=Scopes "));
+    g_assert_nonnull(strstr(more, "HUBKEY_DECISION=allowed HUBKEY_SLOT=3 HUBKEY_UID=1000 HUBKEY_SCOPE=a/b "
+                                  "HUBKEY_TTL=60 HUBKEY_RULE=Scopes "));
     g_assert_nonnull(strstr(more, "HUBKEY_TOKEN_ID=0123456789abcdef HUBKEY_GENERATION=7 HUBKEY_TRACKING_ID=id "
                                   "HUBKEY_COUNT=4990 "));
     expect_last("HUBKEY_CALLER=:1.5 "); /* a new second: written again */
@@ -196,24 +196,63 @@ test_fold(void)
 static void
 test_fold_different(void)
 {
-    struct audit_record rows[] = { full, full, full, full, full, full, full };
+    struct audit_record rows[] = { full, full, full, full, full };
     rows[0].token_id = "fedcba9876543210";
-    rows[1].scope = "a/c";
-    rows[2].scope = NULL;
-    rows[3].slot = 4;
-    rows[4].ttl = 61;
-    rows[5].uid = 1001;
-    rows[6].event = "connection-string";
+    rows[1].token_id = NULL;
+    rows[2].slot = 4;
+    rows[3].uid = 1001;
+    rows[4].event = "connection-string";
     allow(full, AUDIT_ALLOWED_PER_SECOND + 5);
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         allow(rows[i], 1);
         g_assert_cmpuint(records->len, ==, AUDIT_ALLOWED_PER_SECOND + i + 1);
         g_assert_null(strstr(records->pdata[records->len - 1], "HUBKEY_COUNT="));
     }
-    allow(rows[5], AUDIT_ALLOWED_PER_SECOND); /* one user's flood does not touch another's */
+    allow(rows[3], AUDIT_ALLOWED_PER_SECOND); /* one user's flood does not touch another's */
     g_assert_cmpuint(records->len, ==, 2 * AUDIT_ALLOWED_PER_SECOND + G_N_ELEMENTS(rows) - 1);
     audit_flush();
     g_assert_cmpuint(count_decisions(), ==, 2 * AUDIT_ALLOWED_PER_SECOND + 5 + G_N_ELEMENTS(rows));
+}
+
+/* What a caller can choose at will does not make another decision of the same token. */
+static void
+test_fold_chosen(void)
+{
+    struct audit_record record = full;
+    for (record.ttl = 1; record.ttl <= 5000; record.ttl++)
+        allow(record, 1);
+    g_assert_cmpuint(records->len, ==, AUDIT_ALLOWED_PER_SECOND);
+    audit_flush();
+    g_assert_cmpuint(records->len, ==, AUDIT_ALLOWED_PER_SECOND + 1);
+    expect_last("HUBKEY_SCOPE=a/b HUBKEY_RULE=Scopes "); /* no ttl: there is none that all have */
+    expect_last("HUBKEY_TOKEN_ID=0123456789abcdef ");
+    expect_last("HUBKEY_COUNT=4990 ");
+}
+
+/* Nor does it help to ask for another token each time, faster than any TPM could make them. */
+static void
+test_fold_tokens(void)
+{
+    struct audit_record record = full;
+    char token_id[17];
+    record.token_id = token_id;
+    for (unsigned i = 0; i < 20000; i++) {
+        g_snprintf(token_id, sizeof token_id, "%016x", i % 5000);
+        allow(record, 1);
+    }
+    g_assert_cmpuint(records->len, ==, AUDIT_TOKENS_PER_SECOND);
+    audit_flush();
+    g_assert_cmpuint(count_decisions(), ==, 20000);
+    g_assert_cmpuint(records->len, ==, 2 * AUDIT_TOKENS_PER_SECOND + 1);
+    expect_last("MESSAGE=19600 more token allowed: slot 3, uid 1000 ");
+    expect_last("HUBKEY_SCOPE=a/b HUBKEY_TTL=60 HUBKEY_RULE=log-limit ");
+    /* With other events between them, it is all that is left to say. */
+    for (record.slot = 0; record.slot < 5000; record.slot++) {
+        record.event = record.slot % 2 ? "token" : "rejected";
+        allow(record, 1);
+    }
+    audit_flush();
+    expect_last("MESSAGE=4900 more grants allowed: no slot, uid 1000 ");
 }
 
 /* No clock runs on while nobody asks: the loop ends the second. */
@@ -235,18 +274,22 @@ test_fold_ends(void)
     expect_last("HUBKEY_COUNT=3 ");
 }
 
-/* Nothing is lost where there is more to count than is kept. */
+/* Nothing is lost where there is more to count than is kept, nor does that make more of it. */
 static void
 test_fold_bounds(void)
 {
     struct audit_record record = full;
     unsigned n = 0;
-    for (record.slot = 0; record.slot < 3 * AUDIT_FOLDS_MAX; record.slot++, n += 3)
-        allow(record, 3);
     for (record.uid = 100000; record.uid < 100000 + 3 * AUDIT_FOLDS_MAX; record.uid++, n += 3)
         allow(record, 3);
+    g_assert_cmpuint(records->len, ==, 3 * AUDIT_FOLDS_MAX + AUDIT_ALLOWED_PER_SECOND);
+    for (record.slot = 0; record.slot < 3 * AUDIT_FOLDS_MAX; record.slot++, n += 3)
+        allow(record, 3);
+    g_assert_cmpuint(records->len, ==, 3 * AUDIT_FOLDS_MAX + AUDIT_ALLOWED_PER_SECOND);
     audit_flush();
     g_assert_cmpuint(count_decisions(), ==, n);
+    expect_last("more token allowed: no slot, uid 4294967295 ");
+    g_assert_cmpuint(records->len, ==, 3 * AUDIT_FOLDS_MAX + AUDIT_ALLOWED_PER_SECOND + 1);
 }
 
 static void
@@ -276,6 +319,8 @@ main(int argc, char **argv)
     g_test_add_data_func("/audit/users", test_users, with_records);
     g_test_add_data_func("/audit/fold", test_fold, with_records);
     g_test_add_data_func("/audit/fold/different", test_fold_different, with_records);
+    g_test_add_data_func("/audit/fold/chosen", test_fold_chosen, with_records);
+    g_test_add_data_func("/audit/fold/tokens", test_fold_tokens, with_records);
     g_test_add_data_func("/audit/fold/ends", test_fold_ends, with_records);
     g_test_add_data_func("/audit/fold/bounds", test_fold_bounds, with_records);
     return g_test_run();
