@@ -29,6 +29,17 @@ static const TPM2B_PUBLIC srk_template = {
 typedef TPMS_TIME_INFO esys_time;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_time, Esys_Free)
 
+/* One that only this TPM ever had: whoever else knows a storage key, because it can be duplicated or was brought in, can
+ * unwrap what is under it and read what sessions salted to it encrypt. */
+static bool
+is_storage_key(const TPMT_PUBLIC *area)
+{
+    const TPMA_OBJECT needed = TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT | TPMA_OBJECT_FIXEDTPM |
+                               TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN;
+    return (area->type == TPM2_ALG_RSA || area->type == TPM2_ALG_ECC) && area->nameAlg == TPM2_ALG_SHA256 &&
+           (area->objectAttributes & needed) == needed;
+}
+
 /* The SRK, held by ESYS; ESYS_TR_NONE where nothing stands at its handle. */
 bool
 tpm_srk_open(struct tpm *tpm, ESYS_TR *srk, struct tpm_name *name, GError **error)
@@ -38,14 +49,11 @@ tpm_srk_open(struct tpm *tpm, ESYS_TR *srk, struct tpm_name *name, GError **erro
         return false;
     if (*srk == ESYS_TR_NONE)
         return true;
-    const TPMA_OBJECT needed = TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
     bool ok = tpm_object_read_public(tpm, *srk, &public, error);
-    if (ok && (public->publicArea.nameAlg != TPM2_ALG_SHA256 ||
-               (public->publicArea.objectAttributes & needed) != needed)) {
-        error_set(error, ERROR_FOREIGN,
-                  "the object at 0x%08x is no storage key with a SHA-256 name; another program put it where the TCG "
-                  "wants the SRK",
-                  TPM_SRK_HANDLE);
+    if (ok && !is_storage_key(&public->publicArea)) {
+        error_set(error, ERROR_FOREIGN, "the object at 0x%08x is no storage key with a SHA-256 name that stays in this "
+                  "TPM (fixedtpm, fixedparent, sensitivedataorigin); another program put it where the TCG wants the SRK; "
+                  "if nobody needs it: tpm2_evictcontrol -C o -c 0x%x", TPM_SRK_HANDLE, TPM_SRK_HANDLE);
         ok = false;
     }
     if (ok)

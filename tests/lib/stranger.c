@@ -106,6 +106,15 @@ template(enum stranger_kind kind)
         return ecc(STORAGE, TPM2_ALG_SHA256);
     case STRANGER_ECC_STORAGE_384:
         return ecc(STORAGE, TPM2_ALG_SHA384);
+    case STRANGER_ECC_STORAGE_LOOSE:
+        return ecc(STORAGE & ~(TPMA_OBJECT)(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT), TPM2_ALG_SHA256);
+    case STRANGER_SYMMETRIC_STORAGE:
+        return (TPMT_PUBLIC){
+            .type = TPM2_ALG_SYMCIPHER,
+            .nameAlg = TPM2_ALG_SHA256,
+            .objectAttributes = STORAGE | USER_NODA,
+            .parameters.symDetail.sym = { .algorithm = TPM2_ALG_AES, .keyBits.aes = 128, .mode.aes = TPM2_ALG_CFB },
+        };
     default:
         return keyed_hash(sign, TPM2_ALG_SHA256, TPM2_ALG_HMAC, TPM2_ALG_SHA256);
     }

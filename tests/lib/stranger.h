@@ -25,6 +25,8 @@ enum stranger_kind {
     STRANGER_ECC_SIGN,
     STRANGER_ECC_STORAGE,     /* what an SRK may be */
     STRANGER_ECC_STORAGE_384, /* the same with a SHA-384 name */
+    STRANGER_ECC_STORAGE_LOOSE, /* the same, but not bound to this TPM */
+    STRANGER_SYMMETRIC_STORAGE,
 };
 
 struct stranger;

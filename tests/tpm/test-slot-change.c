@@ -161,6 +161,39 @@ test_srk_pin(void)
     bench_stop(bench);
 }
 
+/* Making the SRK is refused at whatever command: nothing of it stays, and a stranger's object that looks like it does. */
+static void
+test_srk_refused(void)
+{
+    static const char *const commands[] = { "0x181", "0x17a", "0x131", "0x120", "0x165" };
+    struct bench *bench = bench_start_injected("record=%s/record,");
+    bench_attach(bench);
+    uint32_t theirs = stranger_load_rsa_storage(bench->stranger, true);
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        g_autofree char *rules = g_strdup_printf("%s 1 1 refuse 0x17f\n", commands[i]);
+        bench_inject(bench, rules);
+        expect_provision_fails(bench, ERROR_TPM_FAILED, "0x17f");
+        g_assert_cmpuint(bench_injected(bench), ==, 1);
+        g_autoptr(GBytes) srk = stranger_look(bench->stranger, BENCH_SRK);
+        g_assert_true(!srk == (strcmp(commands[i], "0x165") != 0)); /* it stands, and only its copy could not be flushed */
+    }
+    /* As after a kill, and the flush is refused then: it is not forgotten that something is left. */
+    stranger_evict(bench->stranger, BENCH_SRK);
+    bench_inject(bench, "0x120 1 1 refuse 0x17f\n0x165 1 2 refuse 0x17f\n");
+    g_autoptr(GError) error = NULL;
+    g_assert_false(bench_provision(bench, 0, key, 32, &error));
+    bench_expect_error(&error, ERROR_TPM_FAILED, "TPM2_EvictControl");
+    g_assert_cmpuint(bench_injected(bench), ==, 3);
+    g_assert_cmpuint(stranger_usage(bench->stranger).transient, ==, 2);
+    bench_attach(bench);
+    g_assert_cmpuint(stranger_usage(bench->stranger).transient, ==, 1);
+    stranger_flush(bench->stranger, theirs);
+    provision(bench, 0, 32);
+    bench_expect_signs(bench, 0, key, 32);
+    bench_expect_tidy(bench);
+    bench_stop(bench);
+}
+
 /* ---- reset ---- */
 
 static void
@@ -349,6 +382,7 @@ main(int argc, char **argv)
     g_test_add_func("/slot-change/generations", test_generations);
     g_test_add_func("/slot-change/clear-empty", test_clear_empty);
     g_test_add_func("/slot-change/srk-pin", test_srk_pin);
+    g_test_add_func("/slot-change/srk-refused", test_srk_refused);
     g_test_add_func("/slot-change/power-cut", test_power_cut);
     g_test_add_func("/slot-change/pending", test_pending);
     g_test_add_func("/slot-change/owner/right", test_owner);

@@ -138,7 +138,8 @@ test_srk_ecc(void)
 static void
 test_srk_foreign(void)
 {
-    static const enum stranger_kind kinds[] = { STRANGER_ECC_SIGN, STRANGER_HMAC, STRANGER_ECC_STORAGE_384 };
+    static const enum stranger_kind kinds[] = { STRANGER_ECC_SIGN, STRANGER_HMAC, STRANGER_ECC_STORAGE_384,
+                                                STRANGER_ECC_STORAGE_LOOSE, STRANGER_SYMMETRIC_STORAGE };
     struct bench *bench = start_open();
     struct stranger_usage before = stranger_usage(bench->stranger);
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
