@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HANDSHAKE_MS 2000
 #define ANSWER_MS 30000 /* hubkeyd may wait for a slow TPM; it answers earlier when that fails */
 
 struct bus {
@@ -60,17 +59,6 @@ socket_in_use(const char *socket_path)
     return given ? given : NAMES_SOCKET;
 }
 
-/* On the bus registering does this. It takes several turns of reading and writing, and libdbus does not say which of the
- * two it waits for, so that a poll of ours could not drive it. Where it fails, the call that follows says so. */
-static void
-shake_hands(DBusConnection *connection)
-{
-    int64_t deadline_us = clock_monotonic_us() + HANDSHAKE_MS * INT64_C(1000);
-    while (dbus_connection_get_is_connected(connection) && !dbus_connection_get_is_authenticated(connection) &&
-           clock_monotonic_us() < deadline_us)
-        dbus_connection_read_write(connection, HANDSHAKE_MS);
-}
-
 static DBusConnection *
 connect_hubkeyd(const char *socket_path, bool *is_bus, GError **error)
 {
@@ -79,7 +67,7 @@ connect_hubkeyd(const char *socket_path, bool *is_bus, GError **error)
     DBusConnection *connection = socket_path[0] ? loop_open_socket(socket_path, NULL) : NULL;
     *is_bus = !connection;
     if (connection)
-        shake_hands(connection);
+        (void)loop_shake_hands(connection); /* where it fails, the call that follows says so */
     return connection ? connection : loop_open_system_bus(error);
 }
 

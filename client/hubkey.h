@@ -111,7 +111,8 @@ void hubkey_free(void *pointer);
 
 /* ---- A token, for programs that talk to the hub themselves ------------------------------------------------------- */
 
-/* Asks hubkeyd for one token of a slot and waits for it, at most 30 s. Opens and closes a connection of its own.
+/* Asks hubkeyd for one token of a slot and waits for it, at most 30 s, after 10 s at most for a connection of its own,
+ * which it closes again.
  *
  * slot         0 to 65535
  * scope        "" or NULL for the whole identity, or path segments that narrow it, org.hubkey(5): at most 256 bytes
@@ -172,7 +173,7 @@ int hubkey_client_open(const struct hubkey_options *options, hubkey_client **cli
  * timeout_ms, then stops sending and frees the client, whatever the result: 0 when no message waits any more,
  * HUBKEY_E_TIMEOUT when some stay in the queue, where they are safe. With HUBKEY_FLAG_QUEUE_ONLY it does not wait.
  * Inside a callback of this client it does not wait either, and the client is freed when dispatch returns. NULL is
- * fine. A hung system bus can hold it up for another 25 s. */
+ * fine. A socket or system bus that hangs can hold it up for another 10 s. */
 int hubkey_client_close(hubkey_client *client, int32_t timeout_ms);
 
 /* ---- Messages ---------------------------------------------------------------------------------------------------- */

@@ -186,6 +186,12 @@ DBusMessage *
 call_wait(DBusConnection *connection, DBusMessage *message, int timeout_ms, GError **error)
 {
     DBusError problem = DBUS_ERROR_INIT;
+    if (!loop_shake_hands(connection)) {
+        g_propagate_error(error, dbus_connection_get_is_connected(connection)
+                                     ? call_error(DBUS_ERROR_NO_REPLY, "it did not let us in")
+                                     : closed_error());
+        return NULL;
+    }
     DBusMessage *reply = dbus_connection_send_with_reply_and_block(connection, message, timeout_ms, &problem);
     if (!reply) {
         g_propagate_error(error, call_error(problem.name, problem.message));

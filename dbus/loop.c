@@ -12,6 +12,7 @@
 #include "dbus/loop.h"
 #include "common/error.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 /* Messages handed out before other sources get their turn. */
@@ -350,7 +351,7 @@ opened(DBusConnection *connection, const char *what, DBusError *problem, GError 
         return connection;
     }
     error_set(error, ERROR_UNREACHABLE, "cannot reach %s: %s; see that dbus-daemon or dbus-broker is running", what,
-              problem->message);
+              problem->message ? problem->message : "out of memory");
     dbus_error_free(problem);
     return NULL;
 }
@@ -380,17 +381,42 @@ loop_open_socket(const char *path, GError **error)
     return NULL;
 }
 
+bool
+loop_shake_hands(DBusConnection *connection)
+{
+    int64_t deadline_us = g_get_monotonic_time() + LOOP_PATIENCE_MS * INT64_C(1000);
+    while (dbus_connection_get_is_connected(connection) && !dbus_connection_get_is_authenticated(connection) &&
+           g_get_monotonic_time() < deadline_us)
+        dbus_connection_read_write(connection, LOOP_PATIENCE_MS);
+    return dbus_connection_get_is_authenticated(connection);
+}
+
+/* As dbus_bus_register does it, which waits for a bus that hangs without end. */
+static bool
+say_hello(DBusConnection *connection, DBusError *problem)
+{
+    const char *name = NULL;
+    if (!loop_shake_hands(connection)) {
+        dbus_set_error(problem, DBUS_ERROR_NO_REPLY, "it let us in neither at once nor within %d s",
+                       LOOP_PATIENCE_MS / 1000);
+        return false;
+    }
+    g_autoptr(dbus_message_auto) hello = dbus_message_new_method_call(DBUS_SERVICE_DBUS, DBUS_PATH_DBUS,
+                                                                      DBUS_INTERFACE_DBUS, "Hello");
+    g_autoptr(dbus_message_auto) reply =
+        hello ? dbus_connection_send_with_reply_and_block(connection, hello, LOOP_PATIENCE_MS, problem) : NULL;
+    return reply && dbus_message_get_args(reply, problem, DBUS_TYPE_STRING, &name, DBUS_TYPE_INVALID) &&
+           dbus_bus_set_unique_name(connection, name);
+}
+
 DBusConnection *
 loop_open_system_bus(GError **error)
 {
     DBusError problem = DBUS_ERROR_INIT;
     /* Read each time, where dbus_bus_get_private would remember the first answer for the life of the process. */
     const char *address = secure_getenv("DBUS_SYSTEM_BUS_ADDRESS");
-    if (!address)
-        return opened(dbus_bus_get_private(DBUS_BUS_SYSTEM, &problem), "the system bus", &problem, error);
-
-    DBusConnection *connection = dbus_connection_open_private(address, &problem);
-    if (connection && !dbus_bus_register(connection, &problem)) {
+    DBusConnection *connection = dbus_connection_open_private(address ? address : DBUS_SYSTEM_BUS, &problem);
+    if (connection && !say_hello(connection, &problem)) {
         loop_close(connection);
         connection = NULL;
     }

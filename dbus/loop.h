@@ -20,6 +20,8 @@ void loop_detach(DBusConnection *connection);
 bool loop_attach_server(DBusServer *server, GMainContext *context);
 void loop_detach_server(DBusServer *server);
 
+#define LOOP_PATIENCE_MS 5000 /* that whoever is connected to may take to let us in, and a bus to give us a name */
+
 /* A private connection to the system bus (DBUS_SYSTEM_BUS_ADDRESS where set, read each time), registered there, or to
  * whoever listens at address, not registered as a bus would need it (dbus_bus_register). Neither ends the process when
  * the other side goes away. Not attached to any loop. Close with loop_close. */
@@ -27,6 +29,11 @@ DBusConnection *loop_open_system_bus(GError **error);
 DBusConnection *loop_open_address(const char *address, GError **error);
 /* The same to hubkeyd's private socket. */
 DBusConnection *loop_open_socket(const char *path, GError **error);
+
+/* Waits until the other side has let us in: false where it does not. What libdbus sends before that, it sends without
+ * heeding any timeout. The handshake takes several turns of reading and writing, and libdbus does not say which of the
+ * two it waits for, so that a poll of one's own could not drive it. */
+bool loop_shake_hands(DBusConnection *connection);
 
 /* Detaches if attached, closes and drops the reference. NULL is fine. */
 void loop_close(DBusConnection *connection);

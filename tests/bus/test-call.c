@@ -11,6 +11,8 @@
 #include "tests/lib/await.h"
 #include "tests/lib/private-bus.h"
 
+#include <signal.h>
+#include <stdint.h>
 #include <string.h>
 
 struct seen {
@@ -83,6 +85,32 @@ test_system_bus(void)
         g_unsetenv("DBUS_SYSTEM_BUS_ADDRESS");
         private_bus_stop(bus);
     }
+}
+
+/* Whoever is stopped accepts connections all the same, because the kernel does, and answers nothing. */
+static void
+test_hung(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(dbus_message_auto) message = bus_message("GetId");
+    struct private_bus *bus = private_bus_start();
+    g_setenv("DBUS_SYSTEM_BUS_ADDRESS", bus->address, TRUE);
+    int64_t begun_us = g_get_monotonic_time();
+    kill(bus->pid, SIGSTOP);
+    g_assert_null(loop_open_system_bus(&error));
+    g_assert_error(error, ERROR_DOMAIN, ERROR_UNREACHABLE);
+    g_assert_nonnull(strstr(error->message, "within 5 s"));
+    g_clear_error(&error);
+
+    DBusConnection *connection = loop_open_address(bus->address, &error);
+    g_assert_no_error(error);
+    g_assert_null(call_wait(connection, message, 1000, &error));
+    g_assert_error(error, ERROR_DOMAIN, ERROR_UNREACHABLE);
+    g_assert_cmpint(g_get_monotonic_time() - begun_us, <, 3 * LOOP_PATIENCE_MS * INT64_C(1000));
+    loop_close(connection);
+    kill(bus->pid, SIGCONT);
+    g_unsetenv("DBUS_SYSTEM_BUS_ADDRESS");
+    private_bus_stop(bus);
 }
 
 static void
@@ -272,6 +300,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/call/no-bus", test_no_bus);
+    g_test_add_func("/call/hung", test_hung);
     g_test_add_func("/call/error-names", test_error_names);
     g_test_add_func("/call/bus-dies", test_bus_dies);
     g_test_add_func("/call/timeout", test_timeout);
