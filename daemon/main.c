@@ -383,13 +383,14 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
     return true;
 }
 
-/* A worker that is stuck inside the TPM is left behind: everything that must last is on disk. */
+/* A worker that is stuck inside the TPM is left behind: everything that must last is on disk. Calls that wait are
+ * answered on the way, the last ones as their connections go, so what the log still owes comes after that. */
 static void
 end(struct hubkeyd *hubkeyd)
 {
     g_clear_pointer(&hubkeyd->metrics, metrics_free);
-    audit_flush();
     if (hubkeyd->worker && !worker_stop(hubkeyd->worker, STOP_LIMIT_US)) {
+        audit_flush();
         g_warning("leaving while the TPM still does not answer");
         _exit(hubkeyd->exit_code);
     }
@@ -397,10 +398,10 @@ end(struct hubkeyd *hubkeyd)
         g_source_remove(hubkeyd->name_timer);
     g_clear_pointer(&hubkeyd->api.reload, reload_free);
     g_clear_pointer(&hubkeyd->api.sharing, sharing_free);
-    audit_flush();
     g_clear_pointer(&hubkeyd->api.clock_step, clock_step_free);
     g_clear_pointer(&hubkeyd->api.health, health_free);
     leave_bus(hubkeyd);
+    audit_flush();
     slots_free(hubkeyd->api.slots);
     limits_free(hubkeyd->limits);
     rate_free(hubkeyd->api.rate);

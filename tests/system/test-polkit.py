@@ -4,6 +4,7 @@
 """Administration as the real polkitd decides it, with our actions and a rule for one user; root alone without it."""
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -14,7 +15,7 @@ import sys
 import termios
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
-from sandboxed import Tap, as_user, enter, wait_until  # noqa: E402
+from sandboxed import Tap, as_user, enter, kill_server, restart_server, wait_until  # noqa: E402
 import rawbus  # noqa: E402
 
 BOX = os.environ.get('HUBKEY_SANDBOX', '')
@@ -190,6 +191,37 @@ def test_hanging(tap, polkitd):
     os.kill(polkitd.pid, signal.SIGCONT)
 
 
+def audit(user):
+    """The records of a user since hubkeyd was started last."""
+    lines = log().split('ready: org.hubkey is on the bus')[-1]
+    done = run('hubkeyctl', 'audit', '--json', '--user', user, '--file', '-', input=lines)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_ending(tap, polkitd):
+    """Who still waits for polkit when hubkeyd ends is on record like everybody else, within the bounds of the log."""
+    kill_server('hubkeyd')
+    restart_server('hubkeyd')
+    with open(os.path.join(BOX, 'hubkeyd.pid')) as file:
+        daemon = os.pidfd_open(int(file.read()))
+    os.kill(polkitd.pid, signal.SIGSTOP)
+    caller = rawbus.Connection(os.path.join(BOX, 'bus'), 'hubkey-out')
+    refused = [caller.get_token() for _ in range(65)]
+    for _ in range(4):
+        caller.post('/org/hubkey/slot/0', 'org.hubkey.Slot1', 'Clear', rawbus.body('e'))
+    refused.append(caller.get_token())  # so hubkeyd has seen what came before
+    tap.ok(all('NotAuthorized' in text for text in refused), 'who may not is refused', refused[-1])
+    signal.pidfd_send_signal(daemon, signal.SIGTERM)
+    ended = select.select([daemon], [], [], 30)[0]
+    os.close(daemon)
+    rows = audit('hubkey-out')
+    told = sum(row.get('count', 1) for row in rows)
+    tap.ok(ended and told == 70 and len(rows) == 61 and rows[-1]['event'] == 'refusals',
+           'all refusals are on record when it ends, those above the bound as a number', f'{told} in {len(rows)}')
+    os.kill(polkitd.pid, signal.SIGCONT)
+    restart_server('hubkeyd')
+
+
 def main():
     tap = Tap()
     if (reason := why_not()) is not None:
@@ -203,6 +235,7 @@ def main():
     test_terminal(tap)
     test_question(tap)
     test_hanging(tap, polkitd)
+    test_ending(tap, polkitd)
     tap.ok(provision('hubkey-in', 5).returncode == 0, 'polkit is back')
     polkitd.kill()
     polkitd.wait()
