@@ -22,7 +22,8 @@ struct event {
 
 struct events {
     GMutex mutex;
-    GQueue waiting; /* struct event */
+    GQueue waiting;    /* struct event */
+    GList *last_state; /* in waiting; NULL: there is none */
     int fd;         /* an eventfd: readable while something waits */
     uint64_t lost;
     hubkey_state_fn state;
@@ -103,7 +104,28 @@ merge(struct event *last, const struct event *event)
     return joins;
 }
 
-/* The mutex is held. event's text is borrowed. A full list loses its oldest, so that the last state stays. */
+/* The mutex is held. */
+static struct event *
+take_out(struct events *events, GList *link)
+{
+    struct event *event = link ? link->data : NULL;
+    if (link && link == events->last_state)
+        events->last_state = NULL;
+    if (link)
+        g_queue_delete_link(&events->waiting, link);
+    return event;
+}
+
+/* The oldest goes, but never the last state. */
+static void
+lose_one(struct events *events)
+{
+    GList *oldest = events->waiting.head;
+    event_free(take_out(events, oldest == events->last_state ? oldest->next : oldest));
+    events->lost++;
+}
+
+/* The mutex is held. event's text is borrowed. */
 static void
 add(struct events *events, const struct event *event)
 {
@@ -112,10 +134,10 @@ add(struct events *events, const struct event *event)
     struct event *copy = g_memdup2(event, sizeof *event);
     copy->text = g_strdup(event->text);
     g_queue_push_tail(&events->waiting, copy);
-    if (events->waiting.length > EVENTS_MAX) {
-        event_free(g_queue_pop_head(&events->waiting));
-        events->lost++;
-    }
+    if (event->kind == STATE)
+        events->last_state = events->waiting.tail;
+    if (events->waiting.length > EVENTS_MAX)
+        lose_one(events);
     signal_fd(events);
 }
 
@@ -170,7 +192,7 @@ events_lost(struct events *events)
 static struct event *
 take(struct events *events)
 {
-    struct event *event = g_queue_pop_head(&events->waiting);
+    struct event *event = take_out(events, events->waiting.head);
     uint64_t counter;
     if (g_queue_is_empty(&events->waiting)) {
         ssize_t n = read(events->fd, &counter, sizeof counter);

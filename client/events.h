@@ -23,7 +23,8 @@ void events_set_callbacks(struct events *events, hubkey_state_fn state, hubkey_g
                           void *user);
 
 /* Each does nothing where its callback is not set. A state replaces one that waits as the last event; a range of
- * messages joins the range before it that left the same way. */
+ * messages joins the range before it that left the same way. Beyond EVENTS_MAX the oldest is lost, but never the last
+ * state. */
 void events_state(struct events *events, int32_t state, int32_t reason, const char *text);
 void events_gone(struct events *events, uint64_t first, uint64_t last, int32_t how, const char *text);
 void events_log(struct events *events, int32_t level, const char *format, ...) G_GNUC_PRINTF(3, 4);

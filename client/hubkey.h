@@ -303,7 +303,8 @@ typedef void (*hubkey_gone_fn)(uint64_t first_seq, uint64_t last_seq, int32_t ho
 typedef void (*hubkey_log_fn)(int32_t level, const char *text, void *user);
 
 /* Sets (NULL: removes) the callbacks and the pointer given to all three. Without callbacks nothing has to be
- * dispatched. What nobody dispatches is kept up to 1024 events, then counted in events_lost. */
+ * dispatched. What nobody dispatches is kept up to 1024 events; beyond that the oldest are lost, though never the last
+ * state, and counted in events_lost. */
 int hubkey_client_set_callbacks(hubkey_client *client, hubkey_state_fn state, hubkey_gone_fn gone, hubkey_log_fn log,
                                 void *user);
 
