@@ -9,7 +9,7 @@ import sys
 from ctypes import POINTER, byref, c_char, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 
 STATES = ['', 'connecting', 'online', 'backing-off', 'throttled', 'quota', 'rejected', 'offline', 'stopped']
-TIMEOUT, GONE, QUEUE_HELD = -5, -208, -206
+FORKED, TIMEOUT, GONE, QUEUE_HELD = -4, -5, -208, -206
 QUEUE_ONLY = 1
 
 
@@ -152,6 +152,10 @@ class Client:
         counts = stats.counts
         assert counts.accepted == counts.delivered + counts.waiting + counts.dead + counts.dropped + counts.removed
         return stats
+
+    def state_code(self):
+        """What asking for the state returns: 0, or why it cannot be asked for."""
+        return LIB.hubkey_client_stats(self.handle, byref(Stats(ctypes.sizeof(Stats))))
 
     def state(self):
         """"rejected, key" and the like."""
