@@ -190,6 +190,7 @@ worker_new(GMainContext *context)
     if (worker->finished_fd < 0)
         g_error("eventfd: %s", g_strerror(errno));
     worker->finished_source = g_unix_fd_source_new(worker->finished_fd, G_IO_IN);
+    g_source_set_can_recurse(worker->finished_source, TRUE); /* as dbus/loop.c does */
     g_source_set_callback(worker->finished_source, G_SOURCE_FUNC(deliver_finished), worker, NULL);
     g_source_attach(worker->finished_source, context);
     worker->deadline_source = g_source_new(&timer_funcs, sizeof(GSource));

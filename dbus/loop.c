@@ -25,6 +25,7 @@ struct loop {
     GPtrArray *watches;  /* struct watch */
     GPtrArray *timeouts; /* struct timeout */
     int walking;         /* depth of walks over watches; nothing is freed meanwhile */
+    bool dispatching;    /* libdbus does not hand out from within what it hands out */
 };
 
 struct watch {
@@ -206,13 +207,15 @@ prepare(GSource *source, gint *timeout_ms)
 {
     struct loop *loop = (struct loop *)source;
     *timeout_ms = -1;
-    return loop->connection && dbus_connection_get_dispatch_status(loop->connection) == DBUS_DISPATCH_DATA_REMAINS;
+    return loop->connection && !loop->dispatching && dbus_connection_get_dispatch_status(loop->connection) == DBUS_DISPATCH_DATA_REMAINS;
 }
 
 static gboolean
 check(GSource *source)
 {
     struct loop *loop = (struct loop *)source;
+    if (loop->dispatching)
+        return FALSE;
     for (guint i = 0; i < loop->watches->len; i++) {
         struct watch *entry = loop->watches->pdata[i];
         if (entry->tag && g_source_query_unix_fd(source, entry->tag))
@@ -232,10 +235,12 @@ dispatch(GSource *source, GSourceFunc callback, gpointer data)
         return G_SOURCE_CONTINUE;
     }
     dbus_connection_ref(connection);
+    loop->dispatching = true;
     handle_watches(loop);
     int left = MESSAGES_A_TURN;
     while (loop->connection && left-- > 0 && dbus_connection_dispatch(connection) == DBUS_DISPATCH_DATA_REMAINS)
         continue;
+    loop->dispatching = false;
     dbus_connection_unref(connection);
     return G_SOURCE_CONTINUE;
 }
@@ -253,11 +258,13 @@ static GSourceFuncs source_functions = {
     .prepare = prepare, .check = check, .dispatch = dispatch, .finalize = finalize
 };
 
+/* The loop's own thread looks at the dispatch status anyway before it waits. */
 static void
 on_wakeup(void *data)
 {
     struct loop *loop = data;
-    g_main_context_wakeup(loop->context);
+    if (!g_main_context_is_owner(loop->context))
+        g_main_context_wakeup(loop->context);
 }
 
 static struct loop *
@@ -268,6 +275,9 @@ loop_new(GMainContext *context, const char *name)
     loop->watches = g_ptr_array_new_with_free_func(g_free);
     loop->timeouts = g_ptr_array_new_with_free_func(g_free);
     g_source_set_name(&loop->source, name);
+    /* Without this GLib takes the descriptors out of its poll around each dispatch, and wakes itself twice for that:
+     * two writes, a read and a poll for nothing. It would be of use to a handler that runs the loop, and none does. */
+    g_source_set_can_recurse(&loop->source, TRUE);
     return loop;
 }
 
