@@ -163,10 +163,13 @@ tpm_again(struct tpm *tpm, struct tpm_retry *retry, TSS2_RC rc)
     return true;
 }
 
+/* Of a persistent object ESYS has one record, however often it is looked up, and it does not count: whoever looks at the
+ * SRK meanwhile must not drop the record that the sessions of signatures are salted to. */
 void
 tpm_forget(struct tpm *tpm, ESYS_TR *object)
 {
-    if (*object != ESYS_TR_NONE && tpm->esys)
+    bool shared = *object == tpm->srk && object != &tpm->srk;
+    if (*object != ESYS_TR_NONE && tpm->esys && !shared)
         Esys_TR_Close(tpm->esys, object);
     *object = ESYS_TR_NONE;
 }

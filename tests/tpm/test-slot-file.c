@@ -118,6 +118,80 @@ test_transients(void)
     bench_stop(bench);
 }
 
+static const size_t text_lengths[] = { 0, 1, 64, 1023, 1024, 1025, 2048, 2049, 3000 };
+
+/* Texts of all lengths, signed by two slots in turn, so that the key is loaded for each. */
+static void
+expect_signs_all_lengths(struct bench *bench)
+{
+    static uint8_t text[3000];
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (uint8_t)(i * 13 + i / 256);
+    for (size_t i = 0; i < 2 * G_N_ELEMENTS(text_lengths); i++) {
+        uint8_t mac[SLOT_MAC_BYTES], expected[SLOT_MAC_BYTES];
+        g_autoptr(GError) error = NULL;
+        size_t len = text_lengths[i / 2];
+        bench_sign(bench, 10 + i % 2, text, len, mac, &error);
+        g_assert_no_error(error);
+        bench_hmac(i % 2 ? other_key : key, 32, text, len, expected);
+        g_assert_cmpmem(mac, sizeof mac, expected, sizeof expected);
+        g_assert_cmpuint(stranger_usage(bench->stranger).transient, ==, before.transient + 1);
+    }
+    idle(bench);
+    g_assert_true(stranger_same_usage(bench->stranger, &before));
+    g_assert_cmpuint(tpm_counters(bench->tpm).resets, ==, 0); /* nothing went wrong that was put right in silence */
+}
+
+static void
+test_text_lengths(gconstpointer protect)
+{
+    struct bench *bench = start();
+    tpm_protect_bus(bench->tpm, GPOINTER_TO_INT(protect));
+    provision(bench, 10, NULL, key);
+    provision(bench, 11, NULL, other_key);
+    expect_signs_all_lengths(bench);
+    bench_stop(bench);
+}
+
+/* A TPM that has no TPM2_HMAC: a slot is made, and signs, by sequences; it is asked for that command once. */
+static void
+test_no_one_shot(gconstpointer protect)
+{
+    struct bench *bench = start_injected();
+    tpm_protect_bus(bench->tpm, GPOINTER_TO_INT(protect));
+    bench_inject(bench, "0x155 1 0 refuse 0x143\n");
+    provision(bench, 10, NULL, key);
+    provision(bench, 11, NULL, other_key);
+    expect_signs_all_lengths(bench);
+    g_assert_cmpuint(bench_injected(bench), ==, 1);
+    bench_stop(bench);
+}
+
+/* A signature that breaks off at any command of a sequence leaves nothing, and the next one is right. */
+static void
+test_sequence_refused(void)
+{
+    static const char *const commands[] = { "0x157", "0x173", "0x15b", "0x15c", "0x13e" };
+    static const uint8_t text[3000];
+    struct bench *bench = start_injected();
+    struct stranger_usage before = stranger_usage(bench->stranger);
+    provision(bench, 10, NULL, key);
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        uint8_t mac[SLOT_MAC_BYTES];
+        g_autoptr(GError) error = NULL;
+        g_autofree char *rules = g_strdup_printf("%s 1 1 refuse 0x17f\n", commands[i]);
+        bench_inject(bench, rules);
+        g_assert_false(bench_sign(bench, 10, text, sizeof text, mac, &error));
+        bench_expect_error(&error, ERROR_TPM_FAILED, "0x17f");
+        g_assert_cmpuint(bench_injected(bench), ==, 1);
+        g_assert_true(stranger_same_usage(bench->stranger, &before));
+        bench_expect_signs(bench, 10, key, 32);
+        idle(bench);
+    }
+    bench_stop(bench);
+}
+
 /* A key that is not loaded costs one TPM2_Load more, and the TPM2_FlushContext of the one before. */
 static void
 test_commands(void)
@@ -473,6 +547,11 @@ main(int argc, char **argv)
         return 0;
     g_test_add_func("/slot-file/life", test_life);
     g_test_add_func("/slot-file/transients", test_transients);
+    g_test_add_data_func("/slot-file/text-lengths/provisioning", GINT_TO_POINTER(false), test_text_lengths);
+    g_test_add_data_func("/slot-file/text-lengths/always", GINT_TO_POINTER(true), test_text_lengths);
+    g_test_add_data_func("/slot-file/no-one-shot/provisioning", GINT_TO_POINTER(false), test_no_one_shot);
+    g_test_add_data_func("/slot-file/no-one-shot/always", GINT_TO_POINTER(true), test_no_one_shot);
+    g_test_add_func("/slot-file/sequence-refused", test_sequence_refused);
     g_test_add_func("/slot-file/commands", test_commands);
     g_test_add_func("/slot-file/left-loaded", test_left_loaded);
     g_test_add_func("/slot-file/not-let-go", test_not_let_go);
