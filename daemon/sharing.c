@@ -10,11 +10,13 @@
 #include "daemon/worker.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/seldom.h"
 
 #include <malloc.h>
 #include <string.h>
 
-#define TRIM_FROM 64 /* tokens forgotten at once, whose memory glibc would keep for good */
+#define TRIM_FROM 64 /* forgotten tokens, whose memory glibc would keep for good */
+#define TRIM_GAP_US (60 * G_USEC_PER_SEC)
 
 struct waiter {
     uid_t uid;
@@ -49,6 +51,9 @@ struct sharing {
     uint32_t granularity_s;
     unsigned kept; /* shares in the table that are made */
     int64_t swept_s;
+    unsigned freed; /* tokens forgotten since memory went back to the system */
+    struct seldom trimmed;
+    GSource *tidying; /* NULL: there is nothing to tidy up */
 };
 
 static guint
@@ -134,6 +139,58 @@ run(struct worker_job *job)
     sas_token_id(share->token, share->token_id);
 }
 
+/* Tokens made longer ago than the granularity of expiries can be asked for no more: the expiry would be another. */
+static gboolean
+is_old(gpointer key, gpointer value, gpointer data)
+{
+    struct share *share = key;
+    int64_t age_s = *(const int64_t *)data - share->made_s;
+    if (!share->made || (age_s >= 0 && age_s < share->sharing->granularity_s))
+        return FALSE;
+    share->listed = false;
+    share->sharing->kept--;
+    free_share(share);
+    return TRUE;
+}
+
+static void
+sweep(struct sharing *sharing)
+{
+    int64_t now = clock_wall_s();
+    if (now == sharing->swept_s)
+        return;
+    sharing->swept_s = now;
+    if (sharing->kept > 0)
+        sharing->freed += g_hash_table_foreach_remove(sharing->shares, is_old, &now);
+}
+
+/* When the tokens of a burst are not asked for any more, their memory goes back to the system; not after each burst: a
+ * walk over all of the heap is something that callers could keep us busy with. */
+static gboolean
+tidy(gpointer data)
+{
+    struct sharing *sharing = data;
+    sweep(sharing);
+    if (sharing->freed >= TRIM_FROM && sharing->kept < TRIM_FROM && seldom_due(&sharing->trimmed, TRIM_GAP_US, NULL)) {
+        malloc_trim(0);
+        sharing->freed = 0;
+    }
+    if (sharing->kept > 0 || sharing->freed >= TRIM_FROM)
+        return G_SOURCE_CONTINUE;
+    g_clear_pointer(&sharing->tidying, g_source_unref);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+tidy_later(struct sharing *sharing)
+{
+    if (sharing->tidying)
+        return;
+    sharing->tidying = g_timeout_source_new_seconds(sharing->granularity_s + 1);
+    g_source_set_callback(sharing->tidying, tidy, sharing, NULL);
+    g_source_attach(sharing->tidying, g_main_context_get_thread_default());
+}
+
 static void
 done(struct worker_job *job)
 {
@@ -151,6 +208,7 @@ done(struct worker_job *job)
         share->made = true;
         share->made_s = clock_wall_s();
         sharing->kept++;
+        tidy_later(sharing);
         g_clear_pointer(&share->text, g_free);
     } else {
         unlist(share);
@@ -174,7 +232,8 @@ expire(struct worker_job *job)
     if (hangs)
         error_set(&error, ERROR_TPM_FAILED, "the TPM has not answered for %d s", seconds);
     else
-        error_set(&error, ERROR_BUSY, "the TPM was busy with others for %d s; retry in %d ms", seconds, LIMITS_RETRY_MS);
+        error_set(&error, ERROR_BUSY, "the TPM was busy with others for %d s; retry in %d ms", seconds,
+                  LIMITS_RETRY_MS);
     unlist(share);
     if (hangs)
         slots_note_failure(sharing->slots, share->slot, error);
@@ -190,32 +249,6 @@ drop(struct worker_job *job)
     struct share *share = (struct share *)job;
     if (!share->listed)
         free_share(share);
-}
-
-/* Tokens made longer ago than the granularity of expiries can be asked for no more: the expiry would be another. */
-static gboolean
-is_old(gpointer key, gpointer value, gpointer data)
-{
-    struct share *share = key;
-    int64_t age_s = *(const int64_t *)data - share->made_s;
-    if (!share->made || (age_s >= 0 && age_s < share->sharing->granularity_s))
-        return FALSE;
-    share->listed = false;
-    share->sharing->kept--;
-    free_share(share);
-    return TRUE;
-}
-
-static void
-sweep(struct sharing *sharing)
-{
-    int64_t now = clock_wall_s();
-    if (now == sharing->swept_s)
-        return;
-    sharing->swept_s = now;
-    guint freed = sharing->kept > 0 ? g_hash_table_foreach_remove(sharing->shares, is_old, &now) : 0;
-    if (freed >= TRIM_FROM)
-        malloc_trim(0);
 }
 
 static struct share *
@@ -323,6 +356,9 @@ sharing_free(struct sharing *sharing)
 {
     if (!sharing)
         return;
+    if (sharing->tidying)
+        g_source_destroy(sharing->tidying);
+    g_clear_pointer(&sharing->tidying, g_source_unref);
     g_hash_table_foreach_remove(sharing->shares, drop_share, NULL);
     g_hash_table_destroy(sharing->shares);
     g_free(sharing);

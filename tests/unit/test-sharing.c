@@ -14,6 +14,7 @@
 #include "tests/lib/fake-clock.h"
 #include "tests/lib/fake-storage.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #define HOST "h.azure-devices.net"
@@ -451,6 +452,51 @@ test_kept_bound(struct fixture *fixture, gconstpointer unused)
     asked_clear(&asked);
 }
 
+/* ---- memory ---- */
+
+static int trims;
+
+/* In glibc's place, so that it can be counted. */
+int
+malloc_trim(size_t pad)
+{
+    trims++;
+    return 1;
+}
+
+/* Tokens of a hundred scopes, given out and grown old. */
+static void
+burst(struct fixture *fixture)
+{
+    struct asked many[100] = { { 0 } };
+    for (int i = 0; i < 100; i++) {
+        char scope[16];
+        g_snprintf(scope, sizeof scope, "s%d", i);
+        ask(fixture, &many[i], 0, scope, EXPIRES, (uid_t)i % 5, ":1.1");
+        g_assert_true(await(is_answered, &many[i]));
+        asked_clear(&many[i]);
+    }
+    fake_clock_pass(2 * G_USEC_PER_SEC);
+}
+
+/* The memory of a burst goes back without anybody asking again; but however many there are, once a minute. */
+static void
+test_trim(struct fixture *fixture, gconstpointer unused)
+{
+    trims = 0;
+    burst(fixture);
+    g_assert_true(await_count(&trims, 1));
+    for (int i = 0; i < 20; i++)
+        burst(fixture);
+    g_assert_cmpint(trims, ==, 1);
+    fake_clock_pass((int64_t)60 * G_USEC_PER_SEC);
+    g_assert_true(await_count(&trims, 2));
+    burst(fixture);
+    g_assert_cmpint(trims, ==, 2);
+}
+
+/* ---- turns ---- */
+
 /* Who joins a request that is far back in another user's queue does not wait for that user's others. */
 static void
 test_earliest_turn(struct fixture *fixture, gconstpointer unused)
@@ -491,6 +537,7 @@ main(int argc, char **argv)
     ADD("/sharing/kept", test_kept);
     g_test_add("/sharing/kept-granularity", struct fixture, GUINT_TO_POINTER(60), set_up, test_kept, tear_down);
     ADD("/sharing/kept-bound", test_kept_bound);
+    ADD("/sharing/trim", test_trim);
     ADD("/sharing/earliest-turn", test_earliest_turn);
     return g_test_run();
 }
