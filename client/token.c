@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+#define US INT64_C(1000000)
+#define MARGIN_US US /* not used in its last second, or tenth of its life where that is shorter */
+
 void
 token_drop(struct token *token)
 {
@@ -16,19 +19,27 @@ token_drop(struct token *token)
     g_clear_pointer(&token->text, g_free);
 }
 
+/* From now on. Not in whole seconds: of a short life they would be a large part. */
+static int64_t
+life_until(int64_t expires_s)
+{
+    int64_t wall_us = clock_wall_us(), seconds = CLAMP(expires_s - wall_us / US, 0, TOKEN_LIFE_MAX_S);
+    return MAX(seconds * US - wall_us % US, 0);
+}
+
 void
 token_set(struct token *token, const char *text, int64_t expires_s, int64_t slow_s, uint64_t generation, uint32_t ttl_s,
           uint32_t random)
 {
     expires_s -= slow_s;
-    int64_t now = clock_boot_us(), life_us = CLAMP(expires_s - clock_wall_s(), 0, TOKEN_LIFE_MAX_S) * INT64_C(1000000);
+    int64_t now = clock_boot_us(), life_us = life_until(expires_s);
     token_drop(token);
-    /* Renewed after 75 to 85 percent of its life; never used in its last second. */
+    /* Renewed after 75 to 85 percent of its life, so that the margin never comes first. */
     int64_t renew_us = life_us / 100 * 75 + (int64_t)((double)random / 4294967296.0 * (double)(life_us / 10));
     *token = (struct token){
         .text = g_strdup(text),
         .expires_s = expires_s,
-        .end_boot_us = now + life_us - 1000000,
+        .end_boot_us = now + life_us - MIN(MARGIN_US, life_us / 10),
         .renew_boot_us = now + renew_us,
         .generation = generation,
         .ttl_s = ttl_s,
