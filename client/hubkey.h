@@ -385,6 +385,7 @@ struct hubkey_queue_info {
     int64_t last_delivery_ms; /* 0: none yet */
     char state_text[256];     /* what holds him up, "" when nothing does */
     uint64_t expired;         /* of counts.dropped: those that came to their ttl_s or max_age_s */
+    int64_t clock_skew_s;     /* the hub's clock minus this machine's, at the hub's last answer to him */
 };
 
 /* Reads a queue, also beside a running client, and changes nothing. Errors: HUBKEY_E_QUEUE_OPEN (also when it does not

@@ -81,6 +81,7 @@ read_sender(const struct opened *opened, struct hubkey_queue_info *info)
     info->state_since_ms = status.since_ms;
     info->next_attempt_ms = status.next_attempt_ms;
     info->last_delivery_ms = status.last_delivery_ms;
+    info->clock_skew_s = status.clock_skew_s;
     g_strlcpy(info->state_text, status.text, sizeof info->state_text);
 }
 

@@ -15,10 +15,12 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SLICE_MS 500
 #define WAIT_MAX_S 604800
+#define SKEW_TOLD_S 60 /* less is of no consequence, and may be an answer that took its time */
 
 static char *wait_text;
 static gboolean drop_dead, drop_all, drop_yes;
@@ -55,12 +57,13 @@ print_info_json(const char *path, const struct hubkey_queue_info *info)
     bool live = info->sender_pid != 0 && info->sender_pid == info->holder_pid;
     json_t *sender = info->sender_pid == 0
                          ? json_null()
-                         : json_pack("{s:b, s:s, s:s, s:s, s:I, s:o, s:o, s:o}", "live", live, "state",
+                         : json_pack("{s:b, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:I}", "live", live, "state",
                                      hubkey_state_name(info->state), "reason", hubkey_reason_name(info->reason), "text",
                                      info->state_text, "http_status", (json_int_t)info->http_status, "since",
                                      time_or_null(info->state_since_ms), "next_attempt",
                                      time_or_null(info->next_attempt_ms), "last_delivery",
-                                     time_or_null(info->last_delivery_ms));
+                                     time_or_null(info->last_delivery_ms), "clock_skew",
+                                     (json_int_t)info->clock_skew_s);
     output_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:o, s:I}",
                           "queue", path, "accepted", (json_int_t)counts->accepted, "delivered",
                           (json_int_t)counts->delivered, "waiting", (json_int_t)counts->waiting, "dead",
@@ -95,6 +98,9 @@ add_sender(struct table *fields, const struct hubkey_queue_info *info)
     if (live)
         add_time(fields, "Next try", info->next_attempt_ms);
     add_time(fields, "Last delivery", info->last_delivery_ms);
+    if (llabs(info->clock_skew_s) > SKEW_TOLD_S)
+        fields_add(fields, "Clock", "this machine's is %lld s %s the hub's", llabs(info->clock_skew_s),
+                   info->clock_skew_s > 0 ? "behind" : "ahead of");
 }
 
 static void

@@ -7,7 +7,9 @@ The hub is the witness: what it accepted, and every request with its times.
 """
 
 import base64
+import json
 import os
+import subprocess
 import sys
 import time
 
@@ -62,6 +64,14 @@ class Case:
     def backlog(self, n, **options):
         with self.client(flags=binding.QUEUE_ONLY, **options) as client:
             client.post([b'%d' % number for number in range(n)])
+
+    def status_text(self, *more):
+        done = subprocess.run(['hubkeyctl', 'queue', 'status', '--queue', self.queue, *more], check=True, timeout=60,
+                              stdout=subprocess.PIPE, text=True)
+        return done.stdout
+
+    def status(self):
+        return json.loads(self.status_text('--json'))
 
     def expect_all(self, n, duplicates=False):
         """The hub has 0 to n - 1, first arrivals in order, one request at a time."""
@@ -170,6 +180,13 @@ def slow_clock():
         case.ok(client.flush() == 0, 'delivered with a token that lives longer', client.state())
         case.ok(abs(client.stats().clock_skew_s - 7200) < 5, 'the skew is told', client.stats().clock_skew_s)
         case.ok(len(case.requests()) == 3, 'one fresh token, then a longer one', case.requests())
+        case.ok(abs(case.status()['sender']['clock_skew'] - 7200) < 5, 'in queue status as well', case.status())
+        case.ok("behind the hub's" in case.status_text(), 'in words', case.status_text())
+        hub('/faults', 'DELETE')
+        case.ok(client.wait_seq(client.post([b'1'])) == 0 and abs(client.stats().clock_skew_s) < 5, 'until it is set right',
+                client.stats().clock_skew_s)
+        wait_until(lambda: abs(case.status()['sender']['clock_skew']) < 5, 'queue status to follow')
+        case.ok('Clock' not in case.status_text(), 'without a word more', case.status_text())
 
 
 def hopeless_clock():
