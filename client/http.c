@@ -290,6 +290,15 @@ distrust(struct http *http)
 #endif
 }
 
+/* libcurl holds no line of more than 100 KiB, and says then that it has no memory. */
+static const char *
+describe(const struct http *http, CURLcode code)
+{
+    if (code == CURLE_OUT_OF_MEMORY && http->reply.sent)
+        return "a line of its answer's header is too long, or memory is short";
+    return http->error[0] ? http->error : curl_easy_strerror(code);
+}
+
 /* A whole header with its status is an answer, whatever happened to the body behind it. A part of one is none, even
  * where libcurl is content with the end of the connection (RFC 9112 section 8: an incomplete message). */
 static void
@@ -306,7 +315,7 @@ finish(struct http *http, CURLcode code)
         reply_set_text(reply, text, strlen(text));
     } else if (!http->header_complete) {
         code = code == CURLE_OK ? CURLE_PARTIAL_FILE : code;
-        const char *text = http->error[0] ? http->error : curl_easy_strerror(code);
+        const char *text = describe(http, code);
         reply->status = 0;
         reply->failure = failure_of(tell_apart(http, code), reply->sent);
         reply_set_text(reply, text, strlen(text));
