@@ -35,9 +35,8 @@ def hub(path, method='GET', body=None):
         return json.loads(text) if text else None
 
 
-def pages(path, kind):
-    """Everything of a list, however many pages that takes; each page moves the cursor on or is the last."""
-    cursor = 0
+def pages(path, kind, cursor=0):
+    """All of a list behind cursor, however many pages that takes; each page moves the cursor on or is the last."""
     while items := (page := hub(f'{path}{"&" if "?" in path else "?"}after={cursor}&limit=10000'))[kind]:
         yield from items
         cursor = page['next']
@@ -70,6 +69,12 @@ def wait_until(condition, what, seconds=60):
             raise TimeoutError(f'waited {seconds} s for {what}')
         select.select([], [], [], 0.01)
     return value
+
+
+def progress(text):
+    """One line on a terminal, over and over again; '' takes it away."""
+    if sys.stderr.isatty():
+        print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
 
 
 class Tap:

@@ -84,7 +84,8 @@ class Sender:
                 n = min(int(credit), self.outstanding - (self.number + 1 - self.first - self.seen))
                 credit -= n
                 self.number += n
-                self.process.stdin.write(''.join(f'{number}\n' for number in range(self.number - n + 1, self.number + 1)))
+                lines = range(self.number - n + 1, self.number + 1)
+                self.process.stdin.write(''.join(f'{line}\n' for line in lines))
                 self.process.stdin.flush()
                 select.select([], [], [], TICK_S)
         except BrokenPipeError:

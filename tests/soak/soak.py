@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'lib'))
 sys.path.insert(0, os.path.join(HERE, '..', 'tpm'))
 from rawtpm import LOADED_SESSION, SAVED_SESSION, TRANSIENT, RawTpm, sized  # noqa: E402
-from sandboxed import Tap, enter, is_sanitized, kill_server, restart_server, wait_until  # noqa: E402
+from sandboxed import Tap, enter, is_sanitized, kill_server, progress, restart_server, wait_until  # noqa: E402
 
 BOX = os.environ.get('HUBKEY_SANDBOX', '')
 TOKENS = 3000
@@ -144,11 +144,6 @@ class Soak:
         codes = [client.finish() for client in clients]
         progress('')
         return codes
-
-
-def progress(text):
-    if sys.stderr.isatty():
-        print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
 
 
 def main():
