@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * soak-client COUNT NAME: asks for COUNT tokens of slot 0, each of a scope never asked for before, many at a time over
- * one connection. Refusals that a TPM in trouble explains are asked again; any other, and silence, is the end (1).
+ * soak-client COUNT NAME SLOT...: asks for COUNT tokens of the slots in turn, each of a scope never asked for before, many
+ * at a time over one connection. Refusals that a TPM in trouble explains are asked again; any other, and silence, is the end (1).
  * Prints the tokens so far, a line each STEP.
  */
 #include <config.h>
@@ -18,14 +18,23 @@
 #define STEP 100
 #define SILENCE_MS 30000
 
+struct asking {
+    DBusConnection *connection;
+    const char *name;
+    char **slots;
+    unsigned n_slots, asked;
+};
+
 static void
-ask(DBusConnection *connection, const char *name, unsigned number)
+ask(struct asking *asking)
 {
     dbus_uint32_t ttl = 600;
-    g_autofree char *scope = g_strdup_printf("soak/%s/%u", name, number);
-    DBusMessage *message = dbus_message_new_method_call(NAMES_BUS, NAMES_SLOTS "/0", NAMES_SLOT, "GetToken");
+    unsigned number = asking->asked++;
+    g_autofree char *scope = g_strdup_printf("soak/%s/%u", asking->name, number),
+                    *path = g_strconcat(NAMES_SLOTS "/", asking->slots[number % asking->n_slots], NULL);
+    DBusMessage *message = dbus_message_new_method_call(NAMES_BUS, path, NAMES_SLOT, "GetToken");
     dbus_message_append_args(message, DBUS_TYPE_STRING, &scope, DBUS_TYPE_UINT32, &ttl, DBUS_TYPE_INVALID);
-    dbus_connection_send(connection, message, NULL);
+    dbus_connection_send(asking->connection, message, NULL);
     dbus_message_unref(message);
 }
 
@@ -44,14 +53,14 @@ is_explained(DBusMessage *message)
 
 /* Whether the message is a token; ends the program at what must not come. */
 static bool
-take(DBusConnection *connection, DBusMessage *message, const char *name, unsigned *asked)
+take(struct asking *asking, DBusMessage *message)
 {
     int type = dbus_message_get_type(message);
     if (type != DBUS_MESSAGE_TYPE_METHOD_RETURN && type != DBUS_MESSAGE_TYPE_ERROR)
         return false;
     if (type == DBUS_MESSAGE_TYPE_ERROR && !is_explained(message))
         exit(1);
-    ask(connection, name, (*asked)++);
+    ask(asking);
     return type == DBUS_MESSAGE_TYPE_METHOD_RETURN;
 }
 
@@ -59,16 +68,17 @@ int
 main(int argc, char **argv)
 {
     g_autoptr(GError) error = NULL;
-    unsigned count = argc == 3 ? (unsigned)strtoul(argv[1], NULL, 10) : 0, got = 0, asked = 0;
+    unsigned count = argc > 3 ? (unsigned)strtoul(argv[1], NULL, 10) : 0, got = 0;
     if (count == 0) {
-        fprintf(stderr, "usage: soak-client COUNT NAME\n");
+        fprintf(stderr, "usage: soak-client COUNT NAME SLOT...\n");
         return 2;
     }
     DBusConnection *connection = loop_open_system_bus(&error);
     if (!connection)
         g_error("%s", error->message);
-    while (asked < OUTSTANDING)
-        ask(connection, argv[2], asked++);
+    struct asking asking = { connection, argv[2], argv + 3, (unsigned)argc - 3, 0 };
+    while (asking.asked < OUTSTANDING)
+        ask(&asking);
     while (got < count) {
         gint64 start = g_get_monotonic_time();
         DBusMessage *message;
@@ -78,7 +88,7 @@ main(int argc, char **argv)
                 fprintf(stderr, "soak-client: no answer after %u tokens\n", got);
                 return 1;
             }
-        if (take(connection, message, argv[2], &asked) && ++got % STEP == 0) {
+        if (take(&asking, message) && ++got % STEP == 0) {
             printf("%u\n", got);
             fflush(stdout);
         }

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # Copyright (c) 2026 the hubkey authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""What ./run soak [N] runs inside a sandbox: N tokens to several callers, with power cuts of the TPM, rotations of the
-slot's key and a neighbour that holds sessions idle. No handle and no descriptor more at the end than after the first
-fifth, no memory beyond a hundredth; after each rotation a token is proved to be of the key that the slot has now.
+"""What ./run soak [N] runs inside a sandbox: N tokens to several callers, of a slot in the TPM and of two in files, whose
+keys are loaded in turn, with power cuts of the TPM, rotations of a slot's key and a neighbour that holds sessions idle. No
+handle and no descriptor more at the end than after the first fifth, no memory beyond a hundredth; after each rotation a
+token is proved to be of the key that the slot has now.
 
 As a test (`make check`) N is small."""
 
@@ -28,16 +29,17 @@ TOKENS = 3000
 # brings, and so depends on how busy the machine is; with expiries an hour apart it is all of them.
 WARM_UP = 6000
 CONFIGURATION = '[hubkeyd]\nTokenGranularity=3600\n'
-CLIENTS = 2
+# What each client asks for in turn.
+CLIENTS = (('0',), ('10', '11'))
 POWER_CUTS = 10
 # Pages that come and go between two looks at a process that is idle.
 NOISE_KB = 64
 
 
 class Client:
-    def __init__(self, count, name):
+    def __init__(self, count, name, slots):
         self.got = 0
-        self.process = subprocess.Popen(['soak-client', str(count), name], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(['soak-client', str(count), name, *slots], stdout=subprocess.PIPE, text=True)
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
 
@@ -94,6 +96,10 @@ def configure():
         file.write(CONFIGURATION)
     os.chmod(path, 0o644)
     subprocess.run(['hubkeyctl', 'reload'], check=True, timeout=60)
+    for slot in CLIENTS[1]:
+        subprocess.run(['hubkeyctl', 'provision', slot, '--host-name', 'soak.azure-devices.net', '--device-id',
+                        f'soak-{slot}', '--key-file', '-'], input=base64.b64encode(os.urandom(32)), check=True,
+                       stdout=subprocess.DEVNULL, timeout=60)
 
 
 class Soak:
@@ -115,6 +121,11 @@ class Soak:
     def handles(self):
         return [self.tpm.handles(first) for first in (TRANSIENT, LOADED_SESSION, SAVED_SESSION)]
 
+    def idle_handles(self):
+        """When nobody asks any more, nothing of a slot in a file is loaded."""
+        wait_until(lambda: not self.tpm.handles(TRANSIENT), 'nothing loaded, as nobody asks any more')
+        return self.handles()
+
     def resident_kb(self):
         with open(f'/proc/{self.pid}/status') as file:
             return next(int(line.split()[1]) for line in file if line.startswith('VmRSS:'))
@@ -125,7 +136,7 @@ class Soak:
     def run(self, tokens, power_cuts, label):
         """All of the tokens, evenly between them the power cuts and a rotation before each and after the last; returns the
         clients' exit codes."""
-        clients = [Client(tokens // CLIENTS, f'{label}{number}') for number in range(CLIENTS)]
+        clients = [Client(tokens // len(CLIENTS), f'{label}{number}', slots) for number, slots in enumerate(CLIENTS)]
 
         def ended():
             return any(client.process.poll() is not None for client in clients)
@@ -152,11 +163,12 @@ def main():
     tap = Tap()
     soak = Soak()
     codes = soak.run(max(tokens // 5, WARM_UP), 2, 'warm')
-    handles, descriptors, resident = soak.handles(), soak.descriptors(), soak.resident_kb()
+    handles, descriptors, resident = soak.idle_handles(), soak.descriptors(), soak.resident_kb()
     codes += soak.run(tokens, cuts, 'soak')
     tap.ok(not any(codes), f'{tokens} tokens over {cuts} power cuts, and nobody waited in vain', codes)
     tap.ok(soak.slot.rotations == 2 + cuts + 2, f'{soak.slot.rotations} rotations, each with a token of the right key')
-    tap.ok(soak.handles() == handles, 'nothing more is held in the TPM', f'{handles} {soak.handles()}')
+    now = soak.idle_handles()
+    tap.ok(now == handles, 'nothing more is held in the TPM', f'{handles} {now}')
     tap.ok(soak.descriptors() == descriptors, 'no descriptor more', f'{descriptors} {soak.descriptors()}')
     after = soak.resident_kb()
     tap.note(f'{resident} kB resident after the first fifth, {after} kB at the end')
