@@ -5,7 +5,6 @@
 requests is the witness. Every case has a device of its own, so that all of them can wait at the same time."""
 
 import base64
-import ctypes
 import email.utils
 import os
 import subprocess
@@ -20,7 +19,7 @@ from sandboxed import Tap, enter, hub, pages  # noqa: E402
 
 enter()
 import binding  # noqa: E402 (the library is the sandbox's)
-from binding import LIB, STATES, Client  # noqa: E402
+from binding import Client  # noqa: E402
 
 DIR = os.path.join(os.environ['HUBKEY_SANDBOX'], 'client')
 HOST = os.environ['HUBKEY_HUB_HOST']
@@ -30,9 +29,6 @@ SECONDS = 120     # a case that takes longer has failed
 PROBE_S = 30      # rejected: the first probe
 THROTTLE_S = 10
 LATER = 'the date 25 s later'
-STATE_FN = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_int32, ctypes.c_char_p, ctypes.c_void_p)
-LIB.hubkey_client_set_callbacks.argtypes = [ctypes.c_void_p, STATE_FN, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-LIB.hubkey_client_wait.argtypes = [ctypes.c_void_p, ctypes.c_int32]
 
 
 class Watched(Client):
@@ -41,18 +37,16 @@ class Watched(Client):
     def __init__(self, *given, **options):
         super().__init__(*given, **options)
         self.states, self.texts = [], []
-        self.callback = STATE_FN(self.on_state)
-        LIB.hubkey_client_set_callbacks(self.handle, self.callback, None, None, None)
+        self.set_callbacks(state=self.on_state)
 
-    def on_state(self, state, reason, text, _user):
-        name = LIB.hubkey_reason_name(reason).decode()
-        self.states.append(STATES[state] + (f', {name}' if name else ''))
-        self.texts.append(text.decode())
+    def on_state(self, state, reason, text):
+        self.states.append(binding.state_name(state, reason))
+        self.texts.append(text)
 
     def wait_for(self, state):
         deadline = time.monotonic() + SECONDS
         while state not in self.states and time.monotonic() < deadline:
-            LIB.hubkey_client_wait(self.handle, 1000)
+            self.wait(1000)
         return state in self.states
 
 
