@@ -3,7 +3,7 @@
  *
  * Round trips over the sandbox's bus: Ping and a 250-byte echo of a bare service (libdbus in a GLib loop, in a process
  * of its own), and tokens of hubkeyd - one scope for all, a scope never asked for before, or that of a slot whose key is
- * not loaded.
+ * not loaded. And over hubkeyd's private socket: one scope for all.
  */
 #include <config.h>
 
@@ -39,23 +39,13 @@ answer(DBusConnection *connection, DBusMessage *message, void *data)
     return DBUS_HANDLER_RESULT_HANDLED;
 }
 
-static DBusConnection *
-open_bus(void)
-{
-    g_autoptr(GError) error = NULL;
-    DBusConnection *connection = loop_open_system_bus(&error);
-    if (!connection)
-        g_error("%s", error->message);
-    return connection;
-}
-
 static void
 serve(int ready)
 {
     static const DBusObjectPathVTable table = { .message_function = answer };
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    DBusConnection *connection = open_bus();
+    DBusConnection *connection = calls_open_bus();
     loop_attach(connection, NULL);
     if (!dbus_connection_register_object_path(connection, "/", &table, NULL) ||
         dbus_bus_request_name(connection, SERVICE, 0, NULL) != DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER)
@@ -126,22 +116,24 @@ provision_cold(void)
 static const struct {
     const char *row;
     DBusMessage *(*make)(unsigned number);
+    DBusConnection *(*reach)(void);
     bool needs_service;
     void (*prepare)(void);
 } rows[] = {
-    { "ping", new_ping, true, NULL },
-    { "echo", new_echo, true, NULL },
-    { "token-shared", calls_shared, false, NULL },
-    { "token-fresh", calls_fresh, false, NULL },
-    { "cold-slot", new_cold, false, provision_cold },
+    { "ping", new_ping, calls_open_bus, true, NULL },
+    { "echo", new_echo, calls_open_bus, true, NULL },
+    { "token-shared", calls_shared, calls_open_bus, false, NULL },
+    { "token-socket", calls_shared, calls_open_socket, false, NULL },
+    { "token-fresh", calls_fresh, calls_open_bus, false, NULL },
+    { "cold-slot", new_cold, calls_open_bus, false, provision_cold },
 };
 
 static void
-measure(const char *row, DBusMessage *(*make)(unsigned))
+measure(const char *row, DBusConnection *(*reach)(void), DBusMessage *(*make)(unsigned))
 {
     size_t n = timing_samples(SAMPLES);
     g_autofree int64_t *samples = g_new(int64_t, n);
-    DBusConnection *connection = open_bus();
+    DBusConnection *connection = reach();
     for (unsigned i = 0; i < WARM_UP + n; i++) {
         g_autoptr(dbus_message_auto) message = make(i);
         int64_t took = calls_round_trip(connection, message);
@@ -161,13 +153,13 @@ main(int argc, char **argv)
         if (rows[i].prepare)
             rows[i].prepare();
         pid_t service = rows[i].needs_service ? start_service() : 0;
-        measure(rows[i].row, rows[i].make);
+        measure(rows[i].row, rows[i].reach, rows[i].make);
         if (service) {
             kill(service, SIGKILL);
             waitpid(service, NULL, 0);
         }
         return 0;
     }
-    fprintf(stderr, "usage: bench-bus ping|echo|token-shared|token-fresh|cold-slot\n");
+    fprintf(stderr, "usage: bench-bus ping|echo|token-shared|token-socket|token-fresh|cold-slot\n");
     return 2;
 }

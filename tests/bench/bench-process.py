@@ -21,16 +21,14 @@ import subprocess
 import sys
 import time
 
-import dbus
-import dbus.bus
+sys.dont_write_bytecode = True
 
-SANDBOX = os.environ['HUBKEY_SANDBOX']
+from processes import LIMIT_SECONDS, SANDBOX, abrmd, await_answer, private_bus, process  # noqa: E402
+
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 MANY = 10000
 FIRST = 10  # the first slot that is in a file
-LIMIT_SECONDS = 60
 FORGOTTEN_SECONDS = 3
-ABRMD = 'org.hubkey.test.Abrmd'  # a name that root may own on a sandbox's bus
 
 
 def as_hubkey():
@@ -64,40 +62,6 @@ def folder():
         provision(os.path.join(path, 'state'), MANY)
         open(done, 'w').close()
     return path
-
-
-@contextlib.contextmanager
-def process(*command, **options):
-    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
-    try:
-        yield running
-    finally:
-        running.terminate()
-        running.wait(LIMIT_SECONDS)
-
-
-def await_answer(ask, server):
-    """What ASK returns as soon as it does; until then it raises dbus.DBusException. A look a millisecond."""
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while True:
-        try:
-            return ask()
-        except dbus.DBusException as error:
-            if server.poll() is not None or time.monotonic() > deadline:
-                sys.exit(f'bench-process: {server.args[0]} does not answer: {error}')
-        time.sleep(0.001)
-
-
-@contextlib.contextmanager
-def private_bus(path):
-    """As the sandbox's, in PATH; its address."""
-    address = f'unix:path={path}/bus'
-    with open(os.path.join(SANDBOX, 'bus.conf')) as file:
-        text = file.read().replace(os.environ['DBUS_SYSTEM_BUS_ADDRESS'], address)
-    with open(os.path.join(path, 'bus.conf'), 'w') as file:
-        file.write(text)
-    with process('/usr/bin/dbus-daemon', f'--config-file={path}/bus.conf', '--nofork', '--nopidfile') as server:
-        yield await_answer(lambda: dbus.bus.BusConnection(address), server), address
 
 
 def memory(row, pid):
@@ -145,12 +109,9 @@ def rss_10(row):
 
 
 def rss_abrmd(row):
-    with process('/usr/sbin/tpm2-abrmd', '--allow-root', f'--tcti={os.environ["TPM2TOOLS_TCTI"]}',
-                 f'--dbus-name={ABRMD}') as abrmd:
-        bus = dbus.bus.BusConnection(os.environ['DBUS_SYSTEM_BUS_ADDRESS'])
-        await_answer(lambda: bus.get_name_owner(ABRMD), abrmd)
-        use('bench-tpm', 'raw-hmac', TPM2TOOLS_TCTI=f'tabrmd:bus_name={ABRMD},bus_type=system')
-        memory(row, abrmd.pid)
+    with abrmd() as (pid, tcti):
+        use('bench-tpm', 'raw-hmac', TPM2TOOLS_TCTI=tcti)
+        memory(row, pid)
 
 
 def rss_10000(row):

@@ -39,28 +39,6 @@
 
 /* ---- rules ---- */
 
-static DBusConnection *
-open_bus(void)
-{
-    g_autoptr(GError) error = NULL;
-    DBusConnection *connection = loop_open_system_bus(&error);
-    if (!connection)
-        g_error("%s", error->message);
-    return connection;
-}
-
-/* Where libhubkey would go first. */
-static DBusConnection *
-open_socket(void)
-{
-    g_autoptr(GError) error = NULL;
-    const char *path = g_getenv("HUBKEY_SOCKET");
-    DBusConnection *connection = loop_open_socket(path ? path : "", &error);
-    if (!connection)
-        g_error("%s", error->message);
-    return connection;
-}
-
 static char *
 drop_in(void)
 {
@@ -80,7 +58,7 @@ set_rules(const char *text)
         g_error("%s: %s", path, error ? error->message : g_strerror(errno));
     if (text)
         g_chmod(path, 0644);
-    DBusConnection *connection = open_bus();
+    DBusConnection *connection = calls_open_bus();
     g_autoptr(dbus_message_auto) message = dbus_message_new_method_call(NAMES_BUS, NAMES_ROOT, NAMES_MANAGER, "Reload");
     g_autoptr(dbus_message_auto) reply = call_wait(connection, message, CALLS_TIMEOUT_MS, &error);
     if (!reply)
@@ -97,8 +75,6 @@ become(const char *user)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
-/* ---- calls ---- */
-
 /* ---- the other user ---- */
 
 /* Every answer makes room for another call; what is refused (Busy) is an answer too. */
@@ -107,7 +83,7 @@ flood(int ready)
 {
     unsigned number = 0, outstanding = 0;
     become(OTHER);
-    DBusConnection *connection = open_socket();
+    DBusConnection *connection = calls_open_socket();
     if (write(ready, "!", 1) != 1)
         _exit(1);
     for (;;) {
@@ -158,7 +134,7 @@ measure(const char *row, DBusMessage *(*make)(unsigned))
 {
     g_autofree int64_t *samples = g_new(int64_t, SAMPLES);
     become(USER);
-    DBusConnection *connection = open_socket();
+    DBusConnection *connection = calls_open_socket();
     for (unsigned i = 0; i < WARM_UP + SAMPLES; i++) {
         g_autoptr(dbus_message_auto) message = make(i);
         int64_t took = calls_round_trip(connection, message);

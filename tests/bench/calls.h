@@ -6,6 +6,7 @@
 #pragma once
 
 #include "tests/bench/timing.h"
+#include "dbus/loop.h"
 #include "dbus/names.h"
 
 #include <unistd.h>
@@ -14,6 +15,28 @@
 #include <glib.h>
 
 #define CALLS_TIMEOUT_MS 10000
+
+static inline DBusConnection *
+calls_open_bus(void)
+{
+    g_autoptr(GError) error = NULL;
+    DBusConnection *connection = loop_open_system_bus(&error);
+    if (!connection)
+        g_error("%s", error->message);
+    return connection;
+}
+
+/* hubkeyd's private socket, where libhubkey would go first. */
+static inline DBusConnection *
+calls_open_socket(void)
+{
+    g_autoptr(GError) error = NULL;
+    const char *path = g_getenv("HUBKEY_SOCKET");
+    DBusConnection *connection = loop_open_socket(path ? path : "", &error);
+    if (!connection)
+        g_error("%s", error->message);
+    return connection;
+}
 
 static inline DBusMessage *
 calls_get_token(unsigned slot, const char *scope)

@@ -27,9 +27,9 @@ packages_check=(g++ mandoc polkitd bash-completion)
 # shellcheck disable=SC2034
 packages_fuzz=(clang libclang-rt-14-dev)
 
-# What hubkeyd's memory is held against; no service of it is ever started.
+# What hubkeyd is held against; no service of it is ever started.
 # shellcheck disable=SC2034
-packages_bench=(tpm2-abrmd libtss2-tcti-tabrmd0)
+packages_bench=(tpm2-abrmd libtss2-tcti-tabrmd0 libtpm2-pkcs11-1 libtpm2-pkcs11-tools softhsm2)
 
 # The machine has the root of this host, so what it runs is installed here. qemu-system-common has virtiofsd.
 # shellcheck disable=SC2034
