@@ -6,6 +6,8 @@
 import base64
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 
@@ -94,6 +96,53 @@ def test_weather_station(tap):
            'weather-station posts its readings', f'{done.returncode} {readings} {done.stderr.decode()}')
 
 
+def test_threads(tap):
+    """As many threads as there are network interfaces, each in its own order."""
+    interfaces = os.listdir('/sys/class/net')
+    done = example('threads', '5', '1')
+    sent = of_kind('counters')
+    by_interface = {name: [] for name in interfaces}
+    for message in sent:
+        by_interface[message['properties']['interface']].append(json.loads(base64.b64decode(message['body']))['n'])
+    tap.ok(done.returncode == 0 and by_interface == {name: [1, 2, 3, 4, 5] for name in interfaces},
+           'threads posts from all of them', f'{done.returncode} {by_interface} {done.stderr.decode()}')
+
+
+def test_poll(tap):
+    done = example('poll', input=b'door 1 open\ndoor 1 closed\ndoor 2 open')
+    bodies = [base64.b64decode(message['body']) for message in of_kind('door')]
+    tap.ok(done.returncode == 0 and bodies == [b'door 1 open', b'door 1 closed', b'door 2 open'],
+           'poll posts lines, and one without its end', f'{done.returncode} {bodies} {done.stderr.decode()}')
+    tap.ok(b'-- online' in done.stdout and b'delivered' in done.stdout, 'and hears of their delivery', done.stdout.decode())
+
+
+def test_glib_loop(tap):
+    done = example('glib-loop', '3', '10')
+    tap.ok(done.returncode == 0 and len(of_kind('load')) == 3, 'glib-loop posts by a timer, and ends with the last delivery',
+           f'{done.returncode} {done.stdout.decode()} {done.stderr.decode()}')
+    child = subprocess.Popen(as_user('hubkey-in', 'glib-loop', '0', '10'), stdout=subprocess.PIPE,
+                             env={**os.environ, 'STATE_DIRECTORY': STATE})
+    line = child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=60)
+    tap.ok(line.startswith(b'-- ') and child.returncode == 0, 'or with Ctrl-C', f'{line} {child.returncode}')
+
+
+def test_alone(tap):
+    """What the head of each says of building it is all that it needs, beside an installed header and library."""
+    box, lib = os.environ['HUBKEY_SANDBOX'], os.environ['LD_LIBRARY_PATH'].split(':')[0]
+    with open(os.path.join(lib, 'pkgconfig', 'hubkey.pc')) as file, open(os.path.join(box, 'hubkey.pc'), 'w') as moved:
+        moved.write(re.sub('^prefix=', f'prefix={box}/root', file.read(), flags=re.M))
+    for name in ('glib-loop', 'poll', 'threads', 'weather-station'):
+        path = os.path.join(SOURCE, 'examples', f'{name}.c')
+        with open(path) as file:
+            command = re.search(r'Build it with: (cc .*)', file.read())[1]
+        command = command.replace('cc ', 'cc -Wall -Wextra -Werror ').replace(f'{name}.c', path)
+        done = subprocess.run(command.replace(f'-o {name}', '-o /dev/null'), shell=True, capture_output=True, timeout=60,
+                              env={**os.environ, 'PKG_CONFIG_PATH': box})
+        tap.ok(done.returncode == 0, f'{name}.c is built as it says', done.stderr.decode())
+
+
 def main():
     tap = Tap()
     subprocess.run(['install', '-d', '-o', 'hubkey-in', '-g', 'hubkey-in', '-m', '700', STATE], check=True)
@@ -101,6 +150,10 @@ def main():
     test_binding(tap)
     test_shell(tap)
     test_weather_station(tap)
+    test_threads(tap)
+    test_poll(tap)
+    test_glib_loop(tap)
+    test_alone(tap)
     tap.done()
 
 
