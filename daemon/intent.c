@@ -67,7 +67,7 @@ parse(GKeyFile *file, struct intent *intent, GError **error)
         if (strcmp(operation, operations[i].word) == 0)
             intent->operation = (enum intent_operation)i;
     intent->file = strcmp(storage, "file") == 0;
-    if (!store_get_number(file, GROUP, "Generation", &intent->generation, error) ||
+    if (!store_get_generation(file, GROUP, "Generation", &intent->generation, error) ||
         !store_get_key(file, MADE_GROUP, &intent->made, error) || !store_get_key(file, OLD_GROUP, &intent->old, error))
         return false;
     /* A slot in a file is cleared without an intent, and what is open of it is always about a key that was made. */

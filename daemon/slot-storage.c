@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "daemon/slot-storage.h"
+#include "daemon/generations.h"
 #include "daemon/intent.h"
 #include "daemon/slot-file.h"
 #include "daemon/slot-key.h"
@@ -412,7 +413,7 @@ forget_damaged(struct slot_storage *storage, uint32_t slot, GError **error)
     struct store *store = storage->store;
     struct store_record empty = { 0 };
     g_warning("slot %u: forgetting a damaged record", slot);
-    if (!store_take_generation(store, &empty.generation, error) ||
+    if (!generations_take(store, &empty.generation, error) ||
         (is_record_damaged(storage, slot) && !intent_remove(store, slot, error)))
         return false;
     return store_save_record(store, slot, &empty, error) && intent_remove(store, slot, error) &&

@@ -4,7 +4,6 @@
 #include <config.h>
 
 #include "daemon/store.h"
-#include "common/clock.h"
 #include "common/error.h"
 #include "common/text.h"
 
@@ -225,13 +224,13 @@ store_get_text(GKeyFile *file, const char *group, const char *key, GError **erro
 }
 
 bool
-store_get_number(GKeyFile *file, const char *group, const char *key, uint64_t *value, GError **error)
+store_get_generation(GKeyFile *file, const char *group, const char *key, uint64_t *value, GError **error)
 {
     g_autofree char *text = store_get_text(file, group, key, error);
     guint64 parsed;
     if (!text)
         return false;
-    if (!g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT64, &parsed, NULL)) {
+    if (!g_ascii_string_to_unsigned(text, 10, 0, STORE_GENERATION_MAX, &parsed, NULL)) {
         error_set(error, ERROR_DAMAGED, "a stored record has a bad %s", key);
         return false;
     }
@@ -356,7 +355,7 @@ record_name(char name[16], uint32_t slot)
 static bool
 parse_record(GKeyFile *file, struct store_record *record, GError **error)
 {
-    if (!store_get_number(file, RECORD_GROUP, "Generation", &record->generation, error) ||
+    if (!store_get_generation(file, RECORD_GROUP, "Generation", &record->generation, error) ||
         !store_get_key(file, RECORD_GROUP, &record->key, error) ||
         !store_get_key(file, PREVIOUS_GROUP, &record->previous, error))
         return false;
@@ -474,53 +473,4 @@ store_save_srk(struct store *store, const char *name, GError **error)
     g_autoptr(GKeyFile) file = g_key_file_new();
     g_key_file_set_string(file, "srk", "TpmName", name);
     return store_write(store, "srk", file, error);
-}
-
-/* ---- generations of slots whose record is lost ---- */
-
-struct highest {
-    struct store *store;
-    uint64_t generation;
-};
-
-/* A record that is damaged, the one that is lost for instance, tells nothing. */
-static bool
-raise_to(uint32_t slot, void *user, GError **error)
-{
-    struct highest *highest = user;
-    struct store_record record;
-    g_autoptr(GError) why = NULL;
-    if (!store_load_record(highest->store, slot, &record, &why)) {
-        bool damaged = g_error_matches(why, ERROR_DOMAIN, ERROR_DAMAGED);
-        if (!damaged)
-            g_propagate_error(error, g_steal_pointer(&why));
-        return damaged;
-    }
-    highest->generation = MAX(highest->generation, record.generation);
-    store_record_clear(&record);
-    return true;
-}
-
-/* Every slot counts from 1, or from a number that was taken here; a range of its own for each keeps them apart. Where
- * the mark itself is lost as well, the other slots' records and a moment that is later than any number of ranges ever
- * taken stand in for it. */
-bool
-store_take_generation(struct store *store, uint64_t *generation, GError **error)
-{
-    g_autoptr(GError) why = NULL;
-    struct highest highest = { .store = store };
-    bool absent;
-    g_autoptr(GKeyFile) found = store_read(store, "generations", &absent, &why);
-    if (found && !store_get_number(found, "generations", "Highest", &highest.generation, &why))
-        g_clear_pointer(&found, g_key_file_free);
-    if (!found && !absent) {
-        g_warning("%s; going on above what else is known", why->message);
-        highest.generation = (uint64_t)MAX(clock_wall_us(), RELEASE_TIME * G_USEC_PER_SEC);
-    }
-    if (!store_each_slot(store, raise_to, &highest, error))
-        return false;
-    *generation = (highest.generation / STORE_GENERATIONS + 1) * STORE_GENERATIONS;
-    g_autoptr(GKeyFile) file = g_key_file_new();
-    g_key_file_set_uint64(file, "generations", "Highest", *generation);
-    return store_write(store, "generations", file, error);
 }

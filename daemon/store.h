@@ -14,7 +14,7 @@
 
 #include "common/identity.h"
 
-#define STORE_GENERATIONS (UINT64_C(1) << 40) /* more than one slot could ever go through between two losses */
+#define STORE_GENERATION_MAX (UINT64_C(1) << 53) /* what every reader of JSON takes exactly */
 #define STORE_FILE_MAX (16 << 10) /* bytes of a file that is read at all */
 
 struct store;
@@ -70,14 +70,10 @@ bool store_each_intent(struct store *store, store_slot_fn each, void *user, GErr
 char *store_load_srk(struct store *store, GError **error);
 bool store_save_srk(struct store *store, const char *name, GError **error);
 
-/* A generation above all that any slot has had or will have before it is asked for again: for the slot whose own record
- * is lost. It does not depend on the clock. What it gives is on disk before it returns. */
-bool store_take_generation(struct store *store, uint64_t *generation, GError **error);
-
 /* A key in and out of a group of a key file; shared with intent.c. A group that is not there is no key, without error. */
 void store_put_key(GKeyFile *file, const char *group, const struct store_key *key);
 bool store_get_key(GKeyFile *file, const char *group, struct store_key *key, GError **error);
 
-/* A named text or number; Damaged where it is missing or malformed. */
+/* A named text, or a generation up to STORE_GENERATION_MAX; Damaged where it is missing or malformed. */
 char *store_get_text(GKeyFile *file, const char *group, const char *key, GError **error);
-bool store_get_number(GKeyFile *file, const char *group, const char *key, uint64_t *value, GError **error);
+bool store_get_generation(GKeyFile *file, const char *group, const char *key, uint64_t *value, GError **error);

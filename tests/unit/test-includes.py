@@ -40,7 +40,7 @@ LEVELS = (
     "daemon/worker daemon/store daemon/audit daemon/audit-fold daemon/audit-limit daemon/audit-record daemon/clock-step "
     "daemon/hosts daemon/rate daemon/stats daemon/key-pipe client/http client/retry client/batch client/queue-schema "
     "client/queue-row",
-    "dbus/object dbus/call daemon/reload daemon/tpm-info daemon/tpm-key daemon/tpm-hmac daemon/tpm-nv daemon/tpm-srk "
+    "dbus/object dbus/call daemon/generations daemon/reload daemon/tpm-info daemon/tpm-key daemon/tpm-hmac daemon/tpm-nv daemon/tpm-srk "
     "client/queue",
     "dbus/caller dbus/server daemon/polkit daemon/slot client/bus",
     "daemon/admin daemon/sharing daemon/health daemon/intent client/token client/commit",

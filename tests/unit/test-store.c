@@ -8,7 +8,6 @@
 #include "common/error.h"
 #include "daemon/intent.h"
 #include "daemon/store.h"
-#include "tests/lib/fake-clock.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/starve.h"
 
@@ -176,7 +175,7 @@ static void
 test_wrong_content(struct fixture *fixture, gconstpointer unused)
 {
     static const char *const lines[][2] = {
-        { "Generation", "" }, { "Generation", "-1" }, { "Generation", "18446744073709551616" }, { "Generation", "1x" },
+        { "Generation", "" }, { "Generation", "-1" }, { "Generation", "9007199254740993" }, { "Generation", "1x" },
         { "HostName", "bad host" }, { "DeviceId", ".." }, { "ModuleId", "" }, { "Audience", "x" }, { "Blob", "=" },
     };
     static const char *const needed[] = { "Generation", "HostName", "DeviceId", "TpmName", "Storage", "SrkName" };
@@ -250,42 +249,6 @@ test_no_folder(void)
     folder_remove(folder);
 }
 
-/* ---- generations ---- */
-
-static uint64_t
-take(struct fixture *fixture)
-{
-    uint64_t generation = 0;
-    g_autoptr(GError) error = NULL;
-    g_assert_true(store_take_generation(fixture->store, &generation, &error));
-    g_assert_no_error(error);
-    return generation;
-}
-
-/* Whatever the clock says, and whatever is lost, none is given twice. */
-static void
-test_generations(struct fixture *fixture, gconstpointer unused)
-{
-    fake_clock_install();
-    fake_clock_set_wall(0);
-    save(fixture, 1, 7);
-    uint64_t first = take(fixture), second = take(fixture);
-    g_assert_cmpuint(first, ==, STORE_GENERATIONS);
-    g_assert_cmpuint(second, ==, 2 * STORE_GENERATIONS);
-    /* Another process, and a slot that went on since. */
-    store_close(fixture->store);
-    fixture->store = store_open(fixture->folder, NULL);
-    save(fixture, 2, 5 * STORE_GENERATIONS + 3);
-    uint64_t third = take(fixture);
-    g_assert_cmpuint(third, ==, 6 * STORE_GENERATIONS);
-    /* What stands in for a mark that is damaged is above all of them. */
-    g_free(folder_file(fixture->folder, "generations", "x", 1));
-    uint64_t fourth = take(fixture);
-    g_assert_cmpuint(fourth, >, third);
-    g_assert_cmpuint(take(fixture), ==, fourth + STORE_GENERATIONS);
-    fake_clock_remove();
-}
-
 /* ---- what lasts ---- */
 
 static void
@@ -308,7 +271,7 @@ test_modes(struct fixture *fixture, gconstpointer unused)
 static void
 test_records(struct fixture *fixture, gconstpointer unused)
 {
-    static const uint64_t generations[] = { 1, 2, G_MAXINT64, G_MAXUINT64 };
+    static const uint64_t generations[] = { 1, 2, STORE_GENERATION_MAX };
     struct store_record read, emptied = { .generation = 8 };
     g_assert_true(store_load_record(fixture->store, 9, &read, NULL)); /* never used */
     g_assert_false(read.in_use);
@@ -416,22 +379,19 @@ test_stopping(struct fixture *fixture, gconstpointer unused)
 static void
 test_starving(struct fixture *fixture, gconstpointer unused)
 {
-    g_autoptr(GError) list = NULL, read = NULL, taken = NULL;
+    g_autoptr(GError) list = NULL, read = NULL;
     g_autofree bool *records = g_new0(bool, UINT16_MAX + 1);
     struct store_record record;
-    uint64_t generation;
-    save(fixture, 1, 5 * STORE_GENERATIONS);
+    save(fixture, 1, 5);
     starve_begin();
     g_assert_false(store_each_slot(fixture->store, note_slot, records, &list));
     g_assert_error(list, ERROR_DOMAIN, ERROR_INTERNAL);
     g_assert_nonnull(strstr(list->message, fixture->folder));
     g_assert_false(store_load_record(fixture->store, 1, &record, &read));
     g_assert_error(read, ERROR_DOMAIN, ERROR_INTERNAL);
-    g_assert_false(store_take_generation(fixture->store, &generation, &taken));
-    g_assert_error(taken, ERROR_DOMAIN, ERROR_INTERNAL);
     starve_end();
-    g_assert_true(store_take_generation(fixture->store, &generation, NULL));
-    g_assert_cmpuint(generation, ==, 6 * STORE_GENERATIONS);
+    g_assert_true(store_load_record(fixture->store, 1, &record, NULL));
+    store_record_clear(&record);
 }
 
 static void
@@ -569,7 +529,6 @@ main(int argc, char **argv)
     ADD("/store/listing", test_listing);
     ADD("/store/stopping", test_stopping);
     ADD("/store/starving", test_starving);
-    ADD("/store/generations", test_generations);
     ADD("/store/srk", test_srk);
     ADD("/intent/bad", test_bad_intents);
     ADD("/intent/slots", test_intents);
