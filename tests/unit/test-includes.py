@@ -59,6 +59,7 @@ PARTS = {
     "daemon/config": r"daemon/config-(internal|keys|read)",
     "dbus/object": r"dbus/object-(internal|introspect|properties)",
     "daemon/slot": r"daemon/slot-(table|job)",
+    "daemon/store": r"daemon/store-record",
     "daemon/tpm": r"daemon/tpm-(error|esys|protect)",
 }
 
