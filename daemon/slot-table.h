@@ -1,7 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The inside of the slot table, for slot.c (what is in it) and slot-job.c (what is done with it).
+ * The inside of the slot table, for slot.c (what is in it) and slot-job.c, slot-attach.c and slot-change.c (what is done
+ * with it off the main thread).
  */
 #pragma once
 
@@ -32,6 +33,11 @@ struct slot *slots_find(const struct slots *slots, uint32_t number); /* NULL whe
 void slots_apply(struct slots *slots, uint32_t number, struct slot_finding *finding);
 void slots_set_tpm_state(struct slots *slots, enum slot_tpm_state state, const char *why); /* for the log; may be NULL */
 void slots_set_srk(struct slots *slots, char *srk_name); /* takes it */
+
+bool slots_any_pending(const struct slots *slots);
+
+/* Where an error means that the TPM may be out of reach or out of order, it is looked at. */
+void slots_note_trouble(struct slots *slots, const GError *error);
 
 /* Looks at the TPM, now and then every second until it is well. */
 void slots_attach(struct slots *slots);

@@ -234,6 +234,15 @@ slots_next(const struct slots *slots, uint32_t number)
     return place < slots->table->len ? slots->table->pdata[place] : NULL;
 }
 
+bool
+slots_any_pending(const struct slots *slots)
+{
+    for (const struct slot *slot = slots_next(slots, 0); slot; slot = slots_next(slots, slot->number + 1))
+        if (slot->state == SLOT_PENDING)
+            return true;
+    return false;
+}
+
 unsigned
 slots_in_use(const struct slots *slots)
 {

@@ -58,7 +58,7 @@ LEVELS = (
 PARTS = {
     "daemon/config": r"daemon/config-(internal|keys|read)",
     "dbus/object": r"dbus/object-(internal|introspect|properties)",
-    "daemon/slot": r"daemon/slot-(table|job)",
+    "daemon/slot": r"daemon/slot-(attach|change|job|table)",
     "daemon/store": r"daemon/store-record",
     "daemon/tpm": r"daemon/tpm-(error|esys|protect)",
 }
