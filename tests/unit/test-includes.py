@@ -48,7 +48,7 @@ LEVELS = (
     "daemon/slot-settle client/pump",
     "daemon/slot-tpm daemon/slot-file",
     "daemon/slot-storage",
-    "daemon/api daemon/api-settings daemon/api-change daemon/api-manager daemon/api-rules daemon/api-slot daemon/api-tpm "
+    "daemon/api daemon/api-settings daemon/api-change daemon/api-manager daemon/api-rules daemon/api-slot daemon/api-token daemon/api-tpm "
     "daemon/api-objects client/client",
     "daemon/metrics",
     "daemon/main",
