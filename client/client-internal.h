@@ -27,6 +27,7 @@
 struct hubkey_client {
     pid_t pid;
     char *path;
+    char *found; /* what was wrong with the file when it was opened, until somebody can be told; NULL: nothing */
     uint64_t max_age_s; /* of messages without a ttl_s; 0: none */
     struct lock *lock;
     struct guard gate, reading, sending; /* of writes; of the reader; of the thread, unless it sleeps */
@@ -53,6 +54,7 @@ struct hubkey_client {
     pthread_t dispatcher;
 };
 
+void client_tell_damage(struct hubkey_client *client, const char *text);
 int client_drain(struct hubkey_client *client, int32_t timeout_ms, struct hubkey_error *error);
 void *client_thread(void *client);
 

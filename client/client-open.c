@@ -201,6 +201,16 @@ on_dropped(uint64_t first, uint64_t last, int how, void *user)
     on_progress(client);
 }
 
+/* Who sends tells the rest. */
+static void
+on_damaged(const char *text, void *user)
+{
+    struct hubkey_client *client = user;
+    client_tell_damage(client, text);
+    if (client->has_thread)
+        http_wake(client->http);
+}
+
 /* ---- Putting together */
 
 static bool
@@ -211,11 +221,10 @@ open_queue(struct hubkey_client *client, const struct hubkey_options *options, G
     client->lock = client->path ? lock_open(client->path, true, error) : NULL;
     if (!client->lock || ((options->flags & HUBKEY_FLAG_MUST_SEND) && !lock_take(client->lock, error)))
         return false;
-    lock_setup_begin(client->lock);
-    client->writer = queue_open(client->path, &client->gate, error);
-    client->sender = client->writer ? queue_open(client->path, &client->gate, error) : NULL;
-    client->reader = client->sender ? queue_open(client->path, &client->gate, error) : NULL;
-    lock_setup_end(client->lock);
+    client->writer = queue_open(client->path, client->lock, &client->gate, error);
+    client->sender = client->writer ? queue_open(client->path, client->lock, &client->gate, error) : NULL;
+    client->reader = client->sender ? queue_open(client->path, client->lock, &client->gate, error) : NULL;
+    client->found = client->writer ? queue_take_found(client->writer) : NULL;
     return client->reader && (options->policy != HUBKEY_POLICY_DROP_OLDEST || queue_allow_drops(client->writer, error));
 }
 
@@ -263,7 +272,7 @@ put_together(struct hubkey_client *client, const struct hubkey_options *options,
 {
     const struct commit_limits limits = { options->max_messages, options->max_bytes, options->min_free_bytes,
                                           options->policy };
-    const struct commit_hooks hooks = { on_posted, on_dropped, client };
+    const struct commit_hooks hooks = { on_posted, on_dropped, on_damaged, client };
     client->events = events_new(error);
     if (!client->events || !open_queue(client, options, error))
         return false;
@@ -335,6 +344,7 @@ client_free(struct hubkey_client *client)
     guard_clear(&client->sending);
     guard_clear(&client->reading);
     guard_clear(&client->gate);
+    g_free(client->found);
     g_free(client->path);
     g_free(client);
 }

@@ -308,6 +308,7 @@ hubkey_client_stats(hubkey_client *client, struct hubkey_stats *out)
         return failure_number(error);
     stats.counts = state.counts;
     stats.expired = state.expired;
+    stats.lost = state.lost;
     if (client->pump)
         pump_get_status(client->pump, &status);
     stats.state = status.state;
@@ -345,6 +346,26 @@ tell_state(struct hubkey_client *client)
     } while (told.state != now.state || told.reason != now.reason || strcmp(told.text, now.text) != 0);
 }
 
+void
+client_tell_damage(struct hubkey_client *client, const char *text)
+{
+    events_log(client->events, HUBKEY_LOG_ERROR,
+               "%s; it was set aside, posting goes on in a fresh file, and what can be read of the old one is sent "
+               "first",
+               text);
+}
+
+/* What was found before there was anybody to tell. */
+static void
+tell_found(struct hubkey_client *client)
+{
+    g_mutex_lock(&client->mutex);
+    g_autofree char *found = g_steal_pointer(&client->found);
+    g_mutex_unlock(&client->mutex);
+    if (found)
+        client_tell_damage(client, found);
+}
+
 int
 hubkey_client_set_callbacks(hubkey_client *client, hubkey_state_fn state, hubkey_gone_fn gone, hubkey_log_fn log,
                             void *user)
@@ -353,6 +374,8 @@ hubkey_client_set_callbacks(hubkey_client *client, hubkey_state_fn state, hubkey
     if (result)
         return result;
     events_set_callbacks(client->events, state, gone, log, user);
+    if (log)
+        tell_found(client);
     tell_state(client);
     return 0;
 }

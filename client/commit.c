@@ -62,6 +62,23 @@ outcome_init(struct outcome *outcome)
     outcome->expired = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
 }
 
+/* The transaction did not happen. */
+static void
+outcome_forget(struct outcome *outcome)
+{
+    outcome->posted = false;
+    g_array_set_size(outcome->dropped, 0);
+    g_array_set_size(outcome->expired, 0);
+}
+
+static void
+request_forget(struct request *request)
+{
+    request->first_seq = 0;
+    request->full = false;
+    g_clear_error(&request->error);
+}
+
 static void
 outcome_clear(struct outcome *outcome)
 {
@@ -262,6 +279,35 @@ commit_together(struct commit *commit, struct request *group, const struct ident
     return true;
 }
 
+/* Posting goes on in a fresh file; the sender sees to what the damaged one holds. */
+static bool
+replace_queue(struct commit *commit, const GError *damage, GError **error)
+{
+    if (!queue_replace(commit->queue, damage, error))
+        return false;
+    g_autofree char *found = queue_take_found(commit->queue);
+    if (found && commit->hooks.damaged)
+        commit->hooks.damaged(found, commit->hooks.user);
+    return true;
+}
+
+static bool
+commit_somewhere(struct commit *commit, struct request *group, const struct identity *identity, struct outcome *outcome,
+                 GError **error)
+{
+    g_autoptr(GError) failed = NULL;
+    if (commit_together(commit, group, identity, outcome, &failed))
+        return true;
+    if (!g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED)) {
+        g_propagate_error(error, g_steal_pointer(&failed));
+        return false;
+    }
+    outcome_forget(outcome);
+    for (struct request *request = group; request; request = request->next)
+        request_forget(request);
+    return replace_queue(commit, failed, error) && commit_together(commit, group, identity, outcome, error);
+}
+
 /* Why the group failed, for each of its requests; who has patience left for another process stays in the game. */
 static void
 answer_failure(struct commit *commit, struct request *group, const GError *failed)
@@ -269,9 +315,7 @@ answer_failure(struct commit *commit, struct request *group, const GError *faile
     bool busy = g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_QUEUE_LOCKED);
     int64_t now_us = clock_monotonic_us();
     for (struct request *request = group; request; request = request->next) {
-        request->first_seq = 0;
-        request->full = false;
-        g_clear_error(&request->error);
+        request_forget(request);
         request->again = busy && now_us < request->patience_us && !g_atomic_int_get(&commit->shut);
         if (!request->again)
             request->error = g_error_copy(failed);
@@ -283,11 +327,9 @@ static void
 commit_group(struct commit *commit, struct request *group, const struct identity *identity, struct outcome *outcome)
 {
     g_autoptr(GError) failed = NULL;
-    if (commit_together(commit, group, identity, outcome, &failed))
+    if (commit_somewhere(commit, group, identity, outcome, &failed))
         return;
-    outcome->posted = false;
-    g_array_set_size(outcome->dropped, 0);
-    g_array_set_size(outcome->expired, 0);
+    outcome_forget(outcome);
     answer_failure(commit, group, failed);
     bool local = g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_FULL) ||
                  g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_QUEUE_IO);

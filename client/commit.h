@@ -24,11 +24,12 @@ struct commit_limits {
     uint32_t policy;         /* HUBKEY_POLICY_* */
 };
 
-/* Called by the leader after its transaction, without any lock held; dropped once for each run of numbers. NULL where
- * nobody listens. */
+/* Called by the leader after its transaction (damaged: before it), without any lock held; dropped once for each run of
+ * numbers. NULL where nobody listens. */
 struct commit_hooks {
     void (*posted)(void *user);
     void (*dropped)(uint64_t first, uint64_t last, int how, void *user); /* HUBKEY_GONE_DROPPED or _EXPIRED */
+    void (*damaged)(const char *text, void *user); /* the file was, and a fresh one has taken its place */
     void *user;
 };
 

@@ -86,11 +86,11 @@ const char *hubkey_version(void);
 #define HUBKEY_E_FULL (-201)          /* a bound of struct hubkey_options is reached; nothing was accepted */
 #define HUBKEY_E_QUEUE_OPEN (-202)    /* the file cannot be opened or made: place, owner, mode, a symbolic link */
 #define HUBKEY_E_QUEUE_IO (-203)      /* reading or writing failed; nothing was accepted */
-#define HUBKEY_E_QUEUE_DAMAGED (-204) /* the file is not a queue, or is damaged */
+#define HUBKEY_E_QUEUE_DAMAGED (-204) /* the file is not a queue; or it is damaged, and was only to be read */
 #define HUBKEY_E_QUEUE_NEWER (-205)   /* written by a newer libhubkey */
 #define HUBKEY_E_QUEUE_HELD (-206)    /* another process sends from this queue; the text says which */
 #define HUBKEY_E_QUEUE_LOCKED (-207)  /* other processes kept writing to it for too long */
-#define HUBKEY_E_GONE (-208)          /* the message left the queue undelivered: dead, dropped or removed */
+#define HUBKEY_E_GONE (-208)          /* the message left the queue undelivered: dead, dropped, lost or removed */
 #define HUBKEY_E_QUEUE_OLDER (-209)   /* written by an older libhubkey, or never used, and only to be read: open it once
                                          to post or to send */
 
@@ -162,6 +162,9 @@ struct hubkey_options {
 
 /* Opens (makes, where needed) the queue and starts the thread that sends. Does not wait for hubkeyd or the hub:
  * neither has to be there. The queue's directory is made 0700, its files 0600; symbolic links are not followed.
+ *
+ * A file that is damaged is set aside and a fresh one takes its place, here and whenever it turns out later; what can
+ * be read of it is sent first, libhubkey(3). A file that is no queue stays as it is: HUBKEY_E_QUEUE_DAMAGED.
  *
  * Where another process (or client) sends from this queue already, this one only posts, and takes over when the other
  * ends: see HUBKEY_REASON_HELD.
@@ -272,7 +275,7 @@ int hubkey_client_flush(hubkey_client *client, int32_t timeout_ms, struct hubkey
 #define HUBKEY_REASON_PROXY 12   /* offline: something that is not IoT Hub answered */
 #define HUBKEY_REASON_HUBKEYD 13 /* offline: hubkeyd does not answer */
 #define HUBKEY_REASON_TPM 14     /* offline: hubkeyd has no working TPM */
-#define HUBKEY_REASON_QUEUE 15   /* offline: the queue cannot be read or written */
+#define HUBKEY_REASON_QUEUE 15   /* offline: the queue cannot be read or written, or was damaged and is being saved */
 
 /* Short names for people and logs: "online", "backing-off", ...; "key", "clock", ... ("" for 0). Static, never NULL. */
 const char *hubkey_state_name(int32_t state);
@@ -290,6 +293,7 @@ typedef void (*hubkey_state_fn)(int32_t state, int32_t reason, const char *text,
 #define HUBKEY_GONE_DROPPED 3   /* HUBKEY_POLICY_DROP_OLDEST */
 #define HUBKEY_GONE_REMOVED 4   /* an operator removed them */
 #define HUBKEY_GONE_EXPIRED 5   /* they came to their ttl_s or max_age_s; counted among the dropped */
+#define HUBKEY_GONE_LOST 6      /* they could not be read any more in a damaged file; counted among the dropped */
 
 /* The messages first_seq to last_seq left the queue (of this client's process). text: why, "" for delivered ones. */
 typedef void (*hubkey_gone_fn)(uint64_t first_seq, uint64_t last_seq, int32_t how, const char *text, void *user);
@@ -327,7 +331,7 @@ struct hubkey_counts {
     uint64_t delivered;     /* accepted by the hub */
     uint64_t waiting;       /* still to be sent, or being sent */
     uint64_t dead;          /* refused by the hub for good; kept in the file */
-    uint64_t dropped;       /* by HUBKEY_POLICY_DROP_OLDEST, or expired */
+    uint64_t dropped;       /* by HUBKEY_POLICY_DROP_OLDEST, or expired, or lost with a damaged file */
     uint64_t removed;       /* by an operator */
     uint64_t waiting_bytes; /* of waiting, as the hub counts */
     uint64_t last_seq;      /* the newest message's number */
@@ -352,6 +356,7 @@ struct hubkey_stats {
     int64_t clock_skew_s;         /* the hub's clock minus this machine's, at its last answer */
     char text[256];               /* what holds the sender up, "" when nothing does */
     uint64_t expired;             /* of counts.dropped: those that came to their ttl_s or max_age_s */
+    uint64_t lost;                /* of counts.dropped: those that could not be read any more in a damaged file */
 };
 
 /* Fills stats->size bytes. The counts are read from the file. */
@@ -386,6 +391,9 @@ struct hubkey_queue_info {
     char state_text[256];     /* what holds him up, "" when nothing does */
     uint64_t expired;         /* of counts.dropped: those that came to their ttl_s or max_age_s */
     int64_t clock_skew_s;     /* the hub's clock minus this machine's, at the hub's last answer to him */
+    uint64_t lost;            /* of counts.dropped: those that could not be read any more in a damaged file */
+    uint32_t salvage;         /* N: the messages of the damaged FILE.salvage-N are being carried over; 0: none are */
+    uint32_t damaged_files;   /* how many FILE.damaged-N are kept */
 };
 
 /* Reads a queue, also beside a running client, and changes nothing. Errors: HUBKEY_E_QUEUE_OPEN (also when it does not

@@ -18,6 +18,8 @@
 
 #define SENDER_BYTE 0
 #define SETUP_BYTE 1
+#define WRITE_BYTE 2
+#define DRAIN_POLL_US 2000
 
 struct lock {
     int fd; /* -1: no file to lock */
@@ -188,10 +190,42 @@ lock_setup_watch(struct lock *lock)
     wait_for(lock, F_RDLCK, SETUP_BYTE);
 }
 
+static void
+let_go(struct lock *lock, off_t byte)
+{
+    struct flock held = region(F_UNLCK, byte);
+    if (lock->fd >= 0)
+        (void)fcntl(lock->fd, F_OFD_SETLK, &held);
+}
+
 void
 lock_setup_end(struct lock *lock)
 {
-    struct flock setup = region(F_UNLCK, SETUP_BYTE);
-    if (lock->fd >= 0)
-        (void)fcntl(lock->fd, F_OFD_SETLK, &setup);
+    let_go(lock, SETUP_BYTE);
+}
+
+void
+lock_write_begin(struct lock *lock)
+{
+    wait_for(lock, F_RDLCK, WRITE_BYTE);
+}
+
+void
+lock_write_end(struct lock *lock)
+{
+    let_go(lock, WRITE_BYTE);
+}
+
+bool
+lock_write_drain(struct lock *lock, int64_t patience_us)
+{
+    int64_t until_us = clock_monotonic_us() + patience_us;
+    struct flock whole = region(F_WRLCK, WRITE_BYTE);
+    while (lock->fd >= 0 && fcntl(lock->fd, F_OFD_SETLK, &whole) != 0) {
+        if (clock_monotonic_us() >= until_us)
+            return false;
+        g_usleep(DRAIN_POLL_US);
+    }
+    let_go(lock, WRITE_BYTE);
+    return true;
 }

@@ -40,3 +40,9 @@ void lock_ask(struct lock *lock, struct lock_holder *holder);
 void lock_setup_begin(struct lock *lock);
 void lock_setup_watch(struct lock *lock);
 void lock_setup_end(struct lock *lock);
+
+/* A third, shared by everybody while he writes. Who has set the queue's file aside drains it: once nobody is left who
+ * began to write before, nothing more comes to that file. */
+void lock_write_begin(struct lock *lock);
+void lock_write_end(struct lock *lock);
+bool lock_write_drain(struct lock *lock, int64_t patience_us); /* false: somebody did not end in time */

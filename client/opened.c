@@ -16,14 +16,27 @@ open_reader(struct opened *opened, GError **error)
     return queue;
 }
 
+/* All of a damaged file first: what is done to the messages is done to all of them. */
+static bool
+salvage(struct queue *queue, GError **error)
+{
+    int more = 1;
+    while (more > 0) {
+        struct queue_salvaged told = { .runs = g_array_new(FALSE, FALSE, sizeof(struct queue_run)) };
+        more = queue_salvage(queue, &told, error);
+        g_array_unref(told.runs);
+    }
+    return more == 0;
+}
+
 static struct queue *
 open_holder(struct opened *opened, GError **error)
 {
     if (!lock_take(opened->lock, error))
         return NULL;
-    lock_setup_begin(opened->lock);
-    struct queue *queue = queue_open(opened->path, NULL, error);
-    lock_setup_end(opened->lock);
+    struct queue *queue = queue_open(opened->path, opened->lock, NULL, error);
+    if (queue && !salvage(queue, error))
+        g_clear_pointer(&queue, queue_close);
     return queue;
 }
 

@@ -67,8 +67,8 @@ is_remote(const char *directory)
     }
 }
 
-static bool
-sync_directory(const char *directory)
+bool
+place_sync(const char *directory)
 {
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool ok = fd >= 0 && fsync(fd) == 0;
@@ -86,7 +86,7 @@ make_directories(const char *directory)
         return true;
     if (strcmp(parent, directory) == 0 || !make_directories(parent))
         return false;
-    return (mkdir(directory, 0700) == 0 || errno == EEXIST) && sync_directory(parent);
+    return (mkdir(directory, 0700) == 0 || errno == EEXIST) && place_sync(parent);
 }
 
 static char *
@@ -114,8 +114,8 @@ resolve_directory(const char *path, bool create, GError **error)
 
 /* Only O_EXCL: opening and closing an existing file would take away the POSIX locks that SQLite holds on it for other
  * clients in this process. */
-static bool
-make_file(const char *path, GError **error)
+bool
+place_make_file(const char *path, GError **error)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 && errno != EEXIST) {
@@ -126,7 +126,7 @@ make_file(const char *path, GError **error)
         return true;
     close(fd);
     g_autofree char *directory = g_path_get_dirname(path);
-    bool ok = sync_directory(directory);
+    bool ok = place_sync(directory);
     if (!ok)
         failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the queue %s safe on disk: %s", path, g_strerror(errno));
     return ok;
@@ -164,7 +164,7 @@ place_prepare(const char *path, bool create, GError **error)
         return NULL;
     g_autofree char *full = g_build_filename(directory, name, NULL);
     free(directory);
-    if ((create && !make_file(full, error)) || !check_file(full, error))
+    if ((create && !place_make_file(full, error)) || !check_file(full, error))
         return NULL;
     return g_steal_pointer(&full);
 }

@@ -18,5 +18,11 @@ char *place_default(uint32_t slot, GError **error);
  * With create, makes the directory and an empty file where they are missing; without, a missing file is an error. */
 char *place_prepare(const char *path, bool create, GError **error);
 
+/* An empty file where none is, safe on disk. */
+bool place_make_file(const char *path, GError **error);
+
+/* What was made, renamed and removed in a directory is safe on disk. */
+bool place_sync(const char *directory);
+
 /* Bytes that unprivileged programs can still write to the file system of path; UINT64_MAX where it cannot be told. */
 uint64_t place_free_bytes(const char *path);

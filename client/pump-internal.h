@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * Shared by the files of the pump: pump.c decides what to do next, pump-reply.c what an answer of the hub means for the
- * queue, pump-slot.c what hubkeyd's means.
+ * queue, pump-slot.c what hubkeyd's means, pump-salvage.c looks after a damaged file.
  */
 #pragma once
 
@@ -55,6 +55,8 @@ struct pump {
     unsigned other_tries; /* to get another one */
     uint64_t reported;    /* generation whose rejection hubkeyd knows of */
 
+    unsigned salvage; /* the damaged file that is being carried over, as told; 0: none */
+
     GArray *unrecorded; /* struct batch_run: delivered, but the disk did not take it yet */
     int64_t record_again_us;
 
@@ -80,6 +82,13 @@ void pump_queue_trouble(struct pump *pump, const GError *error);
 void pump_on_reply(struct pump *pump, const struct reply *reply);
 bool pump_record(struct pump *pump,
                  GError **error); /* takes delivered messages out of the queue; false: the disk refuses */
+
+/* pump-salvage.c */
+/* Carries over some of a damaged file: 1 there may be more, 0 there is none, -1 an error. */
+int pump_salvage(struct pump *pump, GError **error);
+
+/* Where the queue is damaged: true when a fresh one has taken its place, and what failed can be tried again. */
+bool pump_replace_queue(struct pump *pump, const GError *why, GError **error);
 
 /* pump-slot.c */
 void pump_ask(struct pump *pump);

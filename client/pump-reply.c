@@ -18,8 +18,13 @@ pump_record(struct pump *pump, GError **error)
 {
     while (pump->unrecorded->len > 0) {
         struct batch_run *run = &g_array_index(pump->unrecorded, struct batch_run, 0);
-        if (!queue_delivered(pump->queue, run->first, run->last, error))
+        g_autoptr(GError) failed = NULL;
+        if (!queue_delivered(pump->queue, run->first, run->last, &failed) &&
+            (!pump_replace_queue(pump, failed, NULL) ||
+             !queue_delivered(pump->queue, run->first, run->last, NULL))) {
+            g_propagate_error(error, g_steal_pointer(&failed));
             return false;
+        }
         g_array_remove_index(pump->unrecorded, 0);
     }
     return true;

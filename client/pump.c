@@ -91,8 +91,11 @@ pump_reject(struct pump *pump, int32_t reason, const char *text)
 void
 pump_queue_trouble(struct pump *pump, const GError *error)
 {
+    g_autoptr(GError) failed = NULL;
+    if (pump_replace_queue(pump, error, &failed))
+        return;
     pump_pause(pump, RETRY_HUBKEYD, retry_delay_ms(&pump->backoff, RETRY_HUBKEYD, 0));
-    pump_show(pump, HUBKEY_STATE_OFFLINE, HUBKEY_REASON_QUEUE, error->message);
+    pump_show(pump, HUBKEY_STATE_OFFLINE, HUBKEY_REASON_QUEUE, failed ? failed->message : error->message);
 }
 
 /* The time is up: what a probe tries, it tries with a fresh token, so that its 401 is final. */
@@ -354,7 +357,10 @@ begin(struct pump *pump, int64_t now_us)
     bool limited;
     if (!hold_queue(pump))
         return now_us + LOCK_POLL_US;
-    bool good = drop_expired(pump, &expiry_us, &error);
+    int damaged = pump_salvage(pump, &error);
+    if (damaged > 0)
+        return 0;
+    bool good = damaged == 0 && drop_expired(pump, &expiry_us, &error);
     if (expiry_us == 0)
         return 0;
     if (now_us < pump->not_before_us) {

@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include "client/api.h"
+#include "client/damaged.h"
 #include "client/failure.h"
 #include "client/opened.h"
 #include "client/place.h"
@@ -59,6 +60,9 @@ read_info(struct opened *opened, struct hubkey_queue_info *info, GError **error)
     }
     info->counts = state.counts;
     info->expired = state.expired;
+    info->lost = state.lost;
+    info->salvage = state.salvage;
+    info->damaged_files = damaged_kept(opened->path);
     g_strlcpy(info->host, owner ? owner->host : "", sizeof info->host);
     g_strlcpy(info->device, owner ? owner->device : "", sizeof info->device);
     g_strlcpy(info->module, owner && owner->module ? owner->module : "", sizeof info->module);

@@ -11,6 +11,30 @@
 
 /* ---- Inside a transaction */
 
+static sqlite3_stmt *
+bind_row(struct queue *queue, enum queue_statement which, const struct queue_row *row)
+{
+    sqlite3_stmt *statement = queue_ready(queue, which);
+    if (!statement)
+        return NULL;
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)row->seq);
+    sqlite3_bind_int64(statement, 2, row->created_ms);
+    sqlite3_bind_int64(statement, 3, row->counted);
+    sqlite3_bind_text(statement, 4, row->properties, (int)row->properties_len, SQLITE_STATIC);
+    sqlite3_bind_blob(statement, 5, row->len ? row->body : "", (int)row->len, SQLITE_STATIC);
+    sqlite3_bind_int64(statement, 6, queue_row_crc(row));
+    return statement;
+}
+
+static bool
+run_bound(sqlite3_stmt *statement)
+{
+    bool done = sqlite3_step(statement) == SQLITE_DONE;
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return done;
+}
+
 bool
 queue_insert(struct queue *queue, uint64_t seq, const struct message *message, GError **error)
 {
@@ -21,20 +45,43 @@ queue_insert(struct queue *queue, uint64_t seq, const struct message *message, G
                                    .properties_len = message->properties_len,
                                    .body = message->body,
                                    .len = message->len };
-    sqlite3_stmt *statement = queue_ready(queue, SQL_INSERT);
-    if (!statement)
-        return queue_fail(queue, "adding messages to", error);
-    sqlite3_bind_int64(statement, 1, (sqlite3_int64)seq);
-    sqlite3_bind_int64(statement, 2, message->created_ms);
-    sqlite3_bind_int64(statement, 3, message->counted);
-    sqlite3_bind_text(statement, 4, message->properties, (int)message->properties_len, SQLITE_STATIC);
-    sqlite3_bind_blob(statement, 5, message->len ? message->body : "", (int)message->len, SQLITE_STATIC);
-    sqlite3_bind_int64(statement, 6, queue_row_crc(&row));
-    bool done = sqlite3_step(statement) == SQLITE_DONE;
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
-    done = done && (message->ttl_s == 0 || queue_add_expiry(queue, seq, message->ttl_s));
+    sqlite3_stmt *statement = bind_row(queue, SQL_INSERT, &row);
+    bool done = statement && run_bound(statement) &&
+                (message->ttl_s == 0 || queue_add_expiry(queue, seq, message->ttl_s));
     return done || queue_fail(queue, "adding messages to", error);
+}
+
+int
+queue_carry(struct queue *queue, enum queue_statement which, const struct queue_row *row, const void *reason,
+            size_t reason_len)
+{
+    sqlite3_stmt *statement = bind_row(queue, which, row);
+    if (!statement)
+        return -1;
+    if (which == SQL_CARRY_DEAD) {
+        sqlite3_bind_int64(statement, 7, row->buried_ms);
+        sqlite3_bind_int(statement, 8, row->status);
+        sqlite3_bind_text(statement, 9, reason, (int)reason_len, SQLITE_STATIC);
+    }
+    return run_bound(statement) ? sqlite3_changes(queue->db) : -1;
+}
+
+int
+queue_has(struct queue *queue, const struct queue_row *row)
+{
+    uint64_t one;
+    return queue_ask(queue, SQL_HAS, row->seq, queue_row_crc(row), &one, 1);
+}
+
+bool
+queue_carry_boot(struct queue *queue, uint64_t n, const void *id, size_t id_len)
+{
+    sqlite3_stmt *statement = queue_ready(queue, SQL_CARRY_BOOT);
+    if (!statement)
+        return false;
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)n);
+    sqlite3_bind_text(statement, 2, id, (int)id_len, SQLITE_STATIC);
+    return run_bound(statement);
 }
 
 bool
@@ -43,7 +90,7 @@ queue_save_state(struct queue *queue, const struct queue_state *state, GError **
     const struct hubkey_counts *counts = &state->counts;
     return QUEUE_RUN(queue, SQL_SAVE_STATE, counts->last_seq, counts->accepted, counts->delivered, counts->waiting,
                      counts->waiting_bytes, counts->dead, counts->dropped, counts->removed, state->claimed,
-                     state->expired) ||
+                     state->expired, state->lost) ||
            queue_fail(queue, "writing", error);
 }
 
@@ -56,10 +103,7 @@ queue_set_identity(struct queue *queue, const struct identity *identity, GError 
     sqlite3_bind_text(statement, 1, identity ? identity->host : NULL, -1, SQLITE_STATIC);
     sqlite3_bind_text(statement, 2, identity ? identity->device : NULL, -1, SQLITE_STATIC);
     sqlite3_bind_text(statement, 3, identity ? identity->module : NULL, -1, SQLITE_STATIC);
-    bool done = sqlite3_step(statement) == SQLITE_DONE;
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
-    return done || queue_fail(queue, "writing", error);
+    return run_bound(statement) || queue_fail(queue, "writing", error);
 }
 
 /* Remembers how the n messages between first and last are about to leave; joined to its neighbour where it can be, so
@@ -149,6 +193,14 @@ take_out(struct queue *queue, struct queue_state *state, uint64_t first, uint64_
     return true;
 }
 
+/* What is still in a damaged file must not be carried over any more. */
+static bool
+note_delivered(struct queue *queue, uint64_t first, uint64_t last)
+{
+    return QUEUE_RUN(queue, SQL_EXTEND_GONE, first, last, HUBKEY_GONE_DELIVERED) &&
+           (sqlite3_changes(queue->db) > 0 || QUEUE_RUN(queue, SQL_ADD_GONE, first, last, HUBKEY_GONE_DELIVERED));
+}
+
 bool
 queue_delivered(struct queue *queue, uint64_t first, uint64_t last, GError **error)
 {
@@ -160,7 +212,7 @@ queue_delivered(struct queue *queue, uint64_t first, uint64_t last, GError **err
         queue_rollback(queue);
         return false;
     }
-    if (!take_out(queue, &state, first, last, &n))
+    if (!take_out(queue, &state, first, last, &n) || (state.salvage && !note_delivered(queue, first, last)))
         return queue_give_up(queue, "taking delivered messages out of", error);
     state.counts.delivered += n;
     state.claimed = 0;
@@ -193,10 +245,7 @@ bury(struct queue *queue, uint64_t seq, int status, const char *reason)
     sqlite3_bind_int64(statement, 2, clock_wall_us() / 1000);
     sqlite3_bind_int(statement, 3, status);
     sqlite3_bind_text(statement, 4, reason, -1, SQLITE_STATIC);
-    bool done = sqlite3_step(statement) == SQLITE_DONE;
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
-    return done;
+    return run_bound(statement);
 }
 
 bool

@@ -169,6 +169,8 @@ queue_expire(struct queue *queue, GArray *expired, int64_t *next_us, GError **er
     uint64_t look[2];
     bool more = true;
     *next_us = INT64_MAX;
+    if (!queue_follow(queue, error))
+        return false;
     if (!queue->boot && !with_boot_id(queue, SQL_FIND_BOOT, SQLITE_ROW))
         return queue_fail(queue, "reading", error);
     uint64_t boot = queue->boot ? queue->boot : INT64_MAX; /* all that is there is of earlier ones */

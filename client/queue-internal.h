@@ -1,11 +1,13 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Shared by the files of the queue: queue.c opens, prepares and runs statements, queue-change.c changes rows and
- * counters, queue-expiry.c ends what has come to its time, queue-read.c reads.
+ * Shared by the files of the queue: queue-open.c opens and follows the file, queue.c prepares and runs statements,
+ * queue-change.c changes rows and counters, queue-expiry.c ends what has come to its time, queue-read.c reads,
+ * queue-salvage.c takes over what a damaged file held.
  */
 #pragma once
 
+#include "client/lock.h"
 #include "client/queue.h"
 
 #include <sqlite3.h>
@@ -52,13 +54,31 @@ enum queue_statement {
     SQL_LOOK_EXPIRY,
     SQL_DUE,
     SQL_REBASE,
+    SQL_GET_SALVAGE,
+    SQL_SAVE_SALVAGE,
+    SQL_CARRY,
+    SQL_CARRY_DEAD,
+    SQL_HAS,
+    SQL_CARRY_GONE,
+    SQL_CARRY_BOOT,
+    SQL_CARRY_EXPIRY,
+    SQL_SCAN_NUMBERS,
+    SQL_SCAN_GONE,
+    SQL_FORGET_GONE,
+    SQL_FORGET_ORPHANS,
     SQL_STATEMENTS
 };
 
 struct queue {
     sqlite3 *db;
     char *path;
+    struct lock *lock; /* NULL: nobody else has the file open */
     struct guard *gate;
+    bool reads_only;
+    dev_t device; /* the file that db has open */
+    ino_t inode;
+    char *found;  /* what damage was found and set aside; queue_take_found */
+    bool looked;  /* for damaged files beside it */
     sqlite3_stmt *statements[SQL_STATEMENTS];
     enum queue_statement scanning; /* of queue_scan or queue_scan_dead, whichever was called last */
     uint64_t boot;                 /* the number of this boot in the file; 0: not looked up */
@@ -85,7 +105,41 @@ bool queue_run(struct queue *queue, enum queue_statement which, const uint64_t *
 /* Runs a statement with up to two numbers and takes up to n numbers of its first row. 1 a row, 0 none, -1 an error. */
 int queue_ask(struct queue *queue, enum queue_statement which, uint64_t a, uint64_t b, uint64_t *numbers, int n);
 
+/* ---- The file as a whole */
+
+/* Sees to it that the connection is to the file that is at its path now. Before anything is read outside of a
+ * transaction. */
+bool queue_follow(struct queue *queue, GError **error);
+
+/* The same before a transaction, with the gate held; from then on until queue_leave nobody takes what is written for
+ * something that came too late. */
+bool queue_enter(struct queue *queue, GError **error);
+void queue_leave(struct queue *queue);
+
+/* The gate and lock_setup_begin. */
+void queue_setup_begin(struct queue *queue);
+void queue_setup_end(struct queue *queue);
+
+/* Fills a file that was just made: counters and owner as in the newest damaged one, all of whose messages are to come.
+ * In a transaction of its own kind. */
+bool queue_seed(struct queue *queue, GError **error);
+
 /* ---- Inside a transaction, between the files of the queue */
+
+/* What is not carried over yet, but counted as waiting or dead already. */
+bool queue_left(struct queue *queue, struct queue_sums *left);
+
+/* The highest number of which some may not be carried over yet; 0: nothing is being carried over. */
+uint64_t queue_salvage_base(struct queue *queue);
+
+/* Puts a row in as it is, SQL_CARRY or SQL_CARRY_DEAD. 1; 0 where the number is taken; -1 an error. */
+int queue_carry(struct queue *queue, enum queue_statement which, const struct queue_row *row, const void *reason,
+                size_t reason_len);
+
+/* Whether this very row is there: 1, 0, -1. */
+int queue_has(struct queue *queue, const struct queue_row *row);
+
+bool queue_carry_boot(struct queue *queue, uint64_t n, const void *id, size_t id_len);
 
 /* Remembers when the message that is being inserted ends. */
 bool queue_add_expiry(struct queue *queue, uint64_t seq, uint64_t ttl_s);

@@ -9,7 +9,9 @@
 bool
 queue_get_state(struct queue *queue, struct queue_state *state, GError **error)
 {
-    uint64_t n[12];
+    uint64_t n[14];
+    if (!queue_follow(queue, error))
+        return false;
     if (queue_ask(queue, SQL_GET_STATE, 0, 0, n, G_N_ELEMENTS(n)) != 1)
         return queue_fail(queue, "reading", error);
     *state = (struct queue_state){
@@ -25,6 +27,8 @@ queue_get_state(struct queue *queue, struct queue_state *state, GError **error)
         .may_drop = n[9] != 0,
         .bound = n[10] != 0,
         .expired = n[11],
+        .lost = n[12],
+        .salvage = (unsigned)n[13],
     };
     return true;
 }
@@ -32,6 +36,8 @@ queue_get_state(struct queue *queue, struct queue_state *state, GError **error)
 struct identity *
 queue_get_identity(struct queue *queue, GError **error)
 {
+    if (!queue_follow(queue, error))
+        return NULL;
     sqlite3_stmt *statement = queue_ready(queue, SQL_GET_IDENTITY);
     int result = statement ? sqlite3_step(statement) : SQLITE_ERROR;
     struct identity *identity = NULL;
@@ -47,9 +53,11 @@ queue_get_identity(struct queue *queue, GError **error)
     return identity;
 }
 
+/* What goes wrong here goes wrong in the first step, too. */
 static void
 scan(struct queue *queue, enum queue_statement which, uint64_t above)
 {
+    (void)queue_follow(queue, NULL);
     sqlite3_stmt *statement = queue_ready(queue, which);
     if (statement)
         sqlite3_bind_int64(statement, 1, (sqlite3_int64)above);
@@ -138,7 +146,7 @@ queue_fate(struct queue *queue, uint64_t seq, GError **error)
         queue_fail(queue, "reading", error);
         return -2;
     }
-    if (waits)
+    if (waits || (!dead && !gone && seq <= queue_salvage_base(queue)))
         return 0;
     return dead ? HUBKEY_GONE_DEAD : gone ? (int)how : HUBKEY_GONE_DELIVERED;
 }
@@ -147,6 +155,10 @@ int
 queue_waits_up_to(struct queue *queue, uint64_t seq, GError **error)
 {
     uint64_t first;
+    if (!queue_follow(queue, error))
+        return -1;
+    if (queue_salvage_base(queue))
+        return 1;
     int found = queue_ask(queue, SQL_FIRST_WAITING, 0, 0, &first, 1);
     if (found < 0)
         queue_fail(queue, "reading", error);
@@ -161,14 +173,20 @@ sum_rows(struct queue *queue, struct queue_sums *sums, GError **error)
         queue_ask(queue, SQL_COUNT_DEAD, 0, 0, &sums->dead, 1) != 1 ||
         queue_ask(queue, SQL_NEWEST, 0, 0, &sums->newest, 1) != 1)
         return queue_fail(queue, "reading", error);
-    sums->waiting = waiting[0];
-    sums->waiting_bytes = waiting[1];
+    struct queue_sums left;
+    if (!queue_left(queue, &left))
+        return queue_fail(queue, "reading", error);
+    sums->waiting = waiting[0] + left.waiting;
+    sums->waiting_bytes = waiting[1] + left.waiting_bytes;
+    sums->dead += left.dead;
     return true;
 }
 
 bool
 queue_sum(struct queue *queue, struct queue_state *state, struct queue_sums *sums, GError **error)
 {
+    if (!queue_follow(queue, error))
+        return false;
     if (!queue_run(queue, SQL_BEGIN_READ, NULL, 0))
         return queue_fail(queue, "reading", error);
     bool good = queue_get_state(queue, state, error) && sum_rows(queue, sums, error);

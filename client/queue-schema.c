@@ -8,14 +8,14 @@
 
 #include <stdint.h>
 
-/* "HKQ1": PRAGMA application_id of our files, so that no other database is taken for a queue. */
-#define APPLICATION_ID 0x484b5131
-
 void
 queue_schema_fail(sqlite3 *db, const char *path, const char *doing, GError **error)
 {
     int code = sqlite3_errcode(db);
     const char *text = sqlite3_errmsg(db);
+    /* Our statements suit our tables: where they do not, it is not the tables we made. */
+    if ((code & 0xff) == SQLITE_ERROR && g_str_has_prefix(text, "no such "))
+        code = SQLITE_CORRUPT;
     switch (code & 0xff) {
     case SQLITE_FULL:
         failure_set(error, HUBKEY_E_FULL, "the disk is full: %s %s failed; free some space", doing, path);
@@ -27,8 +27,11 @@ queue_schema_fail(sqlite3 *db, const char *path, const char *doing, GError **err
         break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+    case SQLITE_CONSTRAINT: /* a number that was given twice */
         failure_set(error, HUBKEY_E_QUEUE_DAMAGED,
-                    "%s is damaged or not a queue (%s): %s failed; move it away to start afresh", path, text, doing);
+                    "%s is damaged or not a queue (%s): %s failed; whoever opens it to post or to send saves what can "
+                    "be read of it, as hubkeyctl queue flush SLOT --queue %s does",
+                    path, text, doing, path);
         break;
     case SQLITE_NOMEM:
         failure_set(error, HUBKEY_E_NOMEM, "out of memory while %s %s", doing, path);
@@ -101,7 +104,21 @@ step_3(void)
            "ALTER TABLE dead ADD COLUMN crc INTEGER;";
 }
 
-static const char *(*const steps[])(void) = { step_1, step_2, step_3 };
+/* lost: how many of the dropped ones a damaged file took with it. salvage: one row, of the carrying over from such a
+ * file into this one, queue-salvage.c. */
+static const char *
+step_4(void)
+{
+    return "ALTER TABLE state ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;"
+           "CREATE TABLE salvage (one INTEGER PRIMARY KEY CHECK (one = 1), n INTEGER NOT NULL DEFAULT 0,"
+           "                      done INTEGER NOT NULL DEFAULT 0, page INTEGER NOT NULL DEFAULT 0,"
+           "                      base INTEGER NOT NULL DEFAULT 0, known INTEGER NOT NULL DEFAULT 0,"
+           "                      left_waiting INTEGER NOT NULL DEFAULT 0, left_bytes INTEGER NOT NULL DEFAULT 0,"
+           "                      left_dead INTEGER NOT NULL DEFAULT 0, carried INTEGER NOT NULL DEFAULT 0);"
+           "INSERT INTO salvage (one) VALUES (1);";
+}
+
+static const char *(*const steps[])(void) = { step_1, step_2, step_3, step_4 };
 
 int
 queue_schema_newest(void)
@@ -129,7 +146,7 @@ queue_schema_check(sqlite3 *db, const char *path, bool *outdated, GError **error
         (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
         return false;
     }
-    if (objects > 0 && application != APPLICATION_ID) {
+    if (objects > 0 && application != QUEUE_APPLICATION_ID) {
         failure_set(error, HUBKEY_E_QUEUE_DAMAGED, "%s is a database of another program, not a queue", path);
         return false;
     }
@@ -147,23 +164,27 @@ static bool
 run_step(sqlite3 *db, int number)
 {
     g_autofree char *sql = g_strdup_printf("%s PRAGMA application_id = %d; PRAGMA user_version = %d;",
-                                           steps[number - 1](), APPLICATION_ID, number);
+                                           steps[number - 1](), QUEUE_APPLICATION_ID, number);
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 bool
-queue_schema_update(sqlite3 *db, const char *path, GError **error)
+queue_schema_update(sqlite3 *db, const char *path, queue_schema_fill_fn fill, void *user, GError **error)
 {
     int64_t version = 0;
+    g_autoptr(GError) failed = NULL;
     /* The version counts only once the lock is held: whoever waited for it may find that all is done. */
     bool good = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK &&
                 read_number(db, "PRAGMA user_version", &version) == SQLITE_OK;
     for (int number = (int)version + 1; good && number <= queue_schema_newest(); number++)
         good = run_step(db, number);
-    good = good && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
-    if (!good) {
+    good = good && (version > 0 || fill(user, &failed)) && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
+    if (good)
+        return true;
+    if (failed)
+        g_propagate_error(error, g_steal_pointer(&failed));
+    else
         queue_schema_fail(db, path, "setting up", error);
-        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-    }
-    return good;
+    (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return false;
 }

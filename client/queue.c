@@ -8,25 +8,16 @@
 #include "client/queue-internal.h"
 #include "client/queue-schema.h"
 
-#include <string.h>
-#include <unistd.h>
-
-#define CACHE_KIB 512 /* of pages a connection keeps in memory */
-/* After this many pages SQLite moves the journal's content into the file and starts it anew. Small, because a commit
- * that overwrites the journal takes half the time of one that makes it longer. */
-#define JOURNAL_PAGES 400
-#define JOURNAL_KEPT (4 << 20) /* bytes: what one huge transaction made longer is given back by the next that fits */
-
 static const char *const sql[SQL_STATEMENTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
     [SQL_ROLLBACK] = "ROLLBACK",
     [SQL_GET_STATE] =
         "SELECT last_seq, accepted, delivered, waiting, waiting_bytes, dead, dropped, removed, claimed, may_drop,"
-        " host IS NOT NULL, expired FROM state",
+        " host IS NOT NULL, expired, lost, (SELECT n FROM salvage) FROM state",
     [SQL_SAVE_STATE] =
         "UPDATE state SET last_seq = ?1, accepted = ?2, delivered = ?3, waiting = ?4, waiting_bytes = ?5,"
-        " dead = ?6, dropped = ?7, removed = ?8, claimed = ?9, expired = ?10",
+        " dead = ?6, dropped = ?7, removed = ?8, claimed = ?9, expired = ?10, lost = ?11",
     [SQL_GET_IDENTITY] = "SELECT host, device, module FROM state WHERE host IS NOT NULL",
     [SQL_SET_IDENTITY] = "UPDATE state SET host = ?1, device = ?2, module = ?3",
     [SQL_SET_CLAIM] = "UPDATE state SET claimed = ?1",
@@ -76,12 +67,38 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_REBASE] =
         "UPDATE expiry SET boot = ?1, due = ?2 + iif(?4 AND wall IS NOT NULL, min(wall - ?3, ttl * 1000), ttl * 1000)"
         " WHERE seq IN (SELECT seq FROM expiry WHERE boot < ?1 LIMIT ?5)",
+    [SQL_GET_SALVAGE] = "SELECT n, done, page, base, known, left_waiting, left_bytes, left_dead, carried FROM salvage",
+    [SQL_SAVE_SALVAGE] =
+        "UPDATE salvage SET n = ?1, done = ?2, page = ?3, base = ?4, known = ?5, left_waiting = ?6, left_bytes = ?7,"
+        " left_dead = ?8, carried = ?9",
+    [SQL_CARRY] = "INSERT OR IGNORE INTO waiting (seq, created, counted, properties, body, crc)"
+                  " SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM dead WHERE seq = ?1)",
+    [SQL_CARRY_DEAD] =
+        "INSERT OR IGNORE INTO dead (seq, created, counted, properties, body, crc, buried, status, reason)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE NOT EXISTS (SELECT 1 FROM waiting WHERE seq = ?1)",
+    [SQL_HAS] = "SELECT 1 FROM waiting WHERE seq = ?1 AND crc = ?2 UNION ALL"
+                " SELECT 1 FROM dead WHERE seq = ?1 AND crc = ?2",
+    [SQL_CARRY_GONE] = "INSERT OR IGNORE INTO gone (first, last, how) VALUES (?1, ?2, ?3)",
+    [SQL_CARRY_BOOT] = "INSERT OR IGNORE INTO boot (n, id) VALUES (?1, ?2)",
+    [SQL_CARRY_EXPIRY] = "INSERT OR IGNORE INTO expiry (seq, boot, due, wall, ttl)"
+                         " SELECT ?1, ?2, ?3, nullif(?4, 0), ?5 WHERE EXISTS (SELECT 1 FROM boot WHERE n = ?2)",
+    [SQL_SCAN_NUMBERS] =
+        "SELECT seq, seq FROM waiting WHERE seq <= ?1 UNION ALL SELECT seq, seq FROM dead WHERE seq <= ?1"
+        " UNION ALL SELECT first, last FROM gone WHERE first <= ?1 ORDER BY 1",
+    [SQL_SCAN_GONE] = "SELECT first, last FROM gone WHERE how = ?1",
+    [SQL_FORGET_GONE] = "DELETE FROM gone WHERE how = ?1",
+    [SQL_FORGET_ORPHANS] = "DELETE FROM expiry WHERE seq <= ?1 AND NOT EXISTS"
+                           " (SELECT 1 FROM waiting WHERE waiting.seq = expiry.seq)",
 };
 
 bool
 queue_fail(struct queue *queue, const char *doing, GError **error)
 {
-    queue_schema_fail(queue->db, queue->path, doing, error);
+    if (queue->db)
+        queue_schema_fail(queue->db, queue->path, doing, error);
+    else
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "%s could not be opened again; check its owner, mode and disk",
+                    queue->path);
     return false;
 }
 
@@ -139,159 +156,39 @@ queue_give_up(struct queue *queue, const char *doing, GError **error)
     return false;
 }
 
-/* ---- Opening
-
- * SQLite's notes on which locks a process holds are the process's, and a fork copies them: a child's own connection to
- * the same file would take no lock at all, and its commits would go where another process, which sees nobody, has taken
- * the journal away. So a child closes what it inherited before it opens anything.
- (https://sqlite.org/howtocorrupt.html,
- * section 2.6) */
-
-static struct queue *all;
-static struct guard all_guard;
-
-static void
-init_all(void)
-{
-    guard_init(&all_guard);
-}
-
-static void
-close_connection(struct queue *queue)
-{
-    for (int i = 0; i < SQL_STATEMENTS; i++)
-        sqlite3_finalize(queue->statements[i]);
-    memset(queue->statements, 0, sizeof queue->statements);
-    sqlite3_close(queue->db);
-    queue->db = NULL;
-}
-
-static void
-enlist(struct queue *queue)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, init_all);
-    queue->pid = getpid();
-    guard_lock(&all_guard);
-    for (struct queue *other = all; other; other = other->next)
-        if (other->pid != queue->pid && other->db)
-            close_connection(other);
-    queue->next = all;
-    all = queue;
-    guard_unlock(&all_guard);
-}
-
-static void
-delist(struct queue *queue)
-{
-    guard_lock(&all_guard);
-    struct queue **at = &all;
-    while (*at != queue)
-        at = &(*at)->next;
-    *at = queue->next;
-    guard_unlock(&all_guard);
-}
-
-static bool
-set_pragmas(struct queue *queue, const char *more, GError **error)
-{
-    g_autofree char *pragmas = g_strdup_printf(
-        "PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; %s", CACHE_KIB, more);
-    return sqlite3_exec(queue->db, pragmas, NULL, NULL, NULL) == SQLITE_OK || queue_fail(queue, "opening", error);
-}
-
-static bool
-set_up(struct queue *queue, GError **error)
-{
-    bool outdated = false;
-    g_autofree char *pragmas = g_strdup_printf("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                                               "PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d;"
-                                               "PRAGMA secure_delete = OFF;",
-                                               JOURNAL_PAGES, JOURNAL_KEPT);
-    return queue_schema_check(queue->db, queue->path, &outdated, error) && set_pragmas(queue, pragmas, error) &&
-           (!outdated || queue_schema_update(queue->db, queue->path, error));
-}
-
-/* For looking only: nothing is brought up to date, least of all under a program that is older than this one. */
-static bool
-set_up_reader(struct queue *queue, GError **error)
-{
-    bool outdated = false;
-    if (!queue_schema_check(queue->db, queue->path, &outdated, error) || !set_pragmas(queue, "", error))
-        return false;
-    if (outdated)
-        failure_set(error, HUBKEY_E_QUEUE_OLDER,
-                    "%s has an older form than this libhubkey reads, or was never used; it is brought up to date by "
-                    "whoever opens it to post or to send, as hubkeyctl queue flush SLOT --queue %s does",
-                    queue->path, queue->path);
-    return !outdated;
-}
-
-static struct queue *
-open_connection(const char *path, struct guard *gate, int flags, bool (*prepare)(struct queue *, GError **),
-                GError **error)
-{
-    struct queue *queue = g_new0(struct queue, 1);
-    queue->path = g_strdup(path);
-    queue->gate = gate;
-    enlist(queue);
-    flags |= SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_PRIVATECACHE;
-    if (sqlite3_open_v2(path, &queue->db, flags, NULL) != SQLITE_OK) {
-        if (queue->db)
-            queue_fail(queue, "opening", error);
-        else
-            failure_set(error, HUBKEY_E_NOMEM, "out of memory");
-        queue_close(queue);
-        return NULL;
-    }
-    /* Kept at the end: making them anew takes a disk with room, and reading them a directory that can be written. */
-    int persist = 1;
-    sqlite3_file_control(queue->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &persist);
-    sqlite3_busy_timeout(queue->db, QUEUE_BUSY_MS);
-    if (!prepare(queue, error)) {
-        queue_close(queue);
-        return NULL;
-    }
-    return queue;
-}
-
-struct queue *
-queue_open(const char *path, struct guard *gate, GError **error)
-{
-    return open_connection(path, gate, SQLITE_OPEN_READWRITE, set_up, error);
-}
-
-struct queue *
-queue_open_reader(const char *path, GError **error)
-{
-    return open_connection(path, NULL, SQLITE_OPEN_READONLY, set_up_reader, error);
-}
-
-void
-queue_close(struct queue *queue)
-{
-    if (!queue)
-        return;
-    delist(queue);
-    close_connection(queue);
-    g_free(queue->path);
-    g_free(queue);
-}
-
 /* ---- Transactions */
+
+static bool
+begin(struct queue *queue, int busy_ms, GError **error)
+{
+    if (!queue_enter(queue, error))
+        return false;
+    sqlite3_busy_timeout(queue->db, busy_ms);
+    if (queue_run(queue, SQL_BEGIN, NULL, 0))
+        return true;
+    queue_fail(queue, "writing", error);
+    queue_leave(queue);
+    return false;
+}
 
 bool
 queue_begin(struct queue *queue, int busy_ms, GError **error)
 {
     if (queue->gate)
         guard_lock(queue->gate);
-    sqlite3_busy_timeout(queue->db, busy_ms);
-    if (queue_run(queue, SQL_BEGIN, NULL, 0))
+    if (begin(queue, busy_ms, error))
         return true;
-    queue_fail(queue, "writing", error);
     if (queue->gate)
         guard_unlock(queue->gate);
     return false;
+}
+
+static void
+end(struct queue *queue)
+{
+    queue_leave(queue);
+    if (queue->gate)
+        guard_unlock(queue->gate);
 }
 
 bool
@@ -299,8 +196,7 @@ queue_commit(struct queue *queue, GError **error)
 {
     if (!queue_run(queue, SQL_COMMIT, NULL, 0))
         return queue_give_up(queue, "writing", error);
-    if (queue->gate)
-        guard_unlock(queue->gate);
+    end(queue);
     return true;
 }
 
@@ -310,6 +206,5 @@ queue_rollback(struct queue *queue)
     queue->boot = 0;
     if (!sqlite3_get_autocommit(queue->db)) /* some errors have rolled back by themselves */
         (void)queue_run(queue, SQL_ROLLBACK, NULL, 0);
-    if (queue->gate)
-        guard_unlock(queue->gate);
+    end(queue);
 }

@@ -20,6 +20,7 @@
 
 #define QUEUE_BUSY_MS 5000 /* how long another process's transaction is waited for */
 
+struct lock;
 struct queue;
 
 /* Numbers that follow each other. */
@@ -34,15 +35,39 @@ struct queue_state {
     bool may_drop;
     bool bound;       /* an identity is recorded */
     uint64_t expired; /* of counts.dropped: those that came to their time */
+    uint64_t lost;    /* of counts.dropped: those that a damaged file took with it */
+    unsigned salvage; /* the damaged file that is being carried over; 0: none */
 };
 
-/* path as place_prepare made it. Brings the file up to date: hold lock_setup_begin meanwhile. gate may be NULL. */
-struct queue *queue_open(const char *path, struct guard *gate, GError **error);
+/* path as place_prepare made it. Brings the file up to date. One that is damaged is set aside (damaged.h) and a fresh
+ * one made, whose content is to follow, queue_salvage. lock and gate stay the caller's; both may be NULL. */
+struct queue *queue_open(const char *path, struct lock *lock, struct guard *gate, GError **error);
+
+/* The same later: an operation failed with HUBKEY_E_QUEUE_DAMAGED, and no transaction is open. True: it can be tried
+ * again. All connections to the file follow by themselves, in all processes. */
+bool queue_replace(struct queue *queue, const GError *why, GError **error);
+
+/* What damage this connection has found since the last call; NULL: none. */
+char *queue_take_found(struct queue *queue);
+
+/* A step of the carrying over. */
+struct queue_salvaged {
+    unsigned n; /* of FILE.salvage-N; 0: there is none */
+    bool ended; /* the last one is through; only then: */
+    bool known; /* the damaged file's counters could be read */
+    uint64_t carried, lost;
+    GArray *runs; /* struct queue_run, the caller's: numbers that were lost, as far as they are known */
+};
+
+/* For the holder of the lock, before he sends. Carries some of what a damaged file held over into this one. 1: there is
+ * more to do; 0: nothing is left; -1: an error. */
+int queue_salvage(struct queue *queue, struct queue_salvaged *told, GError **error);
 
 /* For reading only, and changes nothing: a file that is not up to date is HUBKEY_E_QUEUE_OLDER. Hold lock_setup_watch
  * meanwhile. */
 struct queue *queue_open_reader(const char *path, GError **error);
 void queue_close(struct queue *queue); /* NULL is fine */
+const char *queue_path(const struct queue *queue);
 
 bool queue_get_state(struct queue *queue, struct queue_state *state, GError **error);
 
@@ -116,7 +141,7 @@ int queue_fate(struct queue *queue, uint64_t seq, GError **error);
 /* Whether a message up to seq still waits: 1, 0, -1 an error. */
 int queue_waits_up_to(struct queue *queue, uint64_t seq, GError **error);
 
-/* What the rows themselves say, which the counters should, too. */
+/* What the rows themselves say, which the counters should, too; with what a damaged file still has. */
 struct queue_sums {
     uint64_t waiting, waiting_bytes, dead;
     uint64_t newest; /* the highest number among both */

@@ -50,30 +50,54 @@ time_or_null(int64_t ms)
     return ms > 0 ? json_integer(ms) : json_null();
 }
 
+/* How the sender fares, or fared; null where nobody ever sent. */
+static json_t *
+pack_sender(const struct hubkey_queue_info *info)
+{
+    bool live = info->sender_pid == info->holder_pid;
+    if (info->sender_pid == 0)
+        return json_null();
+    return json_pack("{s:b, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:I}", "live", live, "state",
+                     hubkey_state_name(info->state), "reason", hubkey_reason_name(info->reason), "text",
+                     info->state_text, "http_status", (json_int_t)info->http_status, "since",
+                     time_or_null(info->state_since_ms), "next_attempt", time_or_null(info->next_attempt_ms),
+                     "last_delivery", time_or_null(info->last_delivery_ms), "clock_skew",
+                     (json_int_t)info->clock_skew_s);
+}
+
+static json_t *
+pack_counts(const struct hubkey_queue_info *info)
+{
+    const struct hubkey_counts *counts = &info->counts;
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "accepted", (json_int_t)counts->accepted, "delivered",
+                     (json_int_t)counts->delivered, "waiting", (json_int_t)counts->waiting, "dead",
+                     (json_int_t)counts->dead, "dropped", (json_int_t)counts->dropped, "removed",
+                     (json_int_t)counts->removed, "waiting_bytes", (json_int_t)counts->waiting_bytes, "last_seq",
+                     (json_int_t)counts->last_seq);
+}
+
+static json_t *
+pack_rest(const struct hubkey_queue_info *info)
+{
+    json_t *salvage = info->salvage ? json_integer(info->salvage) : json_null();
+    return json_pack("{s:o, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:o, s:I}", "oldest",
+                     time_or_null(info->oldest_ms), "file_bytes", (json_int_t)info->file_bytes, "holder_pid",
+                     (json_int_t)info->holder_pid, "holder", info->holder, "holder_since",
+                     time_or_null(info->holder_since_ms), "host_name", info->host, "device_id", info->device,
+                     "module_id", info->module, "sender", pack_sender(info), "expired", (json_int_t)info->expired,
+                     "lost", (json_int_t)info->lost, "salvage", salvage, "damaged_files",
+                     (json_int_t)info->damaged_files);
+}
+
 static void
 print_info_json(const char *path, const struct hubkey_queue_info *info)
 {
-    const struct hubkey_counts *counts = &info->counts;
-    bool live = info->sender_pid != 0 && info->sender_pid == info->holder_pid;
-    json_t *sender = info->sender_pid == 0
-                         ? json_null()
-                         : json_pack("{s:b, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:I}", "live", live, "state",
-                                     hubkey_state_name(info->state), "reason", hubkey_reason_name(info->reason), "text",
-                                     info->state_text, "http_status", (json_int_t)info->http_status, "since",
-                                     time_or_null(info->state_since_ms), "next_attempt",
-                                     time_or_null(info->next_attempt_ms), "last_delivery",
-                                     time_or_null(info->last_delivery_ms), "clock_skew",
-                                     (json_int_t)info->clock_skew_s);
-    output_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:o, s:I}",
-                          "queue", path, "accepted", (json_int_t)counts->accepted, "delivered",
-                          (json_int_t)counts->delivered, "waiting", (json_int_t)counts->waiting, "dead",
-                          (json_int_t)counts->dead, "dropped", (json_int_t)counts->dropped, "removed",
-                          (json_int_t)counts->removed, "waiting_bytes", (json_int_t)counts->waiting_bytes, "last_seq",
-                          (json_int_t)counts->last_seq, "oldest", time_or_null(info->oldest_ms), "file_bytes",
-                          (json_int_t)info->file_bytes, "holder_pid", (json_int_t)info->holder_pid, "holder",
-                          info->holder, "holder_since", time_or_null(info->holder_since_ms), "host_name", info->host,
-                          "device_id", info->device, "module_id", info->module, "sender", sender, "expired",
-                          (json_int_t)info->expired));
+    json_t *all = json_pack("{s:s}", "queue", path), *counts = pack_counts(info), *rest = pack_rest(info);
+    json_object_update(all, counts);
+    json_object_update(all, rest);
+    json_decref(counts);
+    json_decref(rest);
+    output_json(all);
 }
 
 static void
@@ -104,6 +128,29 @@ add_sender(struct table *fields, const struct hubkey_queue_info *info)
 }
 
 static void
+add_dropped(struct table *fields, const struct hubkey_queue_info *info)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_string_append_printf(text, "%" PRIu64, info->counts.dropped);
+    if (info->expired > 0)
+        g_string_append_printf(text, " (%" PRIu64 " of them came to their time)", info->expired);
+    if (info->lost > 0)
+        g_string_append_printf(text, " (%" PRIu64 " of them could not be read in a damaged file)", info->lost);
+    fields_add(fields, "Dropped", "%s", text->str);
+}
+
+static void
+add_damage(struct table *fields, const char *path, const struct hubkey_queue_info *info)
+{
+    if (info->salvage)
+        fields_add(fields, "Damage", "whoever sends carries over what can be read of %s.salvage-%u first", path,
+                   info->salvage);
+    if (info->damaged_files)
+        fields_add(fields, "Kept", "%u damaged file%s, %s.damaged-*", info->damaged_files,
+                   info->damaged_files == 1 ? "" : "s", path);
+}
+
+static void
 print_info_text(const char *path, const struct hubkey_queue_info *info)
 {
     const struct hubkey_counts *counts = &info->counts;
@@ -127,13 +174,10 @@ print_info_text(const char *path, const struct hubkey_queue_info *info)
         fields_add(fields, "Oldest", "%s", oldest);
     }
     fields_add(fields, "Dead", "%" PRIu64, counts->dead);
-    if (info->expired > 0)
-        fields_add(fields, "Dropped", "%" PRIu64 " (%" PRIu64 " of them came to their time)", counts->dropped,
-                   info->expired);
-    else
-        fields_add(fields, "Dropped", "%" PRIu64, counts->dropped);
+    add_dropped(fields, info);
     fields_add(fields, "Removed", "%" PRIu64, counts->removed);
     fields_add(fields, "On disk", "%" PRId64 " bytes", info->file_bytes);
+    add_damage(fields, path, info);
     table_print(fields);
 }
 

@@ -23,7 +23,7 @@ open_files(struct scratch *scratch)
     g_assert_no_error(error);
     scratch->lock = lock_open(scratch->path, true, &error);
     g_assert_no_error(error);
-    scratch->queue = queue_open(scratch->path, NULL, &error);
+    scratch->queue = queue_open(scratch->path, scratch->lock, NULL, &error);
     g_assert_no_error(error);
 }
 
@@ -137,6 +137,7 @@ scratch_age(struct scratch *scratch, int form)
     static const char *const undo[] = {
         [2] = "DROP TABLE expiry; DROP TABLE boot; ALTER TABLE state DROP COLUMN expired;",
         [3] = "ALTER TABLE waiting DROP COLUMN crc; ALTER TABLE dead DROP COLUMN crc;",
+        [4] = "ALTER TABLE state DROP COLUMN lost; DROP TABLE salvage;",
     };
     for (int step = G_N_ELEMENTS(undo) - 1; step > form; step--)
         scratch_sql(scratch, undo[step]);

@@ -204,8 +204,7 @@ def test_other_forms(tap):
         code, out, err = ctl('queue', verb, '--queue', path)
         tap.ok(code == 1 and f'its form is 1000, this one knows {newest}' in err, f'{verb} of a newer form', (out, err))
     with sqlite3.connect(path) as database:
-        database.executescript('ALTER TABLE waiting DROP COLUMN crc; ALTER TABLE dead DROP COLUMN crc;'
-                               'PRAGMA user_version = 2;')
+        database.executescript('ALTER TABLE state DROP COLUMN lost; DROP TABLE salvage; PRAGMA user_version = 3;')
     database.close()
     forget()
     code, out, err = ctl('queue', 'flush', '0', '--queue', path, '--wait', '30')
@@ -286,6 +285,65 @@ def test_pump_offline(tap):
     pump.process.wait(30)
 
 
+def spoil(path, offset, length):
+    with open(path, 'r+b') as file:
+        file.seek(offset)
+        file.write(b'\xa5' * length)
+
+
+def test_damage(tap):
+    """Readers say what helps, posting goes on, everything arrives in order, and it is told."""
+    path = queue_path('damaged')
+    forget()
+    fill(path, ''.join(f'{number}\n' for number in range(500)))
+    spoil(path, 0, 4096)
+    code, out, err = ctl('queue', 'status', '--queue', path)
+    tap.ok(code == 1 and f'hubkeyctl queue flush SLOT --queue {path}' in err, 'who looks at it is told what helps', err)
+    fill(path, ''.join(f'{number}\n' for number in range(500, 510)))
+    counts = status(path)
+    tap.ok((counts['salvage'], counts['waiting'], counts['lost']) == (1, 510, 0), 'posting goes on at once', counts)
+    code, out, _ = ctl('queue', 'status', '--queue', path)
+    tap.ok(f'{path}.salvage-1' in out, 'status says what is to come', out)
+    pump = Pump('0', '--queue', path)
+    wait_until(lambda: len(arrived()) == 510, 'all to arrive')
+    tap.ok(arrived() == [b'%d' % number for number in range(510)], 'the old before the new, all in order')
+    code, err = pump.end()
+    tap.ok('was damaged' in pump.seen + err and f'{path}.damaged-1' in err and '500 messages; 0 could not' in err,
+           'the pump says so', (pump.seen, err))
+    counts = status(path)
+    tap.ok((counts['salvage'], counts['damaged_files'], counts['delivered']) == (None, 1, 510), 'and so does status',
+           counts)
+    code, out, _ = ctl('queue', 'check', '--queue', path)
+    tap.ok(code == 0 and os.path.exists(path + '.damaged-1'), 'the queue is whole, the damaged file is kept', out)
+
+
+def test_damage_beside_a_pump(tap):
+    """Damage under a running sender and a running writer; some of it takes messages with it, and they are counted."""
+    path = queue_path('damaged-live')
+    forget()
+    hub('/faults', 'POST', {'kind': 'refuse-connect'})
+    fill(path, ''.join(f'{number} {"x" * 500}\n' for number in range(2000)))
+    pump = Pump('0', '--queue', path)
+    pump.until('offline: ')
+    for offset in range(100 * 4096, 130 * 4096, 4096):
+        spoil(path, offset, 4096)
+    writer = subprocess.Popen(['hubkeyctl', 'send', '0', '--queue', path, '--queue-only'], stdin=PIPE)
+    for number in range(2000, 2100):
+        writer.stdin.write(b'%d\n' % number)
+        writer.stdin.flush()
+    hub('/faults', 'DELETE')
+    wait_until(lambda: (status(path) or {}).get('damaged_files') == 1, 'the file to be set aside and carried over')
+    writer.stdin.close()
+    tap.ok(writer.wait(30) == 0, 'a writer beside it is not disturbed')
+    wait_until(lambda: status(path)['waiting'] == 0, 'the queue to be empty')
+    counts, numbers = status(path), [int(body.split()[0]) for body in arrived()]
+    tap.ok(numbers == sorted(set(numbers)) and set(range(2000, 2100)) <= set(numbers), 'none twice, all in order')
+    tap.ok(0 < counts['lost'] < 400 and counts['lost'] + len(numbers) == counts['accepted'] == 2100,
+           'what could not be read is counted', counts)
+    code, err = pump.end()
+    tap.ok(code == 0 and f'{counts["lost"]} could not be read any more' in err, 'and told', err)
+
+
 def test_flush_beside_a_writer(tap):
     """Who never rests does not keep a flush from its end."""
     path = queue_path('flush')
@@ -355,6 +413,8 @@ def main():
     test_other_forms(tap)
     test_pump(tap)
     test_pump_offline(tap)
+    test_damage(tap)
+    test_damage_beside_a_pump(tap)
     test_flush_beside_a_writer(tap)
     test_beside_a_sender(tap)
     test_vmstat(tap)

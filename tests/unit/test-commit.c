@@ -47,7 +47,7 @@ fixture_new(const struct commit_limits *limits)
 {
     static const struct commit_limits none = { UINT64_MAX, UINT64_MAX, 0, HUBKEY_POLICY_REFUSE };
     struct fixture *fixture = g_new0(struct fixture, 1);
-    const struct commit_hooks hooks = { on_posted, on_dropped, fixture };
+    const struct commit_hooks hooks = { on_posted, on_dropped, NULL, fixture };
     scratch_open(&fixture->scratch);
     fixture->commit = commit_new(fixture->scratch.queue, fixture->scratch.path, fixture->scratch.lock,
                                  limits ? limits : &none, &hooks);
@@ -169,7 +169,7 @@ test_expired(void)
     lock_close(fixture->scratch.lock);
     fixture->scratch.lock = lock_open(fixture->scratch.path, true, NULL);
     commit_free(fixture->commit);
-    const struct commit_hooks hooks = { on_posted, on_dropped, fixture };
+    const struct commit_hooks hooks = { on_posted, on_dropped, NULL, fixture };
     fixture->commit = commit_new(fixture->scratch.queue, fixture->scratch.path, fixture->scratch.lock, &limits, &hooks);
     g_assert_cmpuint(post(fixture, 1, 0), ==, 3);
     g_assert_cmpint(fixture->how, ==, HUBKEY_GONE_EXPIRED);
@@ -221,7 +221,7 @@ static void
 test_foreign_writer(void)
 {
     struct fixture *fixture = fixture_new(NULL);
-    struct queue *foreign = queue_open(fixture->scratch.path, NULL, NULL);
+    struct queue *foreign = queue_open(fixture->scratch.path, NULL, NULL, NULL);
     g_assert_true(queue_begin(foreign, QUEUE_BUSY_MS, NULL));
     GThread *thread = g_thread_new("patient", post_patiently, fixture);
     struct message message = scratch_message("x");
@@ -240,7 +240,7 @@ static gpointer
 make_room(gpointer data)
 {
     struct fixture *fixture = data;
-    struct queue *own = queue_open(fixture->scratch.path, NULL, NULL);
+    struct queue *own = queue_open(fixture->scratch.path, NULL, NULL, NULL);
     g_assert_true(queue_delivered(own, 1, 1, NULL));
     queue_close(own);
     commit_room(fixture->commit);
@@ -337,9 +337,7 @@ post_until_killed(const char *path, int acks)
     static const struct commit_limits none = { UINT64_MAX, UINT64_MAX, 0, HUBKEY_POLICY_REFUSE };
     struct commit_hooks hooks = { 0 };
     struct lock *lock = lock_open(path, true, NULL);
-    lock_setup_begin(lock);
-    struct queue *queue = queue_open(path, NULL, NULL);
-    lock_setup_end(lock);
+    struct queue *queue = queue_open(path, lock, NULL, NULL);
     struct commit *commit = commit_new(queue, path, lock, &none, &hooks);
     for (;;) {
         struct message message = scratch_message("a message of the child that will be killed");

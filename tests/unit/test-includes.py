@@ -39,9 +39,9 @@ LEVELS = (
     "dbus/loop dbus/names daemon/tpm daemon/tpm-object daemon/tpm-sys daemon/tpm-space daemon/config daemon/access daemon/limits daemon/sas "
     "daemon/worker daemon/store daemon/audit daemon/audit-fold daemon/audit-limit daemon/audit-record daemon/clock-step "
     "daemon/hosts daemon/rate daemon/stats daemon/key-pipe client/http client/retry client/batch client/queue-schema "
-    "client/queue-row",
+    "client/queue-row client/damaged client/pages client/cells",
     "dbus/object dbus/call daemon/generations daemon/reload daemon/tpm-info daemon/tpm-key daemon/tpm-hmac daemon/tpm-nv daemon/tpm-srk "
-    "client/queue",
+    "client/queue client/relic",
     "dbus/caller dbus/server daemon/polkit daemon/slot client/bus",
     "daemon/admin daemon/sharing daemon/health daemon/intent client/token client/commit",
     "daemon/slot-key daemon/slot-view",
@@ -57,6 +57,7 @@ LEVELS = (
 # Modules of more than one source: the parts share an internal header and count as one.
 PARTS = {
     "daemon/config": r"daemon/config-(internal|keys|read)",
+    "client/pages": r"client/pages-free",
     "dbus/object": r"dbus/object-(internal|introspect|properties)",
     "daemon/slot": r"daemon/slot-(attach|change|job|table)",
     "daemon/store": r"daemon/store-record",

@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include "client/failure.h"
 #include "client/pump.h"
 #include "client/retry.h"
 #include "common/clock.h"
@@ -48,7 +49,8 @@ struct world {
     uint64_t generation;
     unsigned news, reports;
     int32_t state, reason;
-    uint64_t gone[6]; /* messages, by HUBKEY_GONE_* */
+    unsigned troubles; /* with the queue, that were told */
+    uint64_t gone[7]; /* messages, by HUBKEY_GONE_* */
 };
 
 static void
@@ -183,6 +185,7 @@ static void
 on_state(int32_t state, int32_t reason, const char *text, void *user)
 {
     struct world *world = user;
+    world->troubles += reason == HUBKEY_REASON_QUEUE;
     world->state = state;
     world->reason = reason;
 }
@@ -275,6 +278,15 @@ settle(struct world *world)
             return until;
     }
     g_assert_not_reached();
+}
+
+/* Until a request is under way whose answer is held. */
+static void
+settle_until_held(struct world *world)
+{
+    g_assert_true(world->holding);
+    g_assert_cmpint(pump_step(world->pump), ==, INT64_MAX);
+    g_assert_true(world->replied);
 }
 
 static struct seen *
@@ -1069,6 +1081,50 @@ test_disk_refuses(void)
     world_free(world);
 }
 
+/* A message that is not what was stored: it is lost, the others go in their order, and so do those posted meanwhile. */
+static void
+test_damaged(void)
+{
+    struct world *world = world_new();
+    struct queue_state state;
+    post(world, 10);
+    scratch_sql(&world->scratch, "UPDATE waiting SET body = CAST('x' AS BLOB) WHERE seq = 5");
+    settle(world);
+    expect(world, 1, 9, 0, 0);
+    g_assert_cmpuint(request(world, 0)->items, ==, 9);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_LOST], ==, 1);
+    g_assert_cmpuint(world->troubles, ==, 1); /* told, and over */
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_ONLINE);
+    g_assert_true(queue_get_state(world->scratch.queue, &state, NULL));
+    g_assert_cmpuint(state.lost, ==, 1);
+    g_assert_cmpuint(state.salvage, ==, 0);
+    post(world, 2);
+    settle(world);
+    expect(world, 2, 11, 0, 0);
+    world_free(world);
+}
+
+/* What is under way when the file is replaced, and what was delivered before, is not sent once more. */
+static void
+test_damaged_in_flight(void)
+{
+    struct world *world = world_new();
+    g_autoptr(GError) damage = g_error_new(FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED, "it was found out elsewhere");
+    post(world, 3);
+    settle(world);
+    post(world, 10);
+    world->holding = true;
+    settle_until_held(world);
+    g_assert_true(queue_replace(world->scratch.queue, damage, NULL));
+    post(world, 2);
+    world->holding = false;
+    settle(world);
+    expect(world, 3, 15, 0, 0);
+    g_assert_cmpuint(request(world, 2)->items, ==, 2);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_LOST], ==, 0);
+    world_free(world);
+}
+
 /* Messages that may be in a request are not dropped; during a pause nothing is in one. */
 static void
 test_claim(void)
@@ -1081,8 +1137,7 @@ test_claim(void)
     post(world, 3);
     plan(world, &busy, 1);
     world->holding = true;
-    g_assert_cmpint(pump_step(world->pump), ==, INT64_MAX);
-    g_assert_true(world->replied);
+    settle_until_held(world);
     g_assert_true(queue_get_state(world->scratch.queue, &state, &error));
     g_assert_cmpuint(state.claimed, ==, 3);
     world->holding = false;
@@ -1131,5 +1186,7 @@ main(int argc, char **argv)
     g_test_add_func("/pump/held", test_held);
     g_test_add_func("/pump/disk-refuses", test_disk_refuses);
     g_test_add_func("/pump/claim", test_claim);
+    g_test_add_func("/pump/damaged", test_damaged);
+    g_test_add_func("/pump/damaged/in-flight", test_damaged_in_flight);
     return g_test_run();
 }

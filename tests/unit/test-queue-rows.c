@@ -345,7 +345,7 @@ static void
 test_look(void)
 {
     struct scratch scratch;
-    for (int form = 1; form <= 2; form++) {
+    for (int form = 1; form <= 3; form++) {
         scratch_open(&scratch);
         scratch_post(&scratch, texts, 5);
         expect_looks(&scratch, 0, "");

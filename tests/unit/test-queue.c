@@ -60,7 +60,7 @@ static void
 expect_no_queue(const char *path, int number)
 {
     g_autoptr(GError) error = NULL;
-    g_assert_null(queue_open(path, NULL, &error));
+    g_assert_null(queue_open(path, NULL, NULL, &error));
     g_assert_error(error, FAILURE_DOMAIN, number);
 }
 
@@ -409,7 +409,7 @@ test_fork(void)
     g_assert_cmpint(pipe(to_parent), ==, 0);
     pid_t child = fork();
     if (child == 0) {
-        struct queue *own = queue_open(scratch->path, NULL, NULL);
+        struct queue *own = queue_open(scratch->path, NULL, NULL, NULL);
         post_one(own, 2);
         g_assert_cmpint(write(to_parent[1], &byte, 1), ==, 1);
         g_assert_cmpint(read(to_child[0], &byte, 1), ==, 1);
