@@ -5,6 +5,7 @@
 
 #include "client/place.h"
 #include "client/failure.h"
+#include "client/filesystem.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,16 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/vfs.h>
 #include <unistd.h>
-
-#include <linux/magic.h>
-
-/* Not in every release of <linux/magic.h>. */
-#define MAGIC_CIFS 0xff534d42
-#define MAGIC_SMB2 0xfe534d42
-#define MAGIC_CEPH 0x00c36400
-#define MAGIC_FUSE_9P 0x01021997
 
 char *
 place_default(uint32_t slot, GError **error)
@@ -45,26 +37,6 @@ place_default(uint32_t slot, GError **error)
         return NULL;
     }
     return g_strdup_printf("%s/slot-%u.queue", directory, slot);
-}
-
-static bool
-is_remote(const char *directory)
-{
-    struct statfs fs;
-    if (statfs(directory, &fs) != 0)
-        return false;
-    switch ((unsigned long)fs.f_type & 0xffffffff) {
-    case NFS_SUPER_MAGIC:
-    case SMB_SUPER_MAGIC:
-    case MAGIC_CIFS:
-    case MAGIC_SMB2:
-    case MAGIC_CEPH:
-    case MAGIC_FUSE_9P:
-    case AFS_SUPER_MAGIC:
-        return true;
-    default:
-        return false;
-    }
 }
 
 bool
@@ -104,9 +76,12 @@ resolve_directory(const char *path, bool create, GError **error)
                     g_strerror(errno));
         return NULL;
     }
-    if (is_remote(real)) {
+    g_autofree char *remote = filesystem_remote(real);
+    if (remote) {
         failure_set(error, HUBKEY_E_QUEUE_OPEN,
-                    "%s is on a network file system, where the queue's locks do not hold; choose a local disk", real);
+                    "%s is on %s, where locks, shared memory and flushes may not reach who else uses the queue, nor a "
+                    "disk; choose a directory on a local disk",
+                    real, remote);
         g_clear_pointer(&real, free);
     }
     return real;

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * Where a queue's file lies, and whether it may lie there: directories made 0700, the file 0600, no symbolic link as
- * the file itself, no network file system (their locks and shared memory are not what SQLite's WAL needs).
+ * the file itself, no network file system (filesystem.h).
  */
 #pragma once
 
