@@ -26,7 +26,7 @@ FORKED, TIMEOUT, NOT_AUTHORIZED, UNREACHABLE, FULL, QUEUE_HELD, GONE = -4, -5, -
 # HUBKEY_FLAG_*, HUBKEY_POLICY_*, HUBKEY_GONE_*
 QUEUE_ONLY, MUST_SEND = 1, 2
 REFUSE, BLOCK, DROP_OLDEST = 0, 1, 2
-DELIVERED, DEAD, DROPPED, REMOVED, EXPIRED = 1, 2, 3, 4, 5
+DELIVERED, DEAD, DROPPED, REMOVED, EXPIRED, LOST = 1, 2, 3, 4, 5, 6
 
 
 class ErrorText(ctypes.Structure):
@@ -67,7 +67,8 @@ class Stats(ctypes.Structure):
                 ('counts', Counts), ('in_flight', c_uint64), ('requests', c_uint64), ('requests_failed', c_uint64),
                 ('batches', c_uint64), ('token_fetches', c_uint64), ('duplicates_possible', c_uint64),
                 ('events_lost', c_uint64), ('next_attempt_ms', c_int64), ('last_delivery_ms', c_int64),
-                ('clock_skew_s', c_int64), ('text', c_char * 256), ('expired', c_uint64)]
+                ('clock_skew_s', c_int64), ('text', c_char * 256), ('expired', c_uint64),
+                ('lost', c_uint64)]
 
 
 STATE_FN = CFUNCTYPE(None, c_int32, c_int32, c_char_p, c_void_p)

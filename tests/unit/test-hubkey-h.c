@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * client/hubkey.h in plain C99: it needs nothing before it, its structs have the layout that was promised, and its
- * numbers are those of the error table. test-hubkey-h.cc is the same for C++11.
+ * numbers are those of the error table. test-hubkey-hxx.cc is the same for C++11.
  */
 #include "client/hubkey.h"
 
