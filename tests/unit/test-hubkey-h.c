@@ -34,7 +34,7 @@ check_layout(void)
         check(sizeof(struct hubkey_message) == 80 && offsetof(struct hubkey_message, created_ms) == 64,
               "layout of hubkey_message");
     }
-    check(sizeof(struct hubkey_stats) == 424 && offsetof(struct hubkey_stats, text) == 160, "layout of hubkey_stats");
+    check(sizeof(struct hubkey_stats) == 432 && offsetof(struct hubkey_stats, text) == 160, "layout of hubkey_stats");
     check(offsetof(struct hubkey_queue_info, sender_pid) == 688 && offsetof(struct hubkey_queue_info, host) == 160,
           "layout of hubkey_queue_info");
     if (sizeof(void *) == 8)
