@@ -8,20 +8,13 @@
 #include <config.h>
 
 #include "tests/bench/calls.h"
-#include "dbus/call.h"
+#include "tests/bench/rules.h"
 #include "dbus/loop.h"
-#include "dbus/names.h"
 
-#include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <glib/gstdio.h>
 
 #define USER "hubkey-in"
 #define OTHER "hubkey-out"
@@ -30,50 +23,13 @@
 #define FLOOD_DEPTH 64 /* calls that the other user has outstanding at any time */
 
 #define BOTH "[slot 0]\nAllowUsers=" USER ";" OTHER "\n"
-#define FULL \
-    "[hubkeyd]\nTokenGranularity=1\n" \
-    "[slots]\nAllowUsers=root;nobody\nScopes=twin\nDefaultTtl=600\nMaxTtl=3600\nRequestsPerMinute=1\n" \
-    "[slot 0]\nAllowUsers=root;daemon;bin;sys;games;man;lp;mail;news;nobody\nAllowGroups=daemon;bin;sys;adm;tty;hubkey\n" \
-    "Scopes=files;twin;methods;messages/devicebound;messages/events;bench\nDefaultTtl=600\nMaxTtl=3600\n" \
+#define FULL                                                                                                           \
+    "[hubkeyd]\nTokenGranularity=1\n"                                                                                  \
+    "[slots]\nAllowUsers=root;nobody\nScopes=twin\nDefaultTtl=600\nMaxTtl=3600\nRequestsPerMinute=1\n"                 \
+    "[slot "                                                                                                           \
+    "0]\nAllowUsers=root;daemon;bin;sys;games;man;lp;mail;news;nobody\nAllowGroups=daemon;bin;sys;adm;tty;hubkey\n"    \
+    "Scopes=files;twin;methods;messages/devicebound;messages/events;bench\nDefaultTtl=600\nMaxTtl=3600\n"              \
     "RequestsPerMinute=1000000\n"
-
-/* ---- rules ---- */
-
-static char *
-drop_in(void)
-{
-    const char *sandbox = g_getenv("HUBKEY_SANDBOX");
-    if (!sandbox)
-        g_error("HUBKEY_SANDBOX is not set: this runs in ./run bench");
-    return g_build_filename(sandbox, "hubkeyd.conf.d", "bench-rules.conf", NULL);
-}
-
-/* NULL: without any. */
-static void
-set_rules(const char *text)
-{
-    g_autofree char *path = drop_in();
-    g_autoptr(GError) error = NULL;
-    if (text ? !g_file_set_contents(path, text, -1, &error) : g_unlink(path) != 0 && errno != ENOENT)
-        g_error("%s: %s", path, error ? error->message : g_strerror(errno));
-    if (text)
-        g_chmod(path, 0644);
-    DBusConnection *connection = calls_open_bus();
-    g_autoptr(dbus_message_auto) message = dbus_message_new_method_call(NAMES_BUS, NAMES_ROOT, NAMES_MANAGER, "Reload");
-    g_autoptr(dbus_message_auto) reply = call_wait(connection, message, CALLS_TIMEOUT_MS, &error);
-    if (!reply)
-        g_error("Reload: %s", error->message);
-    loop_close(connection);
-}
-
-static void
-become(const char *user)
-{
-    const struct passwd *entry = getpwnam(user);
-    if (!entry || initgroups(user, entry->pw_gid) != 0 || setgid(entry->pw_gid) != 0 || setuid(entry->pw_uid) != 0)
-        g_error("cannot become %s", user);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-}
 
 /* ---- the other user ---- */
 
@@ -82,7 +38,7 @@ static void
 flood(int ready)
 {
     unsigned number = 0, outstanding = 0;
-    become(OTHER);
+    rules_become(OTHER);
     DBusConnection *connection = calls_open_socket();
     if (write(ready, "!", 1) != 1)
         _exit(1);
@@ -133,7 +89,7 @@ static void
 measure(const char *row, DBusMessage *(*make)(unsigned))
 {
     g_autofree int64_t *samples = g_new(int64_t, SAMPLES);
-    become(USER);
+    rules_become(USER);
     DBusConnection *connection = calls_open_socket();
     for (unsigned i = 0; i < WARM_UP + SAMPLES; i++) {
         g_autoptr(dbus_message_auto) message = make(i);
@@ -150,7 +106,7 @@ static int
 run(size_t i)
 {
     int status = 1;
-    set_rules(rows[i].rules);
+    rules_set(rows[i].rules);
     pid_t other = rows[i].with_flood ? start_flood() : 0;
     pid_t user = fork();
     if (user == 0) {
@@ -163,7 +119,7 @@ run(size_t i)
         kill(other, SIGKILL);
         waitpid(other, NULL, 0);
     }
-    set_rules(NULL);
+    rules_set(NULL);
     return status == 0 ? 0 : 1;
 }
 

@@ -4,7 +4,8 @@
 """What ./run bench runs inside a sandbox: every measuring program in turn, some rounds over, and one table.
 
 A measuring program, installed or one of the scripts beside this, is called as `PROGRAM ROW` and prints one line, `ROW
-MEDIAN P99 UNIT` (P99 is - where there is none); a peer that cannot run here exits with 77 and says why. A machine is never quiet, so only what was measured within the same
+MEDIAN P99 UNIT` (P99 is - where there is none), and one more for each other row that it measured on the way; a peer
+that cannot run here exits with 77 and says why. A machine is never quiet, so only what was measured within the same
 round is compared: a ratio is made in each round, and the table has the median of the rounds.
 """
 
@@ -26,7 +27,7 @@ class Row(NamedTuple):
     name: str
     # What measures it; '' for a row that is another one held against something else: the first of those it needs.
     program: str
-    # What the row is compared with is made of the other rows' medians of the same round.
+    # Rows that are measured before it. What the row is compared with is made of their medians of the same round.
     needs: tuple = ()
     peer: Optional[Callable] = None
     # Held against the ratio where there is one, else against the median.
@@ -51,6 +52,13 @@ ROWS = (
     Row('sign-softhsm', 'bench-peer.py'),
     Row('hmac-process', 'bench-peer.py'),
     Row('token-process', '', ('token-fresh', 'hmac-process'), lambda m: m['hmac-process'], '<= 0.01'),
+    Row('echo-8', 'bench-rate'),
+    Row('rate-8', 'bench-rate', ('echo-8',), lambda m: m['echo-8'], '>= 0.6'),
+    Row('echo-32', 'bench-rate'),
+    Row('rate-32', 'bench-rate', ('echo-32',), lambda m: m['echo-32'], '>= 0.6'),
+    Row('echo-1000', 'bench-rate'),
+    Row('rate-1000', 'bench-rate', ('echo-1000',), lambda m: m['echo-1000'], '>= 0.9'),
+    Row('rate-1000-tpm', 'bench-rate', ('rate-1000',), goal='<= 1'),
     # TPM2_Load, TPM2_HMAC and TPM2_FlushContext; hubkeyd flushes after it has answered, so that cold-slot's peer is without.
     Row('raw-load-hmac', 'bench-tpm'),
     Row('raw-flush', 'bench-tpm'),
@@ -83,33 +91,42 @@ COMPARE = {'<=': operator.le, '>=': operator.ge, '<': operator.lt, '>': operator
 
 
 def measure(row):
-    """(median, p99 or None, unit) of one run of the row's program; None where it cannot run here."""
+    """Row name -> (median, p99 or None, unit), of one run of the row's program; None where it cannot run here."""
     program = row.program
     if program.endswith(('.py', '.sh')):
         program = os.path.join(os.path.dirname(os.path.abspath(__file__)), program)
     done = subprocess.run([program, row.name], stdout=subprocess.PIPE, text=True)
     if done.returncode == CANNOT_RUN:
         return None
-    words = done.stdout.split()
-    if done.returncode != 0 or len(words) != 4 or words[0] != row.name:
+    lines = [line.split() for line in done.stdout.splitlines()]
+    if done.returncode != 0 or not lines or any(len(words) != 4 for words in lines) or lines[0][0] != row.name:
         sys.exit(f'bench: {row.program} {row.name} exited with {done.returncode} and printed {done.stdout!r}')
-    return float(words[1]), None if words[2] == '-' else float(words[2]), words[3]
+    return {name: (float(median), None if p99 == '-' else float(p99), unit) for name, median, p99, unit in lines}
+
+
+def run_round(rows, measured, say):
+    """Adds a measurement to each row of MEASURED, and takes those away that cannot run here, and what needs them."""
+    fresh = {}
+    for row in rows:
+        if not {row.name, *row.needs} <= measured.keys():
+            measured.pop(row.name, None)
+            continue
+        say(row.name)
+        if not row.program:
+            fresh[row.name] = fresh[row.needs[0]]
+        elif row.name not in fresh:
+            fresh.update(measure(row) or {})
+        if row.name in fresh:
+            measured[row.name].append(fresh[row.name])
+        else:
+            del measured[row.name]
 
 
 def run_rounds(rows, rounds):
     """Row name -> its measurements, one a round; without those that cannot run here, and what is made of them."""
     measured = {row.name: [] for row in rows}
     for number in range(1, rounds + 1):
-        for row in rows:
-            if not {row.name, *row.needs} <= measured.keys():
-                measured.pop(row.name, None)
-                continue
-            progress(f'round {number} of {rounds}: {row.name}')
-            once = measure(row) if row.program else measured[row.needs[0]][-1]
-            if once:
-                measured[row.name].append(once)
-            else:
-                del measured[row.name]
+        run_round(rows, measured, lambda name: progress(f'round {number} of {rounds}: {name}'))
     progress('')
     return measured
 

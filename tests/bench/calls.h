@@ -9,6 +9,7 @@
 #include "dbus/loop.h"
 #include "dbus/names.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include <dbus/dbus.h>
@@ -80,4 +81,33 @@ calls_round_trip(DBusConnection *connection, DBusMessage *message)
         g_error("%s: %s", error.name, error.message);
     dbus_message_unref(reply);
     return end - start;
+}
+
+/* One counter of GetStatistics. */
+static inline uint64_t
+calls_statistic(DBusConnection *connection, const char *name)
+{
+    DBusError error = DBUS_ERROR_INIT;
+    DBusMessageIter top, list, entry, variant;
+    dbus_uint64_t value = 0;
+    const char *key;
+    g_autoptr(dbus_message_auto)
+        call = dbus_message_new_method_call(NAMES_BUS, NAMES_ROOT, NAMES_MANAGER, "GetStatistics");
+    g_autoptr(dbus_message_auto)
+        reply = dbus_connection_send_with_reply_and_block(connection, call, CALLS_TIMEOUT_MS, &error);
+    if (!reply)
+        g_error("%s: %s", error.name, error.message);
+    dbus_message_iter_init(reply, &top);
+    dbus_message_iter_recurse(&top, &list);
+    for (; dbus_message_iter_get_arg_type(&list) == DBUS_TYPE_DICT_ENTRY; dbus_message_iter_next(&list)) {
+        dbus_message_iter_recurse(&list, &entry);
+        dbus_message_iter_get_basic(&entry, &key);
+        dbus_message_iter_next(&entry);
+        dbus_message_iter_recurse(&entry, &variant);
+        if (strcmp(key, name) == 0) {
+            dbus_message_iter_get_basic(&variant, &value);
+            return value;
+        }
+    }
+    g_error("there is no statistic %s", name);
 }
