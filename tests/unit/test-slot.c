@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * daemon/slot.c and daemon/slot-job.c over storage that fails, hangs and changes behind our back.
+ * daemon/slot.c, slot-attach.c and slot-change.c over storage that fails, hangs and changes behind our back.
  */
 #include <config.h>
 
