@@ -23,6 +23,7 @@ struct fixture {
     struct scratch scratch;
     struct commit *commit;
     uint64_t dropped_first, dropped_last;
+    uint64_t dropped; /* a bit for each number that was told */
     int how;
     int posted; /* atomic: transactions */
 };
@@ -40,6 +41,8 @@ on_dropped(uint64_t first, uint64_t last, int how, void *user)
     fixture->how = how;
     fixture->dropped_first = first;
     fixture->dropped_last = last;
+    for (uint64_t seq = first; seq <= last && seq < 64; seq++)
+        fixture->dropped |= UINT64_C(1) << seq;
 }
 
 static struct fixture *
@@ -150,6 +153,27 @@ test_drop_oldest(void)
     struct hubkey_counts counts = scratch_counts(&fixture->scratch);
     g_assert_cmpuint(counts.dropped, ==, 2);
     g_assert_cmpuint(counts.waiting, ==, 4);
+    fixture_free(fixture);
+}
+
+/* What left another way stands between those that are dropped, and is not told as dropped. */
+static void
+test_between(void)
+{
+    const struct commit_limits limits = { 4, UINT64_MAX, 0, HUBKEY_POLICY_DROP_OLDEST };
+    struct fixture *fixture = fixture_new(&limits);
+    struct queue *queue = fixture->scratch.queue;
+    g_assert_cmpuint(post(fixture, 4, 0), ==, 1);
+    g_assert_true(queue_bury(queue, 2, 413, "too large", NULL));
+    g_assert_cmpuint(post(fixture, 3, 0), ==, 5);
+    g_assert_cmpuint(fixture->dropped, ==, 1 << 1 | 1 << 3);
+    g_assert_cmpint(queue_fate(queue, 1, NULL), ==, HUBKEY_GONE_DROPPED);
+    g_assert_cmpint(queue_fate(queue, 2, NULL), ==, HUBKEY_GONE_DEAD);
+    g_assert_cmpint(queue_fate(queue, 3, NULL), ==, HUBKEY_GONE_DROPPED);
+    g_assert_true(queue_delivered(queue, 5, 5, NULL));
+    g_assert_cmpuint(post(fixture, 3, 0), ==, 8); /* 4 and 6 are dropped around it */
+    g_assert_cmpuint(fixture->dropped, ==, 1 << 1 | 1 << 3 | 1 << 4 | 1 << 6);
+    g_assert_cmpint(queue_fate(queue, 5, NULL), ==, HUBKEY_GONE_DELIVERED);
     fixture_free(fixture);
 }
 
@@ -407,6 +431,7 @@ main(int argc, char **argv)
     g_test_add_func("/commit/bytes", test_bytes);
     g_test_add_func("/commit/free-disk", test_free_disk);
     g_test_add_func("/commit/drop-oldest", test_drop_oldest);
+    g_test_add_func("/commit/between", test_between);
     g_test_add_func("/commit/expired", test_expired);
     g_test_add_func("/commit/never-fits", test_never_fits);
     g_test_add_func("/commit/first-drop", test_first_drop);
