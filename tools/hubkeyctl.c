@@ -95,14 +95,36 @@ print_help(const struct command *command)
 
 /* ---- which command ---- */
 
-/* Takes the first word that is no option (nor the value of a global one) out of argv. */
+static bool
+has_value(const GOptionEntry *entries, const char *option)
+{
+    for (; entries && entries->long_name; entries++) {
+        const char brief[] = { '-', entries->short_name, '\0' };
+        if ((g_str_has_prefix(option, "--") && strcmp(option + 2, entries->long_name) == 0) ||
+            (entries->short_name && strcmp(option, brief) == 0))
+            return entries->arg != G_OPTION_ARG_NONE;
+    }
+    return false;
+}
+
+/* Whether the next word belongs to this option: it does so in every command that has it, or in none. */
+static bool
+takes_next(const char *option)
+{
+    bool takes = has_value(global_entries, option);
+    for (size_t i = 0; !takes && i < G_N_ELEMENTS(commands); i++)
+        takes = has_value(commands[i]->entries, option);
+    return takes;
+}
+
+/* Takes the first word that is no option nor the value of one out of argv. */
 static char *
 take_word(int *argc, char **argv)
 {
     for (int i = 1; i < *argc; i++) {
-        if (strcmp(argv[i], "--socket") == 0)
-            i++;
-        else if (argv[i][0] != '-') {
+        if (argv[i][0] == '-') {
+            i += takes_next(argv[i]);
+        } else {
             char *word = argv[i];
             memmove(&argv[i], &argv[i + 1], (size_t)(*argc - i) * sizeof *argv);
             (*argc)--;

@@ -84,11 +84,34 @@ trim(struct secret *text)
     text->len = len;
 }
 
+/* As pasted from a program or a page: neither keys nor connection strings begin or end like that. */
+static bool
+refuse_quotes(const struct secret *text, const char *path, const char *what, GError **error)
+{
+    static const char *const quotes[] = { "\"", "'", "`", "\u2018", "\u2019", "\u201c", "\u201d" };
+    const char *begin = (const char *)text->data, *end = begin + text->len;
+    while (begin < end && g_ascii_isspace(*begin))
+        begin++;
+    while (begin < end && g_ascii_isspace(end[-1]))
+        end--;
+    for (size_t i = 0; i < G_N_ELEMENTS(quotes); i++) {
+        size_t len = strlen(quotes[i]);
+        if ((size_t)(end - begin) < len)
+            continue;
+        if (memcmp(begin, quotes[i], len) == 0 || memcmp(end - len, quotes[i], len) == 0) {
+            error_set(error, ERROR_INVALID_ARGUMENT, "%s: the %s stands in quotes (%s); take them away", shown_path(path), what,
+                      quotes[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
 struct secret *
 keyfile_read(const char *path, GError **error)
 {
     g_autoptr(secret_auto) text = read_text(path, "key", error);
-    if (!text)
+    if (!text || !refuse_quotes(text, path, "key", error))
         return NULL;
     trim(text);
     return decode((const char *)text->data, text->len, shown_path(path), error);
@@ -114,7 +137,7 @@ keyfile_read_connection_string(const char *path, struct secret **key, GError **e
     const char *secret = NULL;
     size_t len = 0;
     g_autoptr(secret_auto) text = read_text(path, "connection string", error);
-    if (!text)
+    if (!text || !refuse_quotes(text, path, "connection string", error))
         return NULL;
     g_autoptr(identity_auto)
         identity = identity_parse_connection_string((const char *)text->data, text->len, &secret, &len, error);

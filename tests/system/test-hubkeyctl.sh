@@ -91,6 +91,10 @@ usage_errors() {
     refused 2 "--wait" "a time below nothing"
     ctl queue status
     refused 2 "--queue FILE" "a queue that nobody named"
+    ctl queue --queue /nonexistent/q --json status
+    refused 1 "/nonexistent" "options before the verb"
+    ctl --ttl never token 0
+    refused 2 "--ttl" "options before the command"
 }
 
 help_and_manual() {

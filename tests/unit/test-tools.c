@@ -60,6 +60,10 @@ test_bad_keys(void)
     expect_refused("QUJDREVGR0g", 11, "not base64");
     expect_refused("QUJDREVGR0g=\n\n", 14, "not base64");
     expect_refused(" QUJDREVGR0g=", 13, "not base64");
+    expect_refused("\"QUJDREVGR0g=\"\n", 15, "stands in quotes (\"); take them away");
+    expect_refused("'QUJDREVGR0g=", 13, "quotes");
+    expect_refused("QUJDREVGR0g=\u201d \n", 17, "quotes");
+    expect_refused("'", 1, "quotes");
     expect_refused("QUJD\0QUJDQUJ", 12, "not base64");
     expect_refused("SharedAccessSignature sr=a&sig=b&se=1", 37, "SAS token");
     expect_refused(long_text, strlen(long_text), "1 to 1024");
@@ -104,6 +108,8 @@ test_connection_strings(void)
         "HostName=h.azure-devices.net;SharedAccessKeyName=iothubowner;SharedAccessKey=QUJD",
         "HostName=h.azure-devices.net;DeviceId=d",
         "QUJDREVGR0g=",
+        "\"HostName=h.azure-devices.net;DeviceId=d;SharedAccessKey=QUJDREVGR0g=\"\n",
+        " \u201cHostName=h.azure-devices.net;DeviceId=d;SharedAccessKey=QUJDREVGR0g=\u201d",
     };
     g_autoptr(GError) error = NULL;
     g_autoptr(secret_auto) key = NULL;
@@ -120,6 +126,7 @@ test_connection_strings(void)
         g_assert_null(keyfile_read_connection_string(bad_path, &none, &error));
         g_assert_error(error, ERROR_DOMAIN, ERROR_INVALID_ARGUMENT);
         g_assert_null(strstr(error->message, "QUJD"));
+        g_assert_cmpint(strstr(error->message, "quotes") != NULL, ==, i >= 5);
         g_clear_error(&error);
         g_unlink(bad_path);
     }
