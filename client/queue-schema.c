@@ -12,6 +12,7 @@ void
 queue_schema_fail(sqlite3 *db, const char *path, const char *doing, GError **error)
 {
     int code = sqlite3_errcode(db);
+    int problem = sqlite3_system_errno(db); /* too many open files, say; 0 where it was not the system */
     const char *text = sqlite3_errmsg(db);
     /* Our statements suit our tables: where they do not, it is not the tables we made. */
     if ((code & 0xff) == SQLITE_ERROR && g_str_has_prefix(text, "no such "))
@@ -39,8 +40,8 @@ queue_schema_fail(sqlite3 *db, const char *path, const char *doing, GError **err
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
     case SQLITE_READONLY:
-        failure_set(error, HUBKEY_E_QUEUE_OPEN, "%s %s is not possible (%s); check its owner, mode and disk", doing,
-                    path, text);
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "%s %s is not possible (%s%s%s); check its owner, mode and disk", doing,
+                    path, text, problem ? ": " : "", problem ? g_strerror(problem) : "");
         break;
     default:
         failure_set(error, HUBKEY_E_QUEUE_IO, "%s %s failed (%s); check the disk", doing, path, text);

@@ -8,6 +8,7 @@
 #include "client/hubkey.h"
 #include "tests/lib/refuse.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -364,18 +365,21 @@ opens_with_few_descriptors(void)
     struct fixture fixture;
     struct hubkey_error error;
     fixture_open(&fixture, 0); /* what the process itself opens once */
-    bool good = hubkey_client_close(fixture.client, 0) == 0;
+    bool good = post(fixture.client, NULL) == 0 && hubkey_client_close(fixture.client, 0) == HUBKEY_E_TIMEOUT;
     unsigned before = refuse_count_descriptors(), limit = before;
-    int result, without_libcurl = 0;
+    int result, without_libcurl = 0, without_file = 0;
     do {
         refuse_descriptors(limit++);
         result = hubkey_client_open(&fixture.options, &fixture.client, &error);
         good = good && (result == 0 || (strlen(error.text) > 10 && refuse_count_descriptors() == before));
         without_libcurl += result == HUBKEY_E_SYSTEM && strstr(error.text, "libcurl");
+        without_file += result == HUBKEY_E_QUEUE_OPEN && strstr(error.text, g_strerror(EMFILE));
+        good = good && result != HUBKEY_E_QUEUE_DAMAGED;
     } while (good && result != 0);
     int64_t begun_us = g_get_monotonic_time();
-    good = good && limit > before + 5 && without_libcurl > 0 && post(fixture.client, NULL) == 0 &&
+    good = good && limit > before + 5 && without_libcurl > 0 && without_file > 0 && post(fixture.client, NULL) == 0 &&
            hubkey_client_flush(fixture.client, 100, &error) == HUBKEY_E_TIMEOUT &&
+           stats_of(fixture.client).counts.waiting == 2 && /* what could not be read was not taken for damaged */
            hubkey_client_close(fixture.client, 0) == HUBKEY_E_TIMEOUT &&
            g_get_monotonic_time() - begun_us < 20 * G_USEC_PER_SEC;
     refuse_descriptors(1024);
