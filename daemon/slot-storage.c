@@ -19,6 +19,7 @@ struct slot_storage {
     struct slot_tpm *in_tpm;
     struct slot_file *in_files;
     GHashTable *refused; /* slot -> the epoch in which the TPM refused to finish or undo what was cut short */
+    GHashTable *intents; /* set of the slots that have one, while all slots are loaded; else NULL, and each file is tried */
 };
 
 struct slot_storage *
@@ -63,6 +64,13 @@ is_misplaced(uint32_t slot, bool there, bool file)
     return there && !file && slot >= SLOT_TPM_COUNT;
 }
 
+static bool
+read_intent(struct slot_storage *storage, uint32_t slot, struct intent *intent, bool *absent, GError **error)
+{
+    *absent = storage->intents && !g_hash_table_contains(storage->intents, GUINT_TO_POINTER(slot));
+    return *absent || intent_read(storage->store, slot, intent, absent, error);
+}
+
 /* Reads the slot's record, and fills in what disk alone tells. True where that settles it: an intent that is open, a
  * record that cannot be read. */
 static bool
@@ -73,7 +81,7 @@ read_disk(struct slot_storage *storage, uint32_t slot, struct store_record *reco
     bool absent = false;
     *finding = (struct slot_finding){ 0 };
     if (!store_load_record(storage->store, slot, record, &why) ||
-        !intent_read(storage->store, slot, &intent, &absent, &why)) {
+        !read_intent(storage, slot, &intent, &absent, &why)) {
         finding->state = SLOT_DAMAGED;
         finding->file = slot >= SLOT_TPM_COUNT;
         finding->reason = g_strdup_printf("%s; hubkeyctl clear %u forgets it", why->message, slot);
@@ -149,10 +157,23 @@ load_one(uint32_t slot, void *user, GError **error)
 }
 
 static bool
+note_intent(uint32_t slot, void *intents, GError **error)
+{
+    g_hash_table_add(intents, GUINT_TO_POINTER(slot));
+    return true;
+}
+
+/* Intents are few: one listing finds them, where a file would be looked for in vain for each of ten thousand slots. */
+static bool
 load_all(void *data, slot_loaded_fn loaded, void *user, GError **error)
 {
-    struct loading loading = { data, loaded, user };
-    return store_each_slot(loading.storage->store, load_one, &loading, error);
+    struct slot_storage *storage = data;
+    struct loading loading = { storage, loaded, user };
+    storage->intents = g_hash_table_new(NULL, NULL);
+    bool ok = store_each_intent(storage->store, note_intent, storage->intents, error) &&
+              store_each_slot(storage->store, load_one, &loading, error);
+    g_clear_pointer(&storage->intents, g_hash_table_destroy);
+    return ok;
 }
 
 static bool
