@@ -62,11 +62,12 @@ measure(const char *row, DBusConnection *(*reach)(void), DBusMessage *(*make)(un
     size_t n = timing_samples(SAMPLES);
     g_autofree int64_t *samples = g_new(int64_t, n);
     DBusConnection *connection = reach();
-    for (unsigned i = 0; i < WARM_UP + n; i++) {
+    size_t warm_up = MIN(WARM_UP, n);
+    for (unsigned i = 0; i < warm_up + n; i++) {
         g_autoptr(dbus_message_auto) message = make(i);
         int64_t took = calls_round_trip(connection, message);
-        if (i >= WARM_UP)
-            samples[i - WARM_UP] = took;
+        if (i >= warm_up)
+            samples[i - warm_up] = took;
     }
     loop_close(connection);
     timing_print(row, samples, n);

@@ -14,27 +14,19 @@ to stderr. The 10 000 slots are provisioned once a run of ./run bench, by bench-
 state directory of its own.
 """
 
-import contextlib
 import os
-import pwd
 import subprocess
 import sys
 import time
 
 sys.dont_write_bytecode = True
 
-from processes import LIMIT_SECONDS, SANDBOX, abrmd, await_answer, private_bus, process  # noqa: E402
+from processes import SANDBOX, abrmd, as_hubkey, hubkeyd, make_folder  # noqa: E402
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 MANY = 10000
 FIRST = 10  # the first slot that is in a file
 FORGOTTEN_SECONDS = 3
-
-
-def as_hubkey():
-    """The arguments of Popen that make it a process of user hubkey."""
-    user = pwd.getpwnam('hubkey')
-    return {'user': user.pw_uid, 'group': user.pw_gid, 'extra_groups': os.getgrouplist('hubkey', user.pw_gid)}
 
 
 def provision(directory, count):
@@ -54,13 +46,8 @@ def provision(directory, count):
 def folder():
     """A folder with the state of a hubkeyd that has MANY slots, made at the first call of a run."""
     path = os.path.join(os.environ['STATE_DIRECTORY'], 'bench-process')
-    done = os.path.join(path, 'done')
-    if not os.path.exists(done):
-        user = pwd.getpwnam('hubkey')
-        os.mkdir(path)
-        os.chown(path, user.pw_uid, user.pw_gid)
+    if make_folder(path):
         provision(os.path.join(path, 'state'), MANY)
-        open(done, 'w').close()
     return path
 
 
@@ -73,21 +60,8 @@ def memory(row, pid):
     print(row, kilobytes['VmRSS'], '- kB')
 
 
-@contextlib.contextmanager
-def hubkeyd():
-    """One with MANY slots: its pid, the address of its bus, how many milliseconds it took to the first token."""
-    path = folder()
-    with private_bus(path) as (bus, address):
-        command = ['hubkeyd', '--config', os.path.join(SANDBOX, 'hubkeyd.conf'), '--state-dir', f'{path}/state',
-                   '--runtime-dir', f'{path}/run']
-        environment = {**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': address}
-        last = f'/org/hubkey/slot/{FIRST + MANY - 1}'
-        with open(f'{path}/hubkeyd.log', 'ab') as log:
-            begun = time.monotonic()
-            with process(*command, env=environment, stderr=log, **as_hubkey()) as daemon:
-                await_answer(lambda: bus.call_blocking('org.hubkey', last, 'org.hubkey.Slot1', 'GetToken', 'su',
-                                                       ('', 0), timeout=LIMIT_SECONDS), daemon)
-                yield daemon.pid, address, (time.monotonic() - begun) * 1000
+def hubkeyd_of_many():
+    return hubkeyd(folder(), os.path.join(SANDBOX, 'hubkeyd.conf'), FIRST + MANY - 1)
 
 
 def use(program, row, **environment):
@@ -115,14 +89,15 @@ def rss_abrmd(row):
 
 
 def rss_10000(row):
-    with hubkeyd() as (pid, address, _):
-        use('bench-bus', 'cold-slot', DBUS_SYSTEM_BUS_ADDRESS=address, HUBKEY_SOCKET='', HUBKEY_BENCH_SAMPLES='100')
-        memory(row, pid)
+    with hubkeyd_of_many() as daemon:
+        use('bench-bus', 'cold-slot', DBUS_SYSTEM_BUS_ADDRESS=daemon.address, HUBKEY_SOCKET='',
+            HUBKEY_BENCH_SAMPLES='100')
+        memory(row, daemon.pid)
 
 
 def start_10000(row):
-    with hubkeyd() as (_, _, milliseconds):
-        print(f'{row} {milliseconds:.1f} - ms')
+    with hubkeyd_of_many() as daemon:
+        print(f'{row} {daemon.milliseconds:.1f} - ms')
 
 
 ROWS = {'rss-10': rss_10, 'rss-abrmd': rss_abrmd, 'rss-10000': rss_10000, 'start-10000': start_10000}

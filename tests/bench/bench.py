@@ -32,7 +32,7 @@ class Row(NamedTuple):
     peer: Optional[Callable] = None
     # Held against the ratio where there is one, else against the median.
     goal: str = ''
-    # The ratio is made of the 99th percentiles, its own and the other rows'.
+    # Goal and ratio are of the 99th percentiles, its own and the other rows'.
     tails: bool = False
 
 
@@ -59,6 +59,14 @@ ROWS = (
     Row('echo-1000', 'bench-rate'),
     Row('rate-1000', 'bench-rate', ('echo-1000',), lambda m: m['echo-1000'], '>= 0.9'),
     Row('rate-1000-tpm', 'bench-rate', ('rate-1000',), goal='<= 1'),
+    # With a TPM that takes 5, 20 and 100 ms for a command, as hardware does.
+    Row('chip-5', 'bench-chip.py', (), lambda m: 5e3),
+    Row('chip-20', 'bench-chip.py', (), lambda m: 20e3),
+    Row('chip-100', 'bench-chip.py', (), lambda m: 100e3),
+    Row('chip-same', 'bench-chip.py', goal='< 25', tails=True),
+    Row('chip-same-tpm', 'bench-chip.py', ('chip-same',), goal='<= 1'),
+    Row('chip-burst', 'bench-chip.py'),
+    Row('chip-scopes', 'bench-chip.py', goal='>= 98'),
     # TPM2_Load, TPM2_HMAC and TPM2_FlushContext; hubkeyd flushes after it has answered, so that cold-slot's peer is without.
     Row('raw-load-hmac', 'bench-tpm'),
     Row('raw-flush', 'bench-tpm'),
@@ -160,6 +168,7 @@ def summary(row, measured):
     tails = [p99 for _, p99, _ in rounds if p99 is not None]
     median = statistics.median(value for value, _, _ in rounds)
     against = ratio(row, measured)
+    held = statistics.median(tails) if row.tails else median
     return {
         'name': row.name,
         'median': round(median, 3),
@@ -167,7 +176,7 @@ def summary(row, measured):
         'unit': rounds[0][2],
         'ratio': None if against is None else round(against, 4),
         'goal': row.goal,
-        'met': met(row, median if against is None else against),
+        'met': met(row, held if against is None else against),
     }
 
 

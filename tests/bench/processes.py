@@ -4,9 +4,11 @@
 
 import contextlib
 import os
+import pwd
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import dbus
 import dbus.bus
@@ -14,6 +16,28 @@ import dbus.bus
 SANDBOX = os.environ['HUBKEY_SANDBOX']
 LIMIT_SECONDS = 60
 ABRMD = 'org.hubkey.test.Abrmd'  # a name that root may own on a sandbox's bus
+
+
+class Daemon(NamedTuple):
+    pid: int
+    address: str  # of its bus
+    milliseconds: float  # from fork to the first token of the slot that was asked for
+
+
+def as_hubkey():
+    """The arguments of Popen that make it a process of user hubkey."""
+    user = pwd.getpwnam('hubkey')
+    return {'user': user.pw_uid, 'group': user.pw_gid, 'extra_groups': os.getgrouplist('hubkey', user.pw_gid)}
+
+
+def make_folder(path):
+    """One of user hubkey; False where it is there."""
+    if os.path.isdir(path):
+        return False
+    user = pwd.getpwnam('hubkey')
+    os.mkdir(path)
+    os.chown(path, user.pw_uid, user.pw_gid)
+    return True
 
 
 @contextlib.contextmanager
@@ -46,8 +70,22 @@ def private_bus(path):
         text = file.read().replace(os.environ['DBUS_SYSTEM_BUS_ADDRESS'], address)
     with open(os.path.join(path, 'bus.conf'), 'w') as file:
         file.write(text)
-    with process('/usr/bin/dbus-daemon', f'--config-file={path}/bus.conf', '--nofork', '--nopidfile') as server:
+    command = ('/usr/bin/dbus-daemon', f'--config-file={path}/bus.conf', '--nofork', '--nopidfile')
+    with open(f'{path}/bus.log', 'ab') as log, process(*command, stderr=log) as server:
         yield await_answer(lambda: dbus.bus.BusConnection(address), server), address
+
+
+@contextlib.contextmanager
+def hubkeyd(path, configuration, slot):
+    """A second one, with a bus of its own, its state and all else in PATH; from when it gives tokens of SLOT."""
+    with private_bus(path) as (bus, address), open(f'{path}/hubkeyd.log', 'ab') as log:
+        command = ['hubkeyd', '--config', configuration, '--state-dir', f'{path}/state', '--runtime-dir', f'{path}/run']
+        begun = time.monotonic()
+        with process(*command, env={**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': address}, stderr=log,
+                     **as_hubkey()) as daemon:
+            await_answer(lambda: bus.call_blocking('org.hubkey', f'/org/hubkey/slot/{slot}', 'org.hubkey.Slot1',
+                                                   'GetToken', 'su', ('', 0), timeout=LIMIT_SECONDS), daemon)
+            yield Daemon(daemon.pid, address, (time.monotonic() - begun) * 1000)
 
 
 @contextlib.contextmanager

@@ -34,10 +34,23 @@ timing_compare(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-/* "ROW MEDIAN P99 us" of n durations in nanoseconds; sorts them. */
+/* "ROW MEDIAN P99 us", or ms, of n durations in nanoseconds; sorts them. */
+static inline void
+timing_print_in(const char *row, int64_t *samples_ns, size_t n, const char *unit, double unit_ns)
+{
+    qsort(samples_ns, n, sizeof samples_ns[0], timing_compare);
+    printf("%s %.2f %.2f %s\n", row, (double)samples_ns[n / 2] / unit_ns, (double)samples_ns[n * 99 / 100] / unit_ns,
+           unit);
+}
+
 static inline void
 timing_print(const char *row, int64_t *samples_ns, size_t n)
 {
-    qsort(samples_ns, n, sizeof samples_ns[0], timing_compare);
-    printf("%s %.2f %.2f us\n", row, (double)samples_ns[n / 2] / 1e3, (double)samples_ns[n * 99 / 100] / 1e3);
+    timing_print_in(row, samples_ns, n, "us", 1e3);
+}
+
+static inline void
+timing_print_ms(const char *row, int64_t *samples_ns, size_t n)
+{
+    timing_print_in(row, samples_ns, n, "ms", 1e6);
 }
