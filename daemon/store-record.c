@@ -74,17 +74,25 @@ store_put_key(GKeyFile *file, const char *group, const struct store_key *key)
     }
 }
 
+/* NULL where there is none. Not without a look: about a key that is missing GLib writes a text and translates it, though
+ * nobody wants the error, and that would be five times in each of ten thousand records. */
+static char *
+get(GKeyFile *file, const char *group, const char *key)
+{
+    return g_key_file_has_key(file, group, key, NULL) ? g_key_file_get_string(file, group, key, NULL) : NULL;
+}
+
 static struct identity *
 get_identity(GKeyFile *file, const char *group, GError **error)
 {
     g_autoptr(identity_auto) identity = identity_new();
     *identity = (struct identity){
-        .host = g_key_file_get_string(file, group, "HostName", NULL),
-        .device = g_key_file_get_string(file, group, "DeviceId", NULL),
-        .module = g_key_file_get_string(file, group, "ModuleId", NULL),
-        .gateway = g_key_file_get_string(file, group, "GatewayHostName", NULL),
-        .audience = g_key_file_get_string(file, group, "Audience", NULL),
-        .key_name = g_key_file_get_string(file, group, "KeyName", NULL),
+        .host = get(file, group, "HostName"),
+        .device = get(file, group, "DeviceId"),
+        .module = get(file, group, "ModuleId"),
+        .gateway = get(file, group, "GatewayHostName"),
+        .audience = get(file, group, "Audience"),
+        .key_name = get(file, group, "KeyName"),
     };
     g_autoptr(GError) why = NULL;
     if (identity_check(identity, &why))
@@ -96,7 +104,7 @@ get_identity(GKeyFile *file, const char *group, GError **error)
 static bool
 get_blob(GKeyFile *file, const char *group, GBytes **blob, GError **error)
 {
-    g_autofree char *text = g_key_file_get_string(file, group, "Blob", NULL);
+    g_autofree char *text = get(file, group, "Blob");
     size_t len = text ? strlen(text) : 0, size;
     if (!text)
         return true;
@@ -115,8 +123,8 @@ store_get_key(GKeyFile *file, const char *group, struct store_key *key, GError *
     *key = (struct store_key){ 0 };
     if (!g_key_file_has_key(file, group, "TpmName", NULL))
         return true;
-    key->name = g_key_file_get_string(file, group, "TpmName", NULL);
-    key->nv_text = g_key_file_get_string(file, group, "NvText", NULL);
+    key->name = get(file, group, "TpmName");
+    key->nv_text = get(file, group, "NvText");
     if ((key->identity = get_identity(file, group, error)) && get_blob(file, group, &key->blob, error))
         return true;
     store_key_clear(key);
