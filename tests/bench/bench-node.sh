@@ -11,8 +11,8 @@ set -u
 here=$(dirname "${BASH_SOURCE[0]}")
 work=${HUBKEY_BUILDDIR:?}/tests/hub/node-clients
 
-# shellcheck source=tests/hub/node/install.sh
-. "$here/../hub/node/install.sh"
+# shellcheck source=tests/lib/npm.sh
+. "$here/../lib/npm.sh"
 
 cannot() {
     printf 'bench: %s\n' "the Node.js client cannot run here: $1" >&2
@@ -20,5 +20,5 @@ cannot() {
 }
 
 { command -v node && command -v npm; } >/dev/null || cannot 'node and npm are not there'
-install_clients "$work" || cannot "it could not be installed, see $work/install.log"
+install_modules "$here/../hub/node" "$work" || cannot "it could not be installed, see $work/install.log"
 exec node "$here/bench-node.js" "$work" "$@"

@@ -11,9 +11,9 @@ work=${HUBKEY_BUILDDIR:?}/tests/hub/node-clients
 
 # shellcheck source=tests/lib/tap.sh
 . "$HUBKEY_SRCDIR/tests/lib/tap.sh"
-# shellcheck source=tests/hub/node/install.sh
-. "$here/node/install.sh"
+# shellcheck source=tests/lib/npm.sh
+. "$HUBKEY_SRCDIR/tests/lib/npm.sh"
 
 { command -v node && command -v npm; } >/dev/null || skip_all 'node and npm are not here'
-install_clients "$work" || skip_all "the clients could not be installed, see $work/install.log"
+install_modules "$here/node" "$work" || skip_all "the clients could not be installed, see $work/install.log"
 exec node "$here/node/clients.js" "$work"

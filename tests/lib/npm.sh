@@ -2,16 +2,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
 #
-# install_clients FOLDER : puts the official Node.js device clients into FOLDER, as package-lock.json here says and without
+# install_modules SOURCE FOLDER : puts the Node.js packages that package-lock.json in SOURCE names into FOLDER, without
 # running anything of theirs. False, with install.log there, where that is not possible.
 
-install_clients() {
-    local folder=$1 here
-    here=$(dirname "${BASH_SOURCE[0]}")
+install_modules() {
+    local source=$1 folder=$2
     mkdir -p "$folder" || return
-    cmp -s "$here/package-lock.json" "$folder/installed.json" && return
+    cmp -s "$source/package-lock.json" "$folder/installed.json" && return
     rm -rf "$folder/node_modules" "$folder/installed.json"
-    cp "$here/package.json" "$here/package-lock.json" "$folder"
+    cp "$source/package.json" "$source/package-lock.json" "$folder"
     chmod u+w "$folder/package.json" "$folder/package-lock.json"
     (cd "$folder" && HOME=$folder npm_config_cache=$folder/cache timeout -k 5 120 npm ci --ignore-scripts --no-audit \
         --no-fund --loglevel=error --fetch-retries=1 --fetch-timeout=30000 --update-notifier=false) \

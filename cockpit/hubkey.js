@@ -1,0 +1,74 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The page: what there is to see, and who hears of what.
+ */
+
+import { Bus } from "./bus.js";
+import { alert, button, h } from "./dom.js";
+import { tpmState } from "./states.js";
+import * as superuser from "./superuser.js";
+import { SlotsView } from "./view.js";
+
+const cockpit = window.cockpit;
+const _ = cockpit.gettext;
+
+class Page {
+    constructor(element) {
+        this.element = element;
+        this.notices = h("div", { id: "notices", "aria-live": "polite" });
+        this.version = h("span", { class: "version" });
+        this.access = h("div", { id: "access" });
+        this.bus = new Bus(this);
+        this.slots = new SlotsView(this.bus, {});
+        this.slots.element.hidden = true;
+        element.append(h("header", {}, h("h1", {}, _("Device keys")), this.version), this.access, this.notices,
+            this.slots.element);
+        superuser.onChange(() => this.showAccess());
+        this.showAccess();
+    }
+
+    present(version) {
+        this.element.dataset.daemon = "present";
+        this.element.setAttribute("aria-busy", "false");
+        this.version.textContent = `hubkeyd ${version}`;
+        this.slots.element.hidden = false;
+        this.slots.reload();
+        this.tpmChanged();
+    }
+
+    absent(why) {
+        this.element.dataset.daemon = "absent";
+        this.element.setAttribute("aria-busy", "false");
+        this.slots.element.hidden = true;
+        this.notices.replaceChildren(alert("danger", _("hubkeyd does not answer"),
+            why ? h("p", {}, why) : null,
+            h("p", {}, _("Keys are safe, but no program gets a token meanwhile. Start the service hubkeyd; this page goes " +
+                         "on by itself when it answers.")),
+            button(_("Look again"), () => this.bus.greet())));
+    }
+
+    slotChanged(number) {
+        this.slots.slotChanged(number);
+    }
+
+    async tpmChanged() {
+        try {
+            const word = await this.bus.managerProperty("TpmState");
+            const state = tpmState(word);
+            this.element.dataset.tpm = word;
+            this.notices.replaceChildren(...state.means
+                ? [alert(state.tone, cockpit.format(_("TPM: $0"), state.label), h("p", {}, state.means))] : []);
+        } catch (error) {
+            /* hubkeyd went away in between; absent() says so */
+            console.debug(error.message);
+        }
+    }
+
+    showAccess() {
+        this.element.dataset.admin = String(superuser.isAdmin());
+        this.access.replaceChildren(...superuser.isAdmin() === false ? [superuser.offer()] : []);
+    }
+}
+
+cockpit.transport.wait(() => new Page(document.getElementById("page")));

@@ -1,0 +1,106 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * One page of slots, whatever their number. Only the rows in sight are kept: a filter goes through hubkeyd's list piece
+ * by piece, as far as it takes to fill the page, and drops what does not match.
+ */
+
+export const PAGE = 50;
+const PIECE = 1024;     /* what ListSlots gives at most */
+const TPM_SLOTS = 10;   /* slots 0 to 9 are shown when they are empty, too: they can be chosen */
+const AT_ONCE = 8;      /* questions about single slots under way */
+
+/* filter: { text: lower case or "", state: a word or "" } */
+const matches = (row, { text, state }) =>
+    (!state || row.state === state) &&
+    (!text || [String(row.slot), row.host, row.device, row.audience || ""].some(
+        value => value.toLowerCase().includes(text)));
+
+const isFiltered = filter => Boolean(filter.text || filter.state);
+
+/* What GetAll says, by the names of a row. */
+function detailed(row, properties) {
+    return {
+        ...row,
+        state: properties.State,
+        storage: properties.Storage,
+        host: properties.HostName,
+        device: properties.DeviceId,
+        module: properties.ModuleId,
+        gateway: properties.GatewayHostName,
+        audience: properties.Audience,
+        keyName: properties.KeyName,
+        reason: properties.StateReason,
+        generation: properties.Generation,
+        canUndo: properties.CanUndo,
+        tpmName: properties.TpmName,
+        hardwareId: properties.HardwareDeviceId,
+        defaultTtl: properties.DefaultTtl,
+        maxTtl: properties.MaxTtl,
+    };
+}
+
+const emptyRow = slot => ({ slot, state: "empty", storage: "", host: "", device: "" });
+
+/* Runs work(item) for each, a few at once. */
+async function each(items, work) {
+    const left = [...items.keys()];
+    const worker = async () => {
+        for (let i = left.shift(); i !== undefined; i = left.shift())
+            items[i] = await work(items[i]);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+}
+
+/* ListSlots has no audience: only rows without a host need to be asked for what a filter compares. */
+async function complete(bus, rows) {
+    await each(rows, async row => {
+        if (row.state === "empty")
+            return row;
+        const properties = await bus.slot(row.slot);
+        return properties ? detailed(row, properties) : emptyRow(row.slot);
+    });
+}
+
+/* The page from slot number first on: { rows, next }; next is where the following one begins, 0 where there is none. */
+export async function readPage(bus, first, filter) {
+    const rows = [];
+    let next = first;
+    do {
+        const from = next;
+        const piece = await bus.listSlots(from, isFiltered(filter) ? PIECE : PAGE);
+        next = piece.next;
+        if (filter.text)
+            await each(piece.slots, async row => row.host ? row : await readRow(bus, row.slot));
+        for (const row of piece.slots) {
+            if (!matches(row, filter))
+                continue;
+            if (rows.length === PAGE) {
+                next = row.slot;
+                break;
+            }
+            rows.push(row);
+        }
+    } while (next && rows.length < PAGE);
+    const shown = first === 0 && !isFiltered(filter) ? withEmpty(rows) : rows;
+    await complete(bus, shown);
+    return { rows: shown, next };
+}
+
+function withEmpty(rows) {
+    const used = new Map(rows.map(row => [row.slot, row]));
+    const low = Array.from({ length: TPM_SLOTS }, (nothing, slot) => used.get(slot) || emptyRow(slot));
+    return [...low, ...rows.filter(row => row.slot >= TPM_SLOTS)];
+}
+
+export async function readRow(bus, slot) {
+    const properties = await bus.slot(slot);
+    return properties ? detailed({ slot }, properties) : emptyRow(slot);
+}
+
+/* "module m of d", "d", or the policy and resource of an audience; "" for an empty slot. */
+export function whose(row) {
+    if (row.audience)
+        return `${row.keyName} @ ${row.audience}`;
+    return row.module ? `${row.device}/${row.module}` : row.device;
+}

@@ -1,0 +1,174 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The table of slots with its filter and its pages. What a slot is told to do is the business of `actions`: an object
+ * with a function for each name in slotState().cures and for "token" and "rotate", "undo".
+ */
+
+import { button, h } from "./dom.js";
+import { PAGE, readPage, readRow, whose } from "./slots.js";
+import { slotState, slotStates } from "./states.js";
+
+const cockpit = window.cockpit;
+const _ = cockpit.gettext;
+
+const labels = {
+    configure: _("Configure"),
+    adopt: _("Adopt"),
+    rotate: _("Rotate"),
+    undo: _("Undo rotation"),
+    clear: _("Clear"),
+    token: _("Try it"),
+};
+
+const storages = { tpm: _("In the TPM"), file: _("In a file, wrapped by the TPM"), "": "" };
+
+/* In the order shown. */
+function namesFor(row) {
+    if (row.state === "ready")
+        return ["token", "rotate", row.canUndo ? "undo" : "", "clear"];
+    return row.state === "pending" ? ["clear"] : slotState(row.state).cures;
+}
+
+export class SlotsView {
+    constructor(bus, actions) {
+        this.bus = bus;
+        this.actions = actions;
+        this.filter = { text: "", state: "" };
+        this.starts = [0];          /* where the pages up to this one begin */
+        this.next = 0;
+        this.rows = new Map();      /* slot -> { row, element } of those in sight */
+        this.changedAt = new Map(); /* slot -> when a change was seen, of those in sight */
+        this.element = this.build();
+    }
+
+    build() {
+        this.body = h("tbody", {});
+        this.note = h("p", { class: "note", role: "status" });
+        this.before = button(_("Previous"), () => this.turn(-1));
+        this.after = button(_("Next"), () => this.turn(1));
+        this.place = h("span", { class: "place" });
+        const search = h("input", {
+            type: "search", class: "input", id: "slots-filter", placeholder: _("Number, host, device or audience"),
+            "aria-label": _("Filter slots"), oninput: event => this.refilter({ text: event.target.value.trim().toLowerCase() }),
+        });
+        const state = h("select", {
+            class: "input", id: "slots-state", "aria-label": _("State"),
+            onchange: event => this.refilter({ state: event.target.value }),
+        }, h("option", { value: "" }, _("All states")),
+        slotStates.map(word => h("option", { value: word }, slotState(word).label)));
+        const titles = [_("Slot"), _("State"), _("Device or audience"), _("Hub"), _("Key kept"), _("Changes"), _("Actions")];
+        return h("section", { class: "card", id: "slots", "aria-labelledby": "slots-title" },
+            h("div", { class: "toolbar" }, h("h2", { id: "slots-title" }, _("Slots")), search, state,
+                this.actions.configure ? button(_("Configure a slot"), () => this.actions.configure(null),
+                    { class: "button primary", id: "configure" }) : null),
+            h("table", { "aria-describedby": "slots-title" },
+                h("thead", {}, h("tr", {}, titles.map(title => h("th", { scope: "col" }, title)))), this.body),
+            this.note, h("nav", { class: "pager", "aria-label": _("Pages of slots") }, this.place, this.before, this.after));
+    }
+
+    refilter(part) {
+        this.filter = { ...this.filter, ...part };
+        this.starts = [0];
+        this.reload();
+    }
+
+    turn(by) {
+        if (by > 0 && this.next)
+            this.starts.push(this.next);
+        else if (by < 0 && this.starts.length > 1)
+            this.starts.pop();
+        this.reload();
+    }
+
+    /* Reads the page anew. Asked for while it is being read, it is read once more afterwards: what was asked for last
+     * is what stands there in the end. */
+    async reload() {
+        this.stale = true;
+        if (this.isReading)
+            return;
+        this.isReading = true;
+        this.element.setAttribute("aria-busy", "true");
+        while (this.stale) {
+            this.stale = false;
+            try {
+                const page = await readPage(this.bus, this.starts.at(-1), this.filter);
+                if (!this.stale)
+                    this.show(page);
+            } catch (error) {
+                this.note.textContent = error.message;
+            }
+        }
+        this.isReading = false;
+        this.element.setAttribute("aria-busy", "false");
+    }
+
+    show({ rows, next }) {
+        this.next = next;
+        const kept = this.rows;
+        this.rows = new Map();
+        this.body.replaceChildren(...rows.map(row => {
+            const same = kept.get(row.slot);
+            const entry = same && JSON.stringify(same.row) === JSON.stringify(row) ? same : { row, element: this.line(row) };
+            this.rows.set(row.slot, entry);
+            return entry.element;
+        }));
+        const page = this.starts.length;
+        this.note.textContent = rows.length ? "" : _("No slot matches.");
+        this.place.textContent = rows.length
+            ? cockpit.format(_("Slots $0 to $1"), rows[0].slot, rows.at(-1).slot) : "";
+        this.before.disabled = page === 1;
+        this.after.disabled = !next;
+        this.element.querySelector(".pager").hidden = page === 1 && !next;
+    }
+
+    /* A signal came. A slot in sight is read by itself, others only count where they might have to be in sight. */
+    async slotChanged(slot) {
+        const entry = this.rows.get(slot);
+        this.changedAt.set(slot, new Date());
+        if (!entry) {
+            const last = Math.max(0, ...this.rows.keys());
+            if (slot <= last || this.rows.size < PAGE)
+                this.reload();
+            return;
+        }
+        try {
+            const row = await readRow(this.bus, slot);
+            const now = this.rows.get(slot);
+            if (now !== entry)
+                return;
+            if (row.state === "empty" || this.filter.text || this.filter.state) {
+                this.reload();
+                return;
+            }
+            const element = this.line(row);
+            entry.element.replaceWith(element);
+            this.rows.set(slot, { row, element });
+        } catch (error) {
+            this.reload();
+        }
+    }
+
+    line(row) {
+        const state = slotState(row.state);
+        const cell = (title, ...content) => h("td", { "data-title": title }, ...content);
+        const seen = this.changedAt.get(row.slot);
+        const actions = namesFor(row).filter(name => this.actions[name]).map(name => button(labels[name], () => this.actions[name](row), {
+            "data-action": name,
+            class: `button ${state.cures.includes(name) && row.state !== "empty" ? "primary" : "secondary"} small`,
+            "aria-label": cockpit.format(_("$0 slot $1"), labels[name], row.slot),
+        }));
+        return h("tr", { "data-slot": row.slot, "data-state": row.state, class: state.tone },
+            h("th", { scope: "row" }, String(row.slot)),
+            cell(_("State"), h("span", { class: `label ${state.tone}` }, state.label),
+                state.means ? h("p", { class: "means" }, state.means) : null,
+                row.reason ? h("details", {}, h("summary", {}, _("What hubkeyd says")), row.reason) : null),
+            cell(_("Device or audience"), whose(row),
+                row.gateway ? h("p", { class: "means" }, cockpit.format(_("through $0"), row.gateway)) : null),
+            cell(_("Hub"), row.host || ""),
+            cell(_("Key kept"), storages[row.storage] ?? row.storage),
+            cell(_("Changes"), row.generation ? String(row.generation) : "",
+                seen ? h("p", { class: "means" }, cockpit.format(_("last at $0"), seen.toLocaleTimeString())) : null),
+            cell(_("Actions"), h("div", { class: "actions" }, actions)));
+    }
+}

@@ -1,0 +1,43 @@
+// Copyright (c) 2026 the hubkey authors
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// drive.js MODULES: a real browser through the page; runs as portal.py's command. MODULES is where npm put playwright-core.
+'use strict';
+
+const path = require('node:path');
+
+const { done, ok } = require('./tap.js');
+const { launch, login, turnOn } = require('./browser.js');
+const table = require('./case-table.js');
+
+async function viewer(browser) {
+    const session = await login(browser, 'VIEWER');
+    const { frame } = session;
+    await table.table(session);
+    ok((await frame.innerText('#access')).includes('hubkey-out does not have'), 'who may not change slots is told so',
+        await frame.innerText('#access'));
+    await session.context.close();
+}
+
+async function admin(browser) {
+    const session = await login(browser, 'ADMIN');
+    await turnOn(session.frame);
+    ok(true, 'administrative access is turned on from the page');
+    await table.live(session);
+    await table.filter(session);
+    await table.comings(session);
+    ok(session.noted.errors.length === 0, 'no script failed', session.noted.errors.join('\n'));
+    await session.context.close();
+}
+
+async function main(modules) {
+    const browser = await launch(require(path.join(modules, 'node_modules', 'playwright-core')));
+    try {
+        await viewer(browser);
+        await admin(browser);
+    } finally {
+        await browser.close();
+    }
+}
+
+main(process.argv[2]).catch(error => ok(false, 'the browser gets to the end', error.stack)).then(done);

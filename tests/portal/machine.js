@@ -1,0 +1,47 @@
+// Copyright (c) 2026 the hubkey authors
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// What else happens on the machine while the page is open: hubkeyctl at work, servers that are killed and come back.
+'use strict';
+
+const { execFileSync, spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+
+const sandbox = process.env.HUBKEY_SANDBOX;
+const run = path.join(__dirname, '..', '..', 'run');
+
+function ctl(words, input = '') {
+    const done = spawnSync('hubkeyctl', words, { input, encoding: 'utf8' });
+    if (done.status !== 0)
+        throw new Error(`hubkeyctl ${words.join(' ')}: ${done.status} ${done.stderr}`);
+    return done.stdout;
+}
+
+function connectionString(device, key) {
+    return `HostName=${process.env.HUBKEY_HUB_HOST};DeviceId=${device};SharedAccessKey=${key}`;
+}
+
+function kill(server) {
+    process.kill(Number(fs.readFileSync(path.join(sandbox, `${server}.pid`), 'utf8')), 'SIGKILL');
+}
+
+function restart(server) {
+    execFileSync(run, ['sandbox-restart', server]);
+}
+
+// One call of the test hub's admin port.
+async function hub(where, body) {
+    const answer = await fetch(process.env.HUBKEY_HUB_ADMIN + where, body && {
+        method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
+    });
+    const text = await answer.text();
+    return text ? JSON.parse(text) : null;
+}
+
+// hubkeyd hears of a TPM that is gone when it needs it.
+function useTpm() {
+    spawnSync('hubkeyctl', ['token', '0', '--ttl', String(100 + Math.floor(Math.random() * 3000))]);
+}
+
+module.exports = { sandbox, ctl, useTpm, connectionString, kill, restart, hub };
