@@ -224,6 +224,8 @@ open_queue(struct hubkey_client *client, const struct hubkey_options *options, G
     client->writer = queue_open(client->path, client->lock, &client->gate, error);
     client->sender = client->writer ? queue_open(client->path, client->lock, &client->gate, error) : NULL;
     client->reader = client->sender ? queue_open(client->path, client->lock, &client->gate, error) : NULL;
+    if (client->sender)
+        queue_tidy_later(client->sender);
     client->found = client->writer ? queue_take_found(client->writer) : NULL;
     return client->reader && (options->policy != HUBKEY_POLICY_DROP_OLDEST || queue_allow_drops(client->writer, error));
 }

@@ -229,6 +229,7 @@ send_current(struct pump *pump)
     pump->phase = PUMP_SENDING;
     pump->ops.send(&request, pump->ops.context);
     prepare_next(pump);
+    queue_tidy(pump->queue);
 }
 
 /* Nothing waits but what was refused with nothing after it to compare with. */

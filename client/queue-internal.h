@@ -75,6 +75,8 @@ struct queue {
     struct lock *lock; /* NULL: nobody else has the file open */
     struct guard *gate;
     bool reads_only;
+    bool tidies;       /* queue_tidy is called; no commit does it */
+    int journal_pages; /* where tidies is set: how long the journal was at the last commit */
     dev_t device; /* the file that db has open */
     ino_t inode;
     char *found;  /* what damage was found and set aside; queue_take_found */

@@ -87,6 +87,20 @@ set_pragmas(struct queue *queue, const char *more, GError **error)
     return sqlite3_exec(queue->db, pragmas, NULL, NULL, NULL) == SQLITE_OK || queue_fail(queue, "opening", error);
 }
 
+static int
+note_journal(void *user, sqlite3 *db, const char *name, int pages)
+{
+    ((struct queue *)user)->journal_pages = pages;
+    return SQLITE_OK;
+}
+
+void
+queue_tidy_later(struct queue *queue)
+{
+    queue->tidies = true;
+    sqlite3_wal_hook(queue->db, note_journal, queue);
+}
+
 static bool
 fill(void *queue, GError **error)
 {
@@ -102,8 +116,11 @@ set_up(struct queue *queue, GError **error)
                                                "PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d;"
                                                "PRAGMA secure_delete = OFF;",
                                                JOURNAL_PAGES, JOURNAL_KEPT);
-    return queue_schema_check(queue->db, queue->path, &outdated, error) && set_pragmas(queue, pragmas, error) &&
-           (!outdated || queue_schema_update(queue->db, queue->path, fill, queue, error));
+    if (!queue_schema_check(queue->db, queue->path, &outdated, error) || !set_pragmas(queue, pragmas, error))
+        return false;
+    if (queue->tidies)
+        queue_tidy_later(queue);
+    return !outdated || queue_schema_update(queue->db, queue->path, fill, queue, error);
 }
 
 /* For looking only: nothing is brought up to date, least of all under a program that is older than this one. */
@@ -287,6 +304,22 @@ queue_leave(struct queue *queue)
 {
     if (queue->lock)
         lock_write_end(queue->lock);
+}
+
+void
+queue_tidy(struct queue *queue)
+{
+    if (queue->journal_pages < JOURNAL_PAGES)
+        return;
+    queue->journal_pages = 0;
+    if (queue->gate)
+        guard_lock(queue->gate);
+    if (queue_enter(queue, NULL)) {
+        (void)sqlite3_wal_checkpoint_v2(queue->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        queue_leave(queue);
+    }
+    if (queue->gate)
+        guard_unlock(queue->gate);
 }
 
 bool
