@@ -190,9 +190,8 @@ test_expired(void)
     scratch_clock_move(1);
     g_assert_true(lock_try(fixture->scratch.lock)); /* who sends may have it in a request */
     g_assert_cmpuint(post(fixture, 1, 0), ==, 0);
-    lock_close(fixture->scratch.lock);
-    fixture->scratch.lock = lock_open(fixture->scratch.path, true, NULL);
     commit_free(fixture->commit);
+    scratch_reopen(&fixture->scratch); /* nobody sends any more */
     const struct commit_hooks hooks = { on_posted, on_dropped, NULL, fixture };
     fixture->commit = commit_new(fixture->scratch.queue, fixture->scratch.path, fixture->scratch.lock, &limits, &hooks);
     g_assert_cmpuint(post(fixture, 1, 0), ==, 3);
