@@ -21,8 +21,10 @@ export class Dialog {
         this.save = action ? h("button", { type: "submit", class: `button ${danger ? "danger" : "primary"}` }, action)
             : null;
         this.cancel = button(action ? _("Cancel") : _("Close"), () => this.element.close(), { class: "button link" });
-        this.form = h("form", { method: "dialog", autocomplete: "off", novalidate: true, onsubmit: event => this.submit(event) },
-            h("h2", { id }, title), this.body, this.message, h("div", { class: "dialog-buttons" }, this.save, this.cancel));
+        const handler = event => this.submit(event);
+        this.form = h("form", { method: "dialog", autocomplete: "off", novalidate: true, onsubmit: handler },
+            h("h2", { id }, title), this.body, this.message,
+            h("div", { class: "dialog-buttons" }, this.save, this.cancel));
         this.element = h("dialog", {
             "aria-labelledby": id,
             oncancel: event => { if (this.isBusy) event.preventDefault(); },

@@ -5,13 +5,25 @@
  */
 
 import { Bus } from "./bus.js";
+import * as change from "./change.js";
+import { configure } from "./configure.js";
+import { Dialog } from "./dialog.js";
 import { alert, button, h } from "./dom.js";
 import { tpmState } from "./states.js";
 import * as superuser from "./superuser.js";
+import { tryToken } from "./token.js";
 import { SlotsView } from "./view.js";
 
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
+
+/* What changes something opens with access only; without it, it says what is missing and offers to turn it on. */
+const asAdmin = (title, open) => row => {
+    if (superuser.isAdmin())
+        open(row);
+    else
+        new Dialog(title, {}).open(superuser.offer());
+};
 
 class Page {
     constructor(element) {
@@ -20,12 +32,24 @@ class Page {
         this.version = h("span", { class: "version" });
         this.access = h("div", { id: "access" });
         this.bus = new Bus(this);
-        this.slots = new SlotsView(this.bus, {});
+        this.slots = new SlotsView(this.bus, this.actions());
         this.slots.element.hidden = true;
         element.append(h("header", {}, h("h1", {}, _("Device keys")), this.version), this.access, this.notices,
             this.slots.element);
         superuser.onChange(() => this.showAccess());
         this.showAccess();
+    }
+
+    actions() {
+        return {
+            token: tryToken,
+            configure: asAdmin(_("Configure a slot"),
+                row => configure(this.bus, row ? row.slot : null, this.slots.firstEmpty())),
+            adopt: asAdmin(_("Adopt"), change.adopt),
+            rotate: asAdmin(_("Rotate"), change.rotate),
+            undo: asAdmin(_("Undo rotation"), change.undo),
+            clear: asAdmin(_("Clear"), change.clear),
+        };
     }
 
     present(version) {
@@ -43,8 +67,8 @@ class Page {
         this.slots.element.hidden = true;
         this.notices.replaceChildren(alert("danger", _("hubkeyd does not answer"),
             why ? h("p", {}, why) : null,
-            h("p", {}, _("Keys are safe, but no program gets a token meanwhile. Start the service hubkeyd; this page goes " +
-                         "on by itself when it answers.")),
+            h("p", {}, _("Keys are safe, but no program gets a token meanwhile. Start the service hubkeyd; this page " +
+                         "goes on by itself when it answers.")),
             button(_("Look again"), () => this.bus.greet())));
     }
 

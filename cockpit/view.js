@@ -50,21 +50,24 @@ export class SlotsView {
         this.place = h("span", { class: "place" });
         const search = h("input", {
             type: "search", class: "input", id: "slots-filter", placeholder: _("Number, host, device or audience"),
-            "aria-label": _("Filter slots"), oninput: event => this.refilter({ text: event.target.value.trim().toLowerCase() }),
+            "aria-label": _("Filter slots"),
+            oninput: event => this.refilter({ text: event.target.value.trim().toLowerCase() }),
         });
         const state = h("select", {
             class: "input", id: "slots-state", "aria-label": _("State"),
             onchange: event => this.refilter({ state: event.target.value }),
         }, h("option", { value: "" }, _("All states")),
         slotStates.map(word => h("option", { value: word }, slotState(word).label)));
-        const titles = [_("Slot"), _("State"), _("Device or audience"), _("Hub"), _("Key kept"), _("Changes"), _("Actions")];
+        const titles = [_("Slot"), _("State"), _("Device or audience"), _("Hub"), _("Key kept"), _("Changes"),
+            _("Actions")];
         return h("section", { class: "card", id: "slots", "aria-labelledby": "slots-title" },
             h("div", { class: "toolbar" }, h("h2", { id: "slots-title" }, _("Slots")), search, state,
-                this.actions.configure ? button(_("Configure a slot"), () => this.actions.configure(null),
-                    { class: "button primary", id: "configure" }) : null),
+                button(_("Configure a slot"), () => this.actions.configure(null),
+                    { class: "button primary", id: "configure" })),
             h("table", { "aria-describedby": "slots-title" },
                 h("thead", {}, h("tr", {}, titles.map(title => h("th", { scope: "col" }, title)))), this.body),
-            this.note, h("nav", { class: "pager", "aria-label": _("Pages of slots") }, this.place, this.before, this.after));
+            this.note,
+            h("nav", { class: "pager", "aria-label": _("Pages of slots") }, this.place, this.before, this.after));
     }
 
     refilter(part) {
@@ -109,7 +112,8 @@ export class SlotsView {
         this.rows = new Map();
         this.body.replaceChildren(...rows.map(row => {
             const same = kept.get(row.slot);
-            const entry = same && JSON.stringify(same.row) === JSON.stringify(row) ? same : { row, element: this.line(row) };
+            const isSame = same && JSON.stringify(same.row) === JSON.stringify(row);
+            const entry = isSame ? same : { row, element: this.line(row) };
             this.rows.set(row.slot, entry);
             return entry.element;
         }));
@@ -149,13 +153,19 @@ export class SlotsView {
         }
     }
 
+    /* A slot to begin with where somebody has not chosen one: the first empty one in sight. */
+    firstEmpty() {
+        return [...this.rows.values()].find(({ row }) => row.state === "empty")?.row.slot ?? "";
+    }
+
     line(row) {
         const state = slotState(row.state);
         const cell = (title, ...content) => h("td", { "data-title": title }, ...content);
         const seen = this.changedAt.get(row.slot);
-        const actions = namesFor(row).filter(name => this.actions[name]).map(name => button(labels[name], () => this.actions[name](row), {
+        const isCure = name => state.cures.includes(name) && row.state !== "empty";
+        const actions = namesFor(row).map(name => button(labels[name], () => this.actions[name](row), {
             "data-action": name,
-            class: `button ${state.cures.includes(name) && row.state !== "empty" ? "primary" : "secondary"} small`,
+            class: `button ${isCure(name) ? "primary" : "secondary"} small`,
             "aria-label": cockpit.format(_("$0 slot $1"), labels[name], row.slot),
         }));
         return h("tr", { "data-slot": row.slot, "data-state": row.state, class: state.tone },

@@ -4,8 +4,8 @@
 // A headless Chromium at the page: logged in, with everything noted that it says and asks for.
 'use strict';
 
-const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'];
+const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
+    '--disable-background-networking', '--disable-component-update'];
 const PATIENCE_MS = 20000;
 
 async function launch(playwright) {
@@ -16,7 +16,7 @@ async function launch(playwright) {
 function listen(page, noted) {
     page.on('console', message => noted.console.push(message.text()));
     page.on('pageerror', error => noted.errors.push(String(error)));
-    page.on('request', request => noted.requests.push(`${request.method()} ${request.url()} ${request.postData() || ''}`));
+    page.on('request', request => noted.requests.push(`${request.url()} ${request.postData() || ''}`));
     page.on('websocket', socket => socket.on('framesent', ({ payload }) => noted.frames.push(String(payload))));
 }
 

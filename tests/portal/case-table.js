@@ -15,7 +15,8 @@ const key = () => crypto.randomBytes(32).toString('base64');
 async function table({ frame }) {
     await holds(shows(frame, 0, 'ready'), 'slot 0 is in the table, ready');
     const row = await frame.innerText('tr[data-slot="0"]');
-    ok(row.includes(process.env.HUBKEY_DEVICE_ID) && row.includes(process.env.HUBKEY_HUB_HOST), 'with its device and hub', row);
+    const { HUBKEY_DEVICE_ID: device, HUBKEY_HUB_HOST: host } = process.env;
+    ok(row.includes(device) && row.includes(host), 'with its device and hub', row);
     ok(await frame.locator('tr[data-state=empty]').count() === 9, 'slots 1 to 9 are there to be chosen');
 }
 
@@ -27,7 +28,8 @@ async function live({ frame }) {
     machine.ctl(['provision', '12', '--connection-string-file', '-'], machine.connectionString('twelve', key()));
     await holds(shows(frame, 12, 'ready'), 'one in a file, too');
     machine.ctl(['rotate', '7', '--key-file', '-'], key());
-    await holds(frame.waitForSelector('tr[data-slot="7"] td[data-title=Changes]:has-text("2")'), 'a rotation is counted');
+    await holds(frame.waitForSelector('tr[data-slot="7"] td[data-title=Changes]:has-text("2")'),
+        'a rotation is counted');
     machine.ctl(['clear', '7', '--yes']);
     await holds(shows(frame, 7, 'empty'), 'a slot that it clears is empty');
     ok(await frame.evaluate(() => window.sameDocument), 'all of it without a reload');
@@ -35,7 +37,8 @@ async function live({ frame }) {
 
 async function filter({ frame }) {
     await frame.fill('#slots-filter', 'TWELVE');
-    await holds(frame.waitForSelector('tbody tr:only-child[data-slot="12"]'), 'the filter finds a device whatever its case');
+    await holds(frame.waitForSelector('tbody tr:only-child[data-slot="12"]'),
+        'the filter finds a device whatever its case');
     await frame.selectOption('#slots-state', 'tampered');
     await holds(frame.waitForSelector('.note:has-text("No slot matches")'), 'and says when nothing matches');
     await frame.selectOption('#slots-state', '');
@@ -48,7 +51,8 @@ async function comings({ frame }) {
     await holds(frame.waitForSelector('main[data-daemon=absent] .alert.danger:has-text("hubkeyd does not answer")'),
         'a hubkeyd that is gone is told');
     machine.restart('hubkeyd');
-    await holds(frame.waitForSelector('main[data-daemon=present] tr[data-slot="12"]'), 'and back, all is there by itself');
+    await holds(frame.waitForSelector('main[data-daemon=present] tr[data-slot="12"]'),
+        'and back, all is there by itself');
     machine.kill('swtpm');
     machine.useTpm();
     await holds(frame.waitForSelector('.alert.danger:has-text("TPM:")'), 'a TPM that is gone is told');

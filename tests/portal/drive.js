@@ -1,13 +1,14 @@
 // Copyright (c) 2026 the hubkey authors
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// drive.js MODULES: a real browser through the page; runs as portal.py's command. MODULES is where npm put playwright-core.
+// drive.js MODULES: a real browser through the page; runs as portal.py's command. MODULES is where npm put packages.
 'use strict';
 
 const path = require('node:path');
 
 const { done, ok } = require('./tap.js');
 const { launch, login, turnOn } = require('./browser.js');
+const change = require('./case-change.js');
 const table = require('./case-table.js');
 
 async function viewer(browser) {
@@ -16,6 +17,7 @@ async function viewer(browser) {
     await table.table(session);
     ok((await frame.innerText('#access')).includes('hubkey-out does not have'), 'who may not change slots is told so',
         await frame.innerText('#access'));
+    await change.refused(session);
     await session.context.close();
 }
 
@@ -23,6 +25,11 @@ async function admin(browser) {
     const session = await login(browser, 'ADMIN');
     await turnOn(session.frame);
     ok(true, 'administrative access is turned on from the page');
+    await change.configure(session);
+    await change.token(session);
+    await change.rotate(session);
+    await change.adopt(session);
+    await change.clear(session);
     await table.live(session);
     await table.filter(session);
     await table.comings(session);

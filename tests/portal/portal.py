@@ -4,12 +4,12 @@
 """Cockpit with the page, in a sandbox: as on a machine where hubkey is installed, on a free port of the loopback.
 
   portal.py why-not            prints why it cannot run here, or nothing
-  portal.py run [COMMAND...]   inside a sandbox and in a mount namespace of its own: serves until COMMAND ends, exits as it
-                               does; without one prints the address, and serves until Ctrl-C
+  portal.py run [COMMAND...]   inside a sandbox and in a mount namespace of its own: serves until COMMAND ends, exits as
+                               it does; without one prints the address, and serves until Ctrl-C
 
 Logging in is real: PAM, a password, and sudo for administrative access. A session without a login would do whatever
-anybody on this machine asks it to, as root. The namespace makes two users of the sandbox people who can log in, and puts
-the installed copy and the private bus where sessions and sudo look for them; nothing outside of it changes.
+anybody on this machine asks it to, as root. The namespace makes two users of the sandbox people who can log in, and
+puts the installed copy and the private bus where sessions and sudo look for them; nothing outside of it changes.
 """
 
 import os
@@ -138,7 +138,8 @@ class Cockpit:
         os.makedirs(self.machine.at('config', 'cockpit'))
         with open(os.path.join(self.machine.sandbox, 'cockpit.log'), 'ab') as log:
             self.process = subprocess.Popen(
-                ['setpriv', '--pdeathsig', 'KILL', '--', WS, '--no-tls', '--address', '127.0.0.1', '--port', str(self.port)],
+                ['setpriv', '--pdeathsig', 'KILL', '--', WS, '--no-tls', '--address', '127.0.0.1',
+                 '--port', str(self.port)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd='/')
         deadline = time.monotonic() + START_SECONDS
         while not answers(self.port):

@@ -1,0 +1,73 @@
+/* Copyright (c) 2026 the hubkey authors
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Try it: a token, asked for when the button is pressed and not before, gone from the page when it ends or is closed.
+ */
+
+import { getToken } from "./bus.js";
+import { Dialog } from "./dialog.js";
+import { button, field, h } from "./dom.js";
+import { whose } from "./slots.js";
+
+const cockpit = window.cockpit;
+const _ = cockpit.gettext;
+
+class TokenView {
+    constructor() {
+        this.text = h("textarea", { class: "input mono", rows: 4, readonly: true, spellcheck: "false" });
+        this.left = h("p", { class: "countdown", role: "timer" });
+        this.copied = h("span", { role: "status" });
+        this.element = h("div", { hidden: true, class: "token" }, field(_("Token"), this.text), this.left,
+            button(_("Copy"), () => this.copy()), this.copied);
+    }
+
+    show({ token, expires }) {
+        this.text.value = token;
+        this.expires = expires;
+        this.copied.textContent = "";
+        this.element.hidden = false;
+        window.clearInterval(this.timer);
+        this.timer = window.setInterval(() => this.tick(), 1000);
+        this.tick();
+    }
+
+    tick() {
+        const left = Math.max(0, Math.ceil(this.expires - Date.now() / 1000));
+        this.left.textContent = left > 0
+            ? cockpit.format(_("Ends in $0 s, at $1"), left, new Date(this.expires * 1000).toLocaleTimeString())
+            : _("This token has ended.");
+        if (left === 0)
+            this.forget();
+    }
+
+    async copy() {
+        await navigator.clipboard.writeText(this.text.value);
+        this.copied.textContent = _("Copied. Whoever has it speaks for the device until it ends.");
+    }
+
+    forget() {
+        window.clearInterval(this.timer);
+        this.text.value = "";
+    }
+}
+
+export function tryToken(row) {
+    const scope = h("input", { type: "text", class: "input", autocomplete: "off", spellcheck: "false" });
+    const ttl = h("input", { type: "number", class: "input", min: 1, max: row.maxTtl, value: row.defaultTtl });
+    const view = new TokenView();
+    const dialog = new Dialog(cockpit.format(_("A token of slot $0"), row.slot), {
+        action: _("Make a token"),
+        act: async () => {
+            view.forget();
+            view.element.hidden = true;
+            if (!ttl.checkValidity() || !ttl.value)
+                throw new Error(cockpit.format(_("A token of this slot lives 1 to $0 seconds."), row.maxTtl));
+            view.show(await getToken(row.slot, scope.value, Number(ttl.value)));
+            return false;
+        },
+        gone: () => view.forget(),
+    });
+    dialog.open(h("p", {}, cockpit.format(_("Programs get such tokens of $0 from hubkeyd."), whose(row))),
+        field(_("Scope"), scope, _("Empty for the whole identity, or a path below it, as messages/events")),
+        field(_("Lifetime in seconds"), ttl), view.element);
+}

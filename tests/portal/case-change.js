@@ -1,0 +1,156 @@
+// Copyright (c) 2026 the hubkey authors
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A key goes into slot 0 by the page, the hub takes a message by a token of it; rotated, undone, adopted, cleared.
+'use strict';
+
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+const https = require('node:https');
+const path = require('node:path');
+
+const { holds, ok } = require('./tap.js');
+const machine = require('./machine.js');
+const { forgotten } = require('./secrecy.js');
+
+const key = () => crypto.randomBytes(32).toString('base64');
+const action = (slot, name) => `tr[data-slot="${slot}"] [data-action=${name}]`;
+const is = (frame, slot, state) => frame.waitForSelector(`tr[data-slot="${slot}"][data-state=${state}]`);
+const closed = frame => frame.waitForSelector('dialog', { state: 'detached' });
+const submit = frame => frame.click('dialog button[type=submit]');
+const DEVICE = 'by-page';
+
+// One event with that token; the status the hub answers.
+function post(device, token) {
+    const port = process.env.HUBKEY_CONNECT_TO.split(':').at(-1);
+    const host = process.env.HUBKEY_HUB_HOST;
+    return new Promise((resolve, reject) => {
+        const request = https.request({
+            host: '127.0.0.1', port, servername: host, method: 'POST', ca: fs.readFileSync(process.env.HUBKEY_CA_FILE),
+            path: `/devices/${device}/messages/events?api-version=2020-03-13`,
+            headers: { Host: host, Authorization: token, 'Content-Type': 'application/octet-stream' },
+        }, answer => { answer.resume(); resolve(answer.statusCode); });
+        request.on('error', reject);
+        request.end('from the page');
+    });
+}
+
+async function mistakes(frame) {
+    const string = frame.locator('dialog input[type=password]');
+    const wrong = async (text, part, what) => {
+        await string.fill(text);
+        await holds(frame.waitForSelector(`dialog .parts .wrong:has-text("${part}")`), what);
+    };
+    await wrong('HostName=https://h.azure-devices.net;DeviceId=d', 'only the name', 'a URL for a host is pointed at');
+    await wrong(`HostName=h.azure-devices.net;DeviceId=a b;`, 'cannot stand in an ID', 'a space in an ID is');
+    await wrong('HostName=h.azure-devices.net;DeviceId=d;SharedAccessKey=abc', 'cut off', 'a key that is cut off is');
+    await wrong('HostNme=h.azure-devices.net', 'name that does not belong', 'an unknown part is');
+    await submit(frame);
+    await holds(frame.waitForSelector('dialog .alert.danger'), 'none of them is saved');
+    await string.fill('HostName=h.azure-devices.net;SharedAccessKeyName=iothubowner;SharedAccessKey=YWJj');
+    await holds(frame.waitForSelector('dialog .verdict.wrong:has-text("of the hub")'),
+        'the hub\'s own string is told from a device\'s');
+}
+
+async function configure(session) {
+    const { frame } = session;
+    const secret = key();
+    machine.ctl(['clear', '0', '--yes']);
+    await machine.hub('/devices', { deviceId: DEVICE, primaryKey: secret });
+    await frame.click(action(0, 'configure'));
+    await mistakes(frame);
+    await frame.fill('dialog input[type=password]', machine.connectionString(DEVICE, secret));
+    ok((await frame.innerText('dialog .parts')).includes(DEVICE), 'a whole one is taken apart',
+        await frame.innerText('dialog .parts'));
+    await submit(frame);
+    await holds(frame.waitForFunction(() => document.querySelectorAll('dialog .steps [data-step=done]').length === 3),
+        'the key is put into the TPM, read back, and proved by a token');
+    await frame.click('dialog button:has-text("Close")');
+    await holds(is(frame, 0, 'ready'), 'slot 0 is ready');
+    await forgotten(session, DEVICE, secret);
+}
+
+async function token(session) {
+    const { frame } = session;
+    const calls = () => session.noted.frames.filter(text => text.includes('"GetToken"')).length;
+    const asked = calls();
+    await frame.click(action(0, 'token'));
+    await frame.fill('dialog input[type=number]', '300');
+    ok(calls() === asked, 'no token before it is asked for');
+    await submit(frame);
+    await frame.waitForSelector('dialog .countdown:has-text("Ends in")');
+    const text = await frame.inputValue('dialog textarea');
+    await frame.click('dialog button:has-text("Copy")');
+    await frame.waitForSelector('dialog .token [role=status]:has-text("Copied")');
+    ok(await frame.evaluate(() => navigator.clipboard.readText()) === text, 'it can be copied');
+    const first = await frame.innerText('dialog .countdown');
+    await holds(frame.waitForFunction(was => document.querySelector('dialog .countdown').innerText !== was, first),
+        'its end is counted down');
+    ok(await post(DEVICE, text) === 204, 'the hub accepts a message with it');
+    await frame.fill('dialog input[type=number]', '99999999');
+    await submit(frame);
+    await holds(frame.waitForSelector('dialog .alert.danger:has-text("lives 1 to")'),
+        'a life beyond the bound is told');
+    await frame.click('dialog button:has-text("Cancel")');
+    await closed(frame);
+}
+
+async function rotate({ frame }) {
+    await frame.click(action(0, 'rotate'));
+    await frame.fill('dialog input[type=password]', 'not a key');
+    await submit(frame);
+    await holds(frame.waitForSelector('dialog .alert.danger:has-text("not base64")'),
+        'what is no key is not rotated to');
+    await frame.fill('dialog input[type=password]', key());
+    await submit(frame);
+    await closed(frame);
+    await holds(frame.waitForSelector(action(0, 'undo')), 'rotated, and it can be undone');
+    await frame.click(action(0, 'undo'));
+    ok((await frame.innerText('dialog p')).includes(DEVICE), 'undoing says which device it is about');
+    await submit(frame);
+    await closed(frame);
+    await holds(frame.waitForSelector(action(0, 'undo'), { state: 'detached' }), 'undone, once');
+}
+
+// What an earlier installation left: in the TPM, and hubkeyd has no record of it.
+async function adopt({ frame }) {
+    machine.ctl(['provision', '3', '--connection-string-file', '-'], machine.connectionString('left-behind', key()));
+    machine.kill('hubkeyd');
+    fs.rmSync(path.join(machine.sandbox, 'state', 'slot-3'));
+    machine.restart('hubkeyd');
+    await holds(is(frame, 3, 'found'), 'a key that was left in the TPM is found');
+    await frame.click(action(3, 'adopt'));
+    const shown = await frame.innerText('dialog .parts');
+    const { tpm_name: name } = JSON.parse(machine.ctl(['show', '3', '--json']));
+    ok(shown.includes('left-behind') && shown.includes(name), 'identity and Name are shown', shown);
+    await submit(frame);
+    await closed(frame);
+    await holds(is(frame, 3, 'ready'), 'adopted');
+}
+
+async function clear({ frame }) {
+    await frame.click(action(3, 'clear'));
+    ok((await frame.innerText('dialog p')).includes('left-behind'), 'clearing says which device it is about');
+    await frame.click('dialog button:has-text("Cancel")');
+    await closed(frame);
+    await frame.click(action(3, 'clear'));
+    await submit(frame);
+    await closed(frame);
+    await holds(is(frame, 3, 'empty'), 'cleared');
+}
+
+// Without access, or with the wrong password for it.
+async function refused({ frame }) {
+    await frame.click(action(0, 'clear'));
+    await holds(frame.waitForSelector('dialog:has-text("Administrative access is missing")'),
+        'a change says what is missing');
+    ok(await frame.locator('dialog button[type=submit]').count() === 0, 'and does not offer to be done');
+    await frame.click('dialog button:has-text("Turn on")');
+    const password = frame.locator('dialog input[type=password]');
+    await password.fill(process.env.HUBKEY_PORTAL_VIEWER_PASSWORD);
+    await frame.click('dialog button[type=submit]');
+    await holds(frame.waitForSelector('dialog .alert.danger'), 'who may not use sudo is refused, with the reason');
+    ok(machine.ctl(['show', '0', '--json']).includes('"ready"'), 'and the slot is what it was');
+}
+
+module.exports = { configure, token, rotate, adopt, clear, refused };
