@@ -367,7 +367,6 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
     hubkeyd->api.tpm = hubkeyd->tpm;
     if (!join_bus(hubkeyd, error))
         return false;
-    hubkeyd->name_timer = g_timeout_add(NAME_LIMIT_MS, request_name, hubkeyd);
     hubkeyd->worker = hubkeyd->api.worker = worker_new(NULL);
     hubkeyd->api.slots = slots_new(&slot_storage_ops, hubkeyd->storage, hubkeyd->worker, &slots_hooks, &hubkeyd->api,
                                    error);
@@ -380,6 +379,9 @@ begin(struct hubkeyd *hubkeyd, const struct options *options, GError **error)
                                        hubkeyd->config->token_granularity);
     hubkeyd->api.reload = reload_new(options->config_file, apply_config, hubkeyd);
     hubkeyd->metrics = metrics_new(&hubkeyd->api);
+    /* From here, as what was read above takes its time too: where the TPM is quick nobody hears of ten thousand slots
+     * that there is an SRK now. */
+    hubkeyd->name_timer = g_timeout_add(NAME_LIMIT_MS, request_name, hubkeyd);
     return true;
 }
 

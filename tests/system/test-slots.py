@@ -5,6 +5,7 @@
 slot can get into, made to happen to a running hubkeyd and cured by the command that its message names."""
 
 import base64
+import concurrent.futures
 import hashlib
 import hmac
 import json
@@ -12,12 +13,16 @@ import os
 import pty
 import re
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
+import time
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 from sandboxed import Tap, as_user, enter, hub, kill_server, pages, restart_server, wait_until  # noqa: E402
+import rawbus  # noqa: E402
 
 HOST = 'slots.azure-devices.net'
 KEY, NEXT_KEY = b'k' * 32, b'n' * 32
@@ -281,6 +286,66 @@ def test_adoption_by_configuration(tap):
     ctl('clear', '4', '--yes')
 
 
+def write_cleared(state, slots):
+    """Records of slots that were used once: nobody sees them, but each is read."""
+    text = b'[slot]\nGeneration=1\n'
+    data = text + f'# sha256 {hashlib.sha256(text).hexdigest()}\n'.encode()
+    for slot in slots:
+        path = os.path.join(state, f'slot-{slot}')
+        with open(path, 'wb') as file:
+            file.write(data)
+        shutil.chown(path, 'hubkey', 'hubkey')
+
+
+def stop_while_reading(state, before):
+    """SIGSTOPs the next hubkeyd while it reads its records: it is on the bus, and lists the directory."""
+    path, pid = os.path.join(os.environ['HUBKEY_SANDBOX'], 'hubkeyd.pid'), 0
+
+    def is_reading():
+        nonlocal pid
+        with open(path) as file:
+            pid = int(file.read())
+        try:
+            open_files = [os.readlink(f'/proc/{pid}/fd/{fd}') for fd in os.listdir(f'/proc/{pid}/fd')]
+        except FileNotFoundError:  # the one before, or a descriptor that was closed meanwhile
+            return False
+        return pid != before and open_files.count(state) > 1 and any(name.startswith('socket:') for name in open_files)
+
+    while not is_reading():
+        pass
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def test_slow_start(tap):
+    """Reading the records takes longer than the bus is kept waiting for the TPM, which is quick: what it tells is there
+    before anybody can ask, so nobody is told that it came."""
+    box, slots = os.environ['HUBKEY_SANDBOX'], range(30000, 45000)
+    state = os.path.join(box, 'state')
+    with open(os.path.join(box, 'hubkeyd.pid')) as file:
+        before = int(file.read())
+    kill_server('hubkeyd')
+    write_cleared(state, slots)
+    bus = rawbus.Connection(os.path.join(box, 'bus'))
+    rule = "interface='org.freedesktop.DBus.Properties',path='/org/hubkey/slot/0'"
+    bus.call('/org/freedesktop/DBus', 'org.freedesktop.DBus', 'AddMatch', rawbus.body('s', rule),
+             destination='org.freedesktop.DBus')
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        restarted = pool.submit(restart_server, 'hubkeyd')
+        pid = stop_while_reading(state, before)
+        time.sleep(0.6)  # NAME_LIMIT_MS of daemon/main.c, and a little
+        os.kill(pid, signal.SIGCONT)
+        restarted.result()
+    wait_until(lambda: show(0)['hardware_device_id'], 'the look at the TPM')
+    serial = bus.post('/org/hubkey', 'org.freedesktop.DBus.Peer', 'Ping')
+    told = 0
+    while (got := bus.receive()).fields.get(rawbus.REPLY_SERIAL) != serial:
+        told += got.kind == rawbus.SIGNAL
+    tap.ok(told == 0, 'a start that takes long is over before slots are told of', told)
+    bus.close()
+    restart_with(lambda state: [os.unlink(os.path.join(state, f'slot-{slot}')) for slot in slots])
+
+
 def main():
     tap = Tap()
     test_kinds(tap)
@@ -291,6 +356,7 @@ def main():
     test_tampered_and_foreign(tap)
     test_swapped_key(tap)
     test_adoption_by_configuration(tap)
+    test_slow_start(tap)
     tap.done()
 
 
