@@ -295,8 +295,7 @@ test_held(void)
     g_assert_null(client);
     expect_walk(&scratch, HUBKEY_ROWS_WAITING, 0, 0, "2:two");
     g_assert_cmpint(hubkey_queue_check(scratch.path, NULL, NULL, NULL), ==, 0);
-    lock_close(scratch.lock);
-    scratch.lock = lock_open(scratch.path, true, NULL);
+    scratch_reopen(&scratch);
 
     g_assert_cmpint(hubkey_client_open(&options, &client, &error), ==, 0);
     g_assert_false(lock_try(scratch.lock));

@@ -372,8 +372,7 @@ test_lock_fork(void)
     g_assert_cmpint(read(started[0], &byte, 1), ==, 1);
     close(started[0]);
     close(started[1]);
-    lock_close(scratch->lock);
-    scratch->lock = lock_open(scratch->path, true, NULL);
+    scratch_reopen(scratch);
     g_assert_true(lock_try(scratch->lock));
     close(ends[1]);
     int status;
