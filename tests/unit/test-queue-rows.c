@@ -296,6 +296,7 @@ test_held(void)
     expect_walk(&scratch, HUBKEY_ROWS_WAITING, 0, 0, "2:two");
     g_assert_cmpint(hubkey_queue_check(scratch.path, NULL, NULL, NULL), ==, 0);
     scratch_reopen(&scratch);
+    options.queue_path = scratch.path;
 
     g_assert_cmpint(hubkey_client_open(&options, &client, &error), ==, 0);
     g_assert_false(lock_try(scratch.lock));
