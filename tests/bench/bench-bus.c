@@ -3,7 +3,7 @@
  *
  * Round trips over the sandbox's bus: Ping and an echo of a bare service, and tokens of hubkeyd - one scope for all, a
  * scope never asked for before, or that of a slot whose key is not loaded. And over hubkeyd's private socket: one scope
- * for all.
+ * for all. minimal asks bench-minimal for HMACs.
  */
 #include <config.h>
 
@@ -17,6 +17,16 @@
 #define SAMPLES 3000
 #define COLD_FIRST 10
 #define COLD_SLOTS 10
+
+static DBusMessage *
+new_minimal(unsigned number)
+{
+    g_autofree char *text = g_strdup_printf("bench/%d/%u", (int)getpid(), number);
+    DBusMessage *message = dbus_message_new_method_call("org.hubkey.test.Minimal", "/", "org.hubkey.test.Minimal",
+                                                        "Hmac");
+    dbus_message_append_args(message, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
+    return message;
+}
 
 /* File slots in turn: hubkeyd has the key of one of them loaded at most, the one before. */
 static DBusMessage *
@@ -53,6 +63,7 @@ static const struct {
     { "token-shared", calls_shared, calls_open_bus, false, NULL },
     { "token-socket", calls_shared, calls_open_socket, false, NULL },
     { "token-fresh", calls_fresh, calls_open_bus, false, NULL },
+    { "minimal", new_minimal, calls_open_bus, false, NULL },
     { "cold-slot", new_cold, calls_open_bus, false, provision_cold },
 };
 
@@ -87,6 +98,6 @@ main(int argc, char **argv)
             echo_stop(service);
         return 0;
     }
-    fprintf(stderr, "usage: bench-bus ping|echo|token-shared|token-socket|token-fresh|cold-slot\n");
+    fprintf(stderr, "usage: bench-bus ping|echo|token-shared|token-socket|token-fresh|minimal|cold-slot\n");
     return 2;
 }

@@ -9,13 +9,12 @@
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 
 sys.dont_write_bytecode = True
 
-from processes import hubkeyd, make_folder  # noqa: E402
+from counting import counted_hubkeyd  # noqa: E402
 
 MS = 20  # a command, where a row has no number of its own
 # The more time each takes, the fewer.
@@ -23,23 +22,11 @@ SAMPLES = {'chip-5': (5, 200), 'chip-20': (20, 50), 'chip-100': (100, 20)}
 CROWDS = ('chip-same', 'chip-burst', 'chip-scopes')
 
 
-def configure(path, milliseconds):
-    """Slot 0 is in the TPM, so that naming its identity makes it this hubkeyd's, too."""
-    library = shutil.copy(os.path.join(os.environ['HUBKEY_BUILDDIR'], 'tests/lib/.libs/libtcti-chip.so'), path)
-    with open(f'{path}/hubkeyd.conf', 'w') as file:
-        file.write(f'[hubkeyd]\n'
-                   f'Tcti={library}:ms={milliseconds},counts={path}/counts,child={os.environ["TPM2TOOLS_TCTI"]}\n'
-                   f'[slot 0]\nHostName={os.environ["HUBKEY_HUB_HOST"]}\nDeviceId={os.environ["HUBKEY_DEVICE_ID"]}\n')
-    return f'{path}/hubkeyd.conf'
-
-
 @contextlib.contextmanager
 def slow_hubkeyd(milliseconds):
     """Its environment for who calls it, and the file in which its TPM counts."""
-    path = os.path.join(os.environ['STATE_DIRECTORY'], 'bench-chip')
-    make_folder(path)
-    with hubkeyd(path, configure(path, milliseconds), 0) as daemon:
-        yield {**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': daemon.address}, f'{path}/counts'
+    with counted_hubkeyd('bench-chip', milliseconds=milliseconds) as counted:
+        yield {**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': counted.daemon.address}, f'{counted.path}/tpm-counts'
 
 
 def run(command, environment):

@@ -6,8 +6,12 @@
   rss-10       the sandbox's, with slots 0 to 9 in the TPM, after three thousand tokens, none of them shared, and
                FORGOTTEN_SECONDS, after which hubkeyd keeps none of them
   rss-abrmd    tpm2-abrmd after as many TPM2_HMAC through its own TCTI
+  rss-minimal  bench-minimal, the least that such a daemon can be, after as many HMACs
   rss-10000    one with 10 000 slots in files, after a hundred tokens, each of a slot whose key was not loaded
   start-10000  the same from fork to the first token of its last slot: all records read, the TPM looked at
+  start        one with slot 0 from fork to its first token, less what the TPM took for its commands
+  allocations  how often hubkeyd takes memory from the heap for a shared token, libdbus's own left out, which are
+               allocations-libdbus
 
 Memory is VmRSS of /proc/PID/status, pages of shared libraries included; how much of it is its own alone (RssAnon) goes
 to stderr. The 10 000 slots are provisioned once a run of ./run bench, by bench-fill, for a hubkeyd with a bus and a
@@ -15,18 +19,22 @@ state directory of its own.
 """
 
 import os
+import statistics
 import subprocess
 import sys
 import time
 
 sys.dont_write_bytecode = True
 
-from processes import SANDBOX, abrmd, as_hubkey, hubkeyd, make_folder  # noqa: E402
+from counting import counted_hubkeyd, counting_heap  # noqa: E402
+from processes import SANDBOX, abrmd, as_hubkey, hubkeyd, make_folder, test_service  # noqa: E402
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 MANY = 10000
 FIRST = 10  # the first slot that is in a file
 FORGOTTEN_SECONDS = 3
+STARTS = 10
+CALLS = 200
 
 
 def provision(directory, count):
@@ -88,6 +96,12 @@ def rss_abrmd(row):
         memory(row, pid)
 
 
+def rss_minimal(row):
+    with test_service('org.hubkey.test.Minimal', 'bench-minimal') as pid:
+        use('bench-bus', 'minimal')
+        memory(row, pid)
+
+
 def rss_10000(row):
     with hubkeyd_of_many() as daemon:
         use('bench-bus', 'cold-slot', DBUS_SYSTEM_BUS_ADDRESS=daemon.address, HUBKEY_SOCKET='',
@@ -100,7 +114,26 @@ def start_10000(row):
         print(f'{row} {daemon.milliseconds:.1f} - ms')
 
 
-ROWS = {'rss-10': rss_10, 'rss-abrmd': rss_abrmd, 'rss-10000': rss_10000, 'start-10000': start_10000}
+def start(row):
+    samples = []
+    for _ in range(1 + STARTS):
+        with counted_hubkeyd('bench-start') as counted:
+            samples.append(counted.daemon.milliseconds - counted.counts().busy_ns / 1e6)
+            os.unlink(f'{counted.path}/tpm-counts')
+    del samples[0]  # it has taken over the slot
+    print(f'{row} {statistics.median(samples):.1f} {max(samples):.1f} ms')
+
+
+def allocations(row):
+    with counted_hubkeyd('bench-heap', **counting_heap('bench-heap')) as counted:
+        counted.shared(CALLS)
+        counts = counted.shared(CALLS)
+    print(f'{row} {counts.by_others / CALLS:.3f} - /token')
+    print(f'{row}-libdbus {counts.by_libdbus / CALLS:.3f} - /token')
+
+
+ROWS = {'rss-10': rss_10, 'rss-abrmd': rss_abrmd, 'rss-10000': rss_10000, 'start-10000': start_10000,
+        'rss-minimal': rss_minimal, 'start': start, 'allocations': allocations}
 
 if __name__ == '__main__':
     if len(sys.argv) != 2 or sys.argv[1] not in ROWS:

@@ -90,9 +90,14 @@ ROWS = (
     Row('drain-node', '', ('drain', 'node-drain'), lambda m: m['node-drain']),
     Row('hub', 'bench-hub', goal='>= 80000'),
     Row('rss-abrmd', 'bench-process.py'),
-    Row('rss-10', 'bench-process.py', ('rss-abrmd',), lambda m: m['rss-abrmd'], '<= 1.1'),
+    Row('rss-minimal', 'bench-process.py'),
+    Row('rss-10', 'bench-process.py', ('rss-minimal',), lambda m: m['rss-minimal'], '<= 1.15'),
+    Row('rss-10-abrmd', '', ('rss-10', 'rss-abrmd'), lambda m: m['rss-abrmd'], '<= 1.1'),
     Row('rss-10000', 'bench-process.py', goal='<= 24576'),
+    Row('start', 'bench-process.py', goal='<= 30'),
     Row('start-10000', 'bench-process.py', goal='< 1000'),
+    Row('allocations', 'bench-process.py', goal='<= 0'),
+    Row('allocations-libdbus', 'bench-process.py', ('allocations',)),
 )
 
 COMPARE = {'<=': operator.le, '>=': operator.ge, '<': operator.lt, '>': operator.gt}

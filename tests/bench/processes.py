@@ -20,6 +20,7 @@ ABRMD = 'org.hubkey.test.Abrmd'  # a name that root may own on a sandbox's bus
 
 class Daemon(NamedTuple):
     pid: int
+    bus: dbus.bus.BusConnection
     address: str  # of its bus
     milliseconds: float  # from fork to the first token of the slot that was asked for
 
@@ -76,23 +77,30 @@ def private_bus(path):
 
 
 @contextlib.contextmanager
-def hubkeyd(path, configuration, slot):
+def hubkeyd(path, configuration, slot, *before, **environment):
     """A second one, with a bus of its own, its state and all else in PATH; from when it gives tokens of SLOT."""
     with private_bus(path) as (bus, address), open(f'{path}/hubkeyd.log', 'ab') as log:
         command = ['hubkeyd', '--config', configuration, '--state-dir', f'{path}/state', '--runtime-dir', f'{path}/run']
         begun = time.monotonic()
-        with process(*command, env={**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': address}, stderr=log,
-                     **as_hubkey()) as daemon:
+        with process(*before, *command, env={**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': address, **environment},
+                     stderr=log, **as_hubkey()) as daemon:
             await_answer(lambda: bus.call_blocking('org.hubkey', f'/org/hubkey/slot/{slot}', 'org.hubkey.Slot1',
                                                    'GetToken', 'su', ('', 0), timeout=LIMIT_SECONDS), daemon)
-            yield Daemon(daemon.pid, address, (time.monotonic() - begun) * 1000)
+            yield Daemon(daemon.pid, bus, address, (time.monotonic() - begun) * 1000)
+
+
+@contextlib.contextmanager
+def test_service(name, *command):
+    """A server of root's on the sandbox's bus, from when it owns NAME: its pid."""
+    with process(*command) as server:
+        bus = dbus.bus.BusConnection(os.environ['DBUS_SYSTEM_BUS_ADDRESS'])
+        await_answer(lambda: bus.get_name_owner(name), server)
+        yield server.pid
 
 
 @contextlib.contextmanager
 def abrmd():
     """tpm2-abrmd before the sandbox's TPM: its pid, and the TCTI that reaches it."""
-    with process('/usr/sbin/tpm2-abrmd', '--allow-root', f'--tcti={os.environ["TPM2TOOLS_TCTI"]}',
-                 f'--dbus-name={ABRMD}') as server:
-        bus = dbus.bus.BusConnection(os.environ['DBUS_SYSTEM_BUS_ADDRESS'])
-        await_answer(lambda: bus.get_name_owner(ABRMD), server)
-        yield server.pid, f'tabrmd:bus_name={ABRMD},bus_type=system'
+    with test_service(ABRMD, '/usr/sbin/tpm2-abrmd', '--allow-root', f'--tcti={os.environ["TPM2TOOLS_TCTI"]}',
+                      f'--dbus-name={ABRMD}') as pid:
+        yield pid, f'tabrmd:bus_name={ABRMD},bus_type=system'

@@ -1,0 +1,97 @@
+# Copyright (c) 2026 the hubkey authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""A hubkeyd of its own whose work is counted while tokens are asked for: what its TPM does, what it takes from the heap,
+and, with what is put before it, its instructions and system calls. Counts say the same on a busy machine and a quiet
+one."""
+
+import contextlib
+import mmap
+import os
+import shutil
+import struct
+from typing import NamedTuple
+
+from processes import hubkeyd, make_folder
+
+SHARED = 'messages/events'
+
+
+def library(name, path):
+    """A copy of a module of the build that user hubkey can reach."""
+    return shutil.copy(os.path.join(os.environ['HUBKEY_BUILDDIR'], 'tests/lib/.libs', name), path)
+
+
+def configure(path, milliseconds):
+    """Slot 0 stands in the TPM, so that naming its identity makes it this hubkeyd's, too. Its TPM takes at least
+    MILLISECONDS a command and counts."""
+    chip = library('libtcti-chip.so', path)
+    with open(f'{path}/hubkeyd.conf', 'w') as file:
+        file.write(f'[hubkeyd]\n'
+                   f'Tcti={chip}:ms={milliseconds},counts={path}/tpm-counts,child={os.environ["TPM2TOOLS_TCTI"]}\n'
+                   f'[slot 0]\nHostName={os.environ["HUBKEY_HUB_HOST"]}\nDeviceId={os.environ["HUBKEY_DEVICE_ID"]}\n')
+    return f'{path}/hubkeyd.conf'
+
+
+class Counts(NamedTuple):
+    commands: int = 0
+    busy_ns: int = 0
+    by_libdbus: int = 0
+    by_others: int = 0
+
+    def since(self, before):
+        return Counts(*(now - then for now, then in zip(self, before)))
+
+
+class Counted:
+    def __init__(self, path, daemon):
+        self.path = path
+        self.daemon = daemon
+        self.number = 0
+        self.maps = [self.map('tpm-counts'), self.map('heap-counts')]
+
+    def map(self, name):
+        if not os.path.exists(f'{self.path}/{name}'):
+            return bytes(16)
+        with open(f'{self.path}/{name}', 'rb') as file:
+            return mmap.mmap(file.fileno(), 16, access=mmap.ACCESS_READ)
+
+    def counts(self):
+        return Counts(*(number for numbers in self.maps for number in struct.unpack('QQ', numbers[:16])))
+
+    def token(self, scope):
+        """When it ends."""
+        return self.daemon.bus.call_blocking('org.hubkey', '/org/hubkey/slot/0', 'org.hubkey.Slot1', 'GetToken', 'su',
+                                             (scope, 600), timeout=60)[1]
+
+    def shared(self, count):
+        """COUNT calls for one and the same token, which is there already; again where a second ended meanwhile."""
+        while True:
+            first = self.token(SHARED)
+            before = self.counts()
+            if all([self.token(SHARED) == first for _ in range(count)]):
+                return self.counts().since(before)
+
+    def fresh(self, count):
+        """COUNT calls for tokens that are not there."""
+        before = self.counts()
+        for _ in range(count):
+            self.number += 1
+            self.token(f'count/{self.number}')
+        return self.counts().since(before)
+
+
+@contextlib.contextmanager
+def counted_hubkeyd(name, *before, milliseconds=0, **environment):
+    """BEFORE are words put before its command line. Its files are in a folder NAME of $STATE_DIRECTORY."""
+    path = os.path.join(os.environ['STATE_DIRECTORY'], name)
+    make_folder(path)
+    with hubkeyd(path, configure(path, milliseconds), 0, *before, **environment) as daemon:
+        yield Counted(path, daemon)
+
+
+def counting_heap(name):
+    """The environment that has allocations counted. GLib's slices are allocations like others."""
+    path = os.path.join(os.environ['STATE_DIRECTORY'], name)
+    make_folder(path)
+    return {'LD_PRELOAD': library('libcount-allocations.so', path), 'COUNT_ALLOCATIONS': f'{path}/heap-counts',
+            'G_SLICE': 'always-malloc'}
