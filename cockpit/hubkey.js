@@ -8,7 +8,9 @@ import { Bus } from "./bus.js";
 import * as change from "./change.js";
 import { configure } from "./configure.js";
 import { Dialog } from "./dialog.js";
+import { DoctorView } from "./doctor.js";
 import { alert, button, h } from "./dom.js";
+import { Panel } from "./panel.js";
 import { tpmState } from "./states.js";
 import * as superuser from "./superuser.js";
 import { tryToken } from "./token.js";
@@ -34,8 +36,10 @@ class Page {
         this.bus = new Bus(this);
         this.slots = new SlotsView(this.bus, this.actions());
         this.slots.element.hidden = true;
+        this.panel = new Panel(this.bus);
+        this.panel.present(false);
         element.append(h("header", {}, h("h1", {}, _("Device keys")), this.version), this.access, this.notices,
-            this.slots.element);
+            this.slots.element, this.panel.element, new DoctorView().element);
         superuser.onChange(() => this.showAccess());
         this.showAccess();
     }
@@ -58,6 +62,7 @@ class Page {
         this.version.textContent = `hubkeyd ${version}`;
         this.slots.element.hidden = false;
         this.slots.reload();
+        this.panel.present(true);
         this.tpmChanged();
     }
 
@@ -65,6 +70,7 @@ class Page {
         this.element.dataset.daemon = "absent";
         this.element.setAttribute("aria-busy", "false");
         this.slots.element.hidden = true;
+        this.panel.present(false);
         this.notices.replaceChildren(alert("danger", _("hubkeyd does not answer"),
             why ? h("p", {}, why) : null,
             h("p", {}, _("Keys are safe, but no program gets a token meanwhile. Start the service hubkeyd; this page " +

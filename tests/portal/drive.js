@@ -9,6 +9,7 @@ const path = require('node:path');
 const { done, ok } = require('./tap.js');
 const { launch, login, turnOn } = require('./browser.js');
 const change = require('./case-change.js');
+const panel = require('./case-panel.js');
 const table = require('./case-table.js');
 
 async function viewer(browser) {
@@ -30,6 +31,9 @@ async function admin(browser) {
     await change.rotate(session);
     await change.adopt(session);
     await change.clear(session);
+    await panel.facts(session);
+    await panel.figures(session);
+    await panel.doctor(session);
     await table.live(session);
     await table.filter(session);
     await table.comings(session);

@@ -79,7 +79,7 @@ class Machine:
     def make_local(self):
         """/usr/local as `make install` leaves it, whatever prefix the build has."""
         places = {'bin': self.root + self.dirs['bindir'], 'lib': self.root + self.dirs['libdir'],
-                  'sbin': self.root + self.dirs['sbindir'], 'etc/hubkey': self.sandbox,
+                  'sbin': self.root + self.dirs['sbindir'],
                   'share/cockpit/hubkey': self.root + self.dirs['cockpitdir']}
         for name, target in places.items():
             os.makedirs(os.path.dirname(self.at('local', name)), exist_ok=True)

@@ -1,0 +1,61 @@
+// Copyright (c) 2026 the hubkey authors
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// TPM and daemon: facts, figures that move, and what the doctor finds.
+'use strict';
+
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { holds, ok } = require('./tap.js');
+const machine = require('./machine.js');
+
+const figure = title => `#panel figure:has-text("${title}") .chart-now`;
+
+async function facts({ frame }) {
+    const told = frame.waitForSelector('#tpm-facts:has-text("Firmware")');
+    await holds(told, 'the kind of the TPM and its firmware are told');
+    const text = await frame.innerText('#tpm-facts');
+    ok(/Ready[^]*IBM[^]*Locked out\s+no/.test(text), 'and that it is ready', text);
+    ok((await frame.innerText('.service')).includes('systemd does not answer'), 'a machine without systemd is told',
+        await frame.innerText('.service'));
+}
+
+async function figures({ frame }) {
+    await frame.waitForSelector(figure('Tokens a second'));
+    const moved = frame.waitForFunction(() => {
+        const now = [...document.querySelectorAll('#panel figure')].find(one => one.innerText.includes('Tokens a second'));
+        return Number(now.querySelector('.chart-now').textContent) > 0;
+    });
+    for (let i = 0; i < 5; i += 1)
+        machine.useTpm();
+    await holds(moved, 'tokens that are given move the chart');
+    const label = await frame.getAttribute('#panel figure svg', 'aria-label');
+    ok(/now .* at most/.test(label), 'which says so in words, too', label);
+}
+
+// A record that cannot be read stands out in the table, and the doctor has it; what both name cures it.
+async function doctor({ frame }) {
+    machine.ctl(['provision', '13', '--connection-string-file', '-'],
+        machine.connectionString('thirteen', crypto.randomBytes(32).toString('base64')));
+    machine.kill('hubkeyd');
+    const record = path.join(machine.sandbox, 'state', 'slot-13');
+    const bytes = fs.readFileSync(record);
+    bytes[40] ^= 1;
+    fs.writeFileSync(record, bytes);
+    machine.restart('hubkeyd');
+    const row = 'tr.danger[data-slot="13"][data-state=damaged]';
+    await holds(frame.waitForSelector(`${row} details`), 'a damaged slot stands out, with the reason');
+    await frame.click('#doctor-run');
+    await holds(frame.waitForSelector('#doctor li[data-level=bad]:has-text("hubkeyctl clear 13")'),
+        'the doctor\'s findings are shown, with what mends them');
+    await frame.click(`${row} .button.primary[data-action=clear]`);
+    await frame.click('dialog button[type=submit]');
+    await frame.waitForSelector(row, { state: 'detached' });
+    await frame.click('#doctor-run');
+    await frame.waitForSelector('#doctor-run:enabled');
+    ok(!(await frame.innerText('#doctor')).includes('clear 13'), 'and are gone when it is done');
+}
+
+module.exports = { facts, figures, doctor };
