@@ -6,26 +6,19 @@ checks that they add up, and the library may have a sanitizer in it."""
 import ctypes
 import importlib.util
 import os
-import re
 import sys
 from ctypes import POINTER, c_char_p, c_int
 
+from sandboxed import sanitizer_environment
+
 
 def preload_sanitizer():
-    """A library built with AddressSanitizer wants the sanitizer's own to be there from the start: starts Python again."""
-    for folder in os.environ.get('LD_LIBRARY_PATH', '').split(':'):
-        try:
-            with open(os.path.join(folder, 'libhubkey.so.0'), 'rb') as file:
-                runtime = re.search(rb'libasan\.so\.\d+', file.read())
-        except FileNotFoundError:
-            continue
-        if runtime and 'libasan' not in os.environ.get('LD_PRELOAD', ''):
-            # What Python itself never frees is not ours to report.
-            environment = {**os.environ, 'LD_PRELOAD': runtime[0].decode(), 'ASAN_OPTIONS': 'detect_leaks=0'}
-            os.execve(sys.executable, [sys.executable, *sys.argv], environment)
-        break
-    os.environ.pop('LD_PRELOAD', None)
-    os.environ.pop('ASAN_OPTIONS', None)
+    """Starts Python again with what the library's sanitizer needs, and keeps that from the programs that tests start."""
+    wanted = sanitizer_environment()
+    if wanted and 'libasan' not in os.environ.get('LD_PRELOAD', ''):
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **wanted})
+    for name in wanted:
+        os.environ.pop(name)
 
 
 def load_example():

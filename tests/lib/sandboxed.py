@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -55,6 +56,19 @@ def is_sanitized(pid):
     """Whether AddressSanitizer is in the process: it keeps what was freed for a while, so its size says nothing."""
     with open(f'/proc/{pid}/maps') as file:
         return 'libasan' in file.read()
+
+
+def sanitizer_environment():
+    """What a program without AddressSanitizer needs to load a libhubkey with it: its runtime from the start."""
+    for folder in os.environ.get('LD_LIBRARY_PATH', '').split(':'):
+        try:
+            with open(os.path.join(folder, 'libhubkey.so.0'), 'rb') as file:
+                runtime = re.search(rb'libasan\.so\.\d+', file.read())
+        except FileNotFoundError:
+            continue
+        # What Python itself never frees is not ours to report.
+        return {'LD_PRELOAD': runtime[0].decode(), 'ASAN_OPTIONS': 'detect_leaks=0'} if runtime else {}
+    return {}
 
 
 def as_user(user, *command):

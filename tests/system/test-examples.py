@@ -12,13 +12,13 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
-from sandboxed import SOURCE, Tap, as_user, enter, pages  # noqa: E402
+from sandboxed import SOURCE, Tap, as_user, enter, pages, sanitizer_environment  # noqa: E402
 
 STATE = os.path.join(os.environ.get('HUBKEY_SANDBOX', ''), 'client', 'examples')
 
 
-def example(*command, user='hubkey-in', **options):
-    environment = {**os.environ, 'STATE_DIRECTORY': STATE}
+def example(*command, user='hubkey-in', more=None, **options):
+    environment = {**os.environ, 'STATE_DIRECTORY': STATE, **(more or {})}
     environment.pop('HUBKEY_DEVICE_KEY')
     # Other users need not be able to read where the source lies: scripts come on standard input.
     return subprocess.run(as_user(user, *command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
@@ -46,16 +46,16 @@ def test_python(tap):
 
 def test_binding(tap):
     """The libhubkey of Python, as a cron job and step by step."""
-    path = script('hubkey.py')
-    done = example('/usr/bin/python3', path, '0', '/', '/proc')
+    path, more = script('hubkey.py'), sanitizer_environment()
+    done = example('/usr/bin/python3', path, '0', '/', '/proc', more=more)
     sent = of_kind('disks')
     tap.ok(done.returncode == 0 and not done.stderr and len(sent) == 1, 'hubkey.py reports once',
            f'{done.returncode} {done.stderr.decode()}')
     report = json.loads(base64.b64decode(sent[0]['body']))
     tap.ok(list(report) == ['/', '/proc'] and report['/']['free'] > 0, 'what was asked for', report)
-    done = example('/usr/bin/python3', path, '65536')
+    done = example('/usr/bin/python3', path, '65536', more=more)
     tap.ok(done.returncode == 1 and b'slot must be 0 to 65535' in done.stderr, 'or says what is wrong', done.stderr.decode())
-    done = example('/usr/bin/python3', '-', os.path.dirname(path), input=BINDING.encode())
+    done = example('/usr/bin/python3', '-', os.path.dirname(path), input=BINDING.encode(), more=more)
     tap.ok(done.returncode == 0, 'its client tells by callbacks, dispatched by select', done.stderr.decode())
 
 
