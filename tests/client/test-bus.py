@@ -160,6 +160,28 @@ def hung(bus):
         tap.ok(client.flush() == 0, 'hung: what was posted is delivered by the next client', client.stats().text)
 
 
+def hung_hubkeyd(bus):
+    """At its socket: the kernel connects, and nobody answers."""
+    os.environ['HUBKEY_SOCKET'] = os.path.join(BOX, 'run', 'socket')
+    bus.hubkeyd.send_signal(signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        try:
+            binding.token(0)
+            tap.ok(False, 'hung hubkeyd: no token')
+        except binding.Failed as error:
+            tap.ok(error.code == -116 and time.monotonic() - begun < 15, 'hung hubkeyd: asking for a token ends', error)
+        client = Client(queue('hung-hubkeyd'))
+        client.post([b'while hubkeyd hangs'])
+        seconds = timed(client.close)
+        tap.ok(seconds < 10, 'hung hubkeyd: closing waits for seconds only', seconds)
+    finally:
+        bus.hubkeyd.send_signal(signal.SIGCONT)
+    with Client(queue('hung-hubkeyd')) as client:
+        tap.ok(client.flush() == 0, 'hung hubkeyd: delivered once it goes on', client.stats().text)
+    os.environ['HUBKEY_SOCKET'] = ''
+
+
 def one_token(bus):
     tap.ok(binding.token(0)[0].startswith('SharedAccessSignature '), 'token: by the bus')
     bus.kill()
@@ -179,7 +201,7 @@ def main():
     os.environ['HUBKEY_SOCKET'] = ''
     bus = Bus()
     bus.restart()
-    for test in (killed, idle, often, one_token, hung):
+    for test in (killed, idle, often, one_token, hung_hubkeyd, hung):
         try:
             test(bus)
         except (OSError, ValueError, subprocess.SubprocessError, binding.Failed) as error:
