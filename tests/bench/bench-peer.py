@@ -106,7 +106,8 @@ def hmac_process(row):
         if os.waitpid(pid, 0)[1] != 0:
             sys.exit(f'bench: {" ".join(command)} failed')
         samples.append((time.monotonic() - begun) * 1e6)
-    print(f'{row} {statistics.median(samples):.2f} {statistics.quantiles(samples, n=100)[-1]:.2f} us')
+    percentiles = statistics.quantiles(samples, n=100, method='inclusive')
+    print(f'{row} {statistics.median(samples):.2f} {percentiles[-1]:.2f} us', min(samples), *percentiles, max(samples))
 
 
 ROWS = {'hmac-abrmd': hmac_abrmd, 'hmac-process': hmac_process, 'sign-pkcs11': sign_pkcs11,

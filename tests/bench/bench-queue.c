@@ -5,7 +5,7 @@
  * beside the cheapest thing that is as durable, one append and fdatasync of the same bytes to a file in the same
  * directory. Both in turn in one process, because only their ratio means anything on a noisy disk.
  *
- *     bench-queue [post-idle|append]     in $STATE_DIRECTORY or /var/tmp; prints one row, or both
+ *     bench-queue [post-idle|append]     in $STATE_DIRECTORY or /var/tmp; prints both rows, the named one first
  */
 #include "client/hubkey.h"
 #include "tests/bench/disk.h"
@@ -14,6 +14,7 @@
 
 #include <err.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -55,9 +56,11 @@ measure(hubkey_client *client, int fd, const char *row)
         posts[i] = posted - begun;
         appends[i] = timing_now_ns() - posted;
     }
-    if (!row || strcmp(row, "post-idle") == 0)
-        timing_print("post-idle", posts, ROUNDS);
-    if (!row || strcmp(row, "append") == 0)
+    bool append_first = row && strcmp(row, "append") == 0;
+    if (append_first)
+        timing_print("append", appends, ROUNDS);
+    timing_print("post-idle", posts, ROUNDS);
+    if (!append_first)
         timing_print("append", appends, ROUNDS);
 }
 

@@ -4,9 +4,10 @@
 """What ./run bench runs inside a sandbox: every measuring program in turn, some rounds over, and one table.
 
 A measuring program, installed or one of the scripts beside this, is called as `PROGRAM ROW` and prints one line, `ROW
-MEDIAN P99 UNIT` (P99 is - where there is none), and one more for each other row that it measured on the way; a peer
-that cannot run here exits with 77 and says why. A machine is never quiet, so only what was measured within the same
-round is compared: a ratio is made in each round, and the table has the median of the rounds.
+MEDIAN P99 UNIT` (P99 is - where there is none), and one more for each other row that it measured on the way; where
+HUBKEY_BENCH_PERCENTILES is set, 101 percentiles may follow in the line. A peer that cannot run here exits with 77 and
+says why. A machine is never quiet, so only what was measured within the same round is compared: a ratio is made in each
+round, and the table has the median of the rounds.
 """
 
 import argparse
@@ -17,135 +18,84 @@ import os
 import statistics
 import subprocess
 import sys
-from typing import Callable, NamedTuple, Optional
+import time
+from typing import NamedTuple, Optional
 
+sys.dont_write_bytecode = True
+
+import placement  # noqa: E402
+import report  # noqa: E402
+from rows import ROWS  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 ROUNDS = 5
+# No further round is begun, unless it was asked for, that would end later than that: all is to be done in ten minutes.
+LIMIT_SECONDS = 500
 CANNOT_RUN = 77
-
-
-class Row(NamedTuple):
-    name: str
-    # What measures it; '' for a row that is another one held against something else: the first of those it needs.
-    program: str
-    # Rows that are measured before it. What the row is compared with is made of their medians of the same round.
-    needs: tuple = ()
-    peer: Optional[Callable] = None
-    # Held against the ratio where there is one, else against the median.
-    goal: str = ''
-    # Goal and ratio are of the 99th percentiles, its own and the other rows'.
-    tails: bool = False
-
-
-ROWS = (
-    Row('ping', 'bench-bus'),
-    Row('echo', 'bench-bus'),
-    Row('raw-hmac', 'bench-tpm'),
-    Row('protect-bus', 'bench-tpm', ('raw-hmac',), lambda m: m['raw-hmac']),
-    Row('token-shared', 'bench-bus', ('echo',), lambda m: m['echo'], '<= 1.10'),
-    Row('token-fresh', 'bench-bus', ('echo', 'raw-hmac'), lambda m: m['echo'] + m['raw-hmac'], '<= 1.20'),
-    Row('token-socket', 'bench-bus', ('token-shared',), lambda m: m['token-shared'], '<= 0.5'),
-    # An HMAC of the same size, as people have it from a TPM, or from no TPM, without hubkeyd.
-    Row('hmac-abrmd', 'bench-peer.py'),
-    Row('token-abrmd', '', ('token-fresh', 'hmac-abrmd'), lambda m: m['hmac-abrmd'], '<= 0.55'),
-    Row('sign-pkcs11', 'bench-peer.py'),
-    Row('token-pkcs11', '', ('token-fresh', 'sign-pkcs11'), lambda m: m['sign-pkcs11'], '<= 0.04'),
-    Row('sign-softhsm', 'bench-peer.py'),
-    Row('hmac-process', 'bench-peer.py'),
-    Row('token-process', '', ('token-fresh', 'hmac-process'), lambda m: m['hmac-process'], '<= 0.01'),
-    Row('echo-8', 'bench-rate'),
-    Row('rate-8', 'bench-rate', ('echo-8',), lambda m: m['echo-8'], '>= 0.6'),
-    Row('echo-32', 'bench-rate'),
-    Row('rate-32', 'bench-rate', ('echo-32',), lambda m: m['echo-32'], '>= 0.6'),
-    Row('echo-1000', 'bench-rate'),
-    Row('rate-1000', 'bench-rate', ('echo-1000',), lambda m: m['echo-1000'], '>= 0.9'),
-    Row('rate-1000-tpm', 'bench-rate', ('rate-1000',), goal='<= 1'),
-    # With a TPM that takes 5, 20 and 100 ms for a command, as hardware does.
-    Row('chip-5', 'bench-chip.py', (), lambda m: 5e3),
-    Row('chip-20', 'bench-chip.py', (), lambda m: 20e3),
-    Row('chip-100', 'bench-chip.py', (), lambda m: 100e3),
-    Row('chip-same', 'bench-chip.py', goal='< 25', tails=True),
-    Row('chip-same-tpm', 'bench-chip.py', ('chip-same',), goal='<= 1'),
-    Row('chip-burst', 'bench-chip.py'),
-    Row('chip-scopes', 'bench-chip.py', goal='>= 98'),
-    # TPM2_Load, TPM2_HMAC and TPM2_FlushContext; hubkeyd flushes after it has answered, so that cold-slot's peer is without.
-    Row('raw-load-hmac', 'bench-tpm'),
-    Row('raw-flush', 'bench-tpm'),
-    Row('cold-slot', 'bench-bus', ('raw-load-hmac', 'raw-flush', 'ping'),
-        lambda m: m['raw-load-hmac'] - m['raw-flush'] + m['ping'], '<= 1.2'),
-    Row('no-rules', 'bench-rules'),
-    Row('rules', 'bench-rules', ('no-rules',), lambda m: m['no-rules'], '<= 1.05'),
-    Row('quiet', 'bench-rules'),
-    Row('fairness', 'bench-rules', ('quiet',), lambda m: m['quiet'], '<= 2', tails=True),
-    Row('append', 'bench-queue'),
-    Row('post-idle', 'bench-queue', ('append',), lambda m: m['append'], '<= 1.25'),
-    Row('post-busy', 'bench-send', ('append',), lambda m: m['append'], '<= 3', tails=True),
-    # Over a round trip of 20 ms.
-    Row('raw-post', 'bench-send'),
-    Row('post-rtt', 'bench-send', ('raw-post',), lambda m: m['raw-post'], '<= 1.05'),
-    Row('raw-drain', 'bench-send'),
-    Row('drain', 'bench-send', ('raw-drain',), lambda m: m['raw-drain'], '>= 0.85'),
-    Row('drain-single', '', ('drain', 'raw-post'), lambda m: 1e6 / m['raw-post']),
-    Row('node-post', 'bench-node.sh'),
-    Row('node-drain', 'bench-node.sh'),
-    Row('drain-node', '', ('drain', 'node-drain'), lambda m: m['node-drain']),
-    Row('hub', 'bench-hub', goal='>= 80000'),
-    Row('rss-abrmd', 'bench-process.py'),
-    Row('rss-minimal', 'bench-process.py'),
-    Row('rss-10', 'bench-process.py', ('rss-minimal',), lambda m: m['rss-minimal'], '<= 1.15'),
-    Row('rss-10-abrmd', '', ('rss-10', 'rss-abrmd'), lambda m: m['rss-abrmd'], '<= 1.1'),
-    Row('rss-10000', 'bench-process.py', goal='<= 24576'),
-    Row('start', 'bench-process.py', goal='<= 30'),
-    Row('start-10000', 'bench-process.py', goal='< 1000'),
-    Row('allocations', 'bench-process.py', goal='<= 0'),
-    Row('allocations-libdbus', 'bench-process.py', ('allocations',)),
-)
-
 COMPARE = {'<=': operator.le, '>=': operator.ge, '<': operator.lt, '>': operator.gt}
 
 
+class Measurement(NamedTuple):
+    median: float
+    p99: Optional[float]
+    unit: str
+    percentiles: list
+
+
+def parse(line):
+    name, median, p99, unit, *percentiles = line.split()
+    tail = None if p99 == '-' else float(p99)
+    return name, Measurement(float(median), tail, unit, [float(value) for value in percentiles])
+
+
 def measure(row):
-    """Row name -> (median, p99 or None, unit), of one run of the row's program; None where it cannot run here."""
-    program = row.program
-    if program.endswith(('.py', '.sh')):
-        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), program)
-    done = subprocess.run([program, row.name], stdout=subprocess.PIPE, text=True)
+    """Row name -> Measurement, of one run of the row's program; None where it cannot run here."""
+    program = os.path.join(HERE, row.program) if row.program.endswith(('.py', '.sh')) else row.program
+    with placement.together(row.pinned):
+        done = subprocess.run([program, row.name], stdout=subprocess.PIPE, text=True,
+                              env={**os.environ, 'HUBKEY_BENCH_PERCENTILES': '1'})
     if done.returncode == CANNOT_RUN:
         return None
-    lines = [line.split() for line in done.stdout.splitlines()]
-    if done.returncode != 0 or not lines or any(len(words) != 4 for words in lines) or lines[0][0] != row.name:
+    if done.returncode != 0 or not done.stdout.startswith(f'{row.name} '):
         sys.exit(f'bench: {row.program} {row.name} exited with {done.returncode} and printed {done.stdout!r}')
-    return {name: (float(median), None if p99 == '-' else float(p99), unit) for name, median, p99, unit in lines}
+    return dict(map(parse, done.stdout.splitlines()))
 
 
 def run_round(rows, measured, say):
-    """Adds a measurement to each row of MEASURED, and takes those away that cannot run here, and what needs them."""
+    """Adds a measurement to each row of MEASURED, and takes those away that cannot run here, and what needs them.
+    Returns how many seconds the next round will take: those of the rows that are not measured just once."""
     fresh = {}
+    again = 0
     for row in rows:
         if not {row.name, *row.needs} <= measured.keys():
             measured.pop(row.name, None)
             continue
+        if row.once and measured[row.name]:
+            continue
         say(row.name)
+        begun = time.monotonic()
         if not row.program:
-            fresh[row.name] = fresh[row.needs[0]]
+            fresh[row.name] = measured[row.needs[0]][-1]
         elif row.name not in fresh:
             fresh.update(measure(row) or {})
         if row.name in fresh:
             measured[row.name].append(fresh[row.name])
         else:
             del measured[row.name]
+        again += 0 if row.once else time.monotonic() - begun
+    return again
 
 
 def run_rounds(rows, rounds):
     """Row name -> its measurements, one a round; without those that cannot run here, and what is made of them."""
     measured = {row.name: [] for row in rows}
-    for number in range(1, rounds + 1):
-        run_round(rows, measured, lambda name: progress(f'round {number} of {rounds}: {name}'))
+    begun = time.monotonic()
+    for number in range(1, (rounds or ROUNDS) + 1):
+        again = run_round(rows, measured, lambda name: progress(f'round {number}: {name}'))
+        if not rounds and time.monotonic() - begun + again > LIMIT_SECONDS:
+            break
     progress('')
     return measured
-
-
-def medians(row, measured, number, part=0):
-    return {name: measured[name][number][part] for name in row.needs}
 
 
 def progress(text):
@@ -156,9 +106,14 @@ def progress(text):
 def ratio(row, measured):
     if row.peer is None:
         return None
-    part = 1 if row.tails else 0
-    return statistics.median(once[part] / row.peer(medians(row, measured, number, part))
-                             for number, once in enumerate(measured[row.name]))
+
+    def value(name, number):
+        rounds = measured[name]
+        once = rounds[min(number, len(rounds) - 1)]
+        return once.p99 if row.tails else once.median
+
+    return statistics.median(value(row.name, number) / row.peer({name: value(name, number) for name in row.needs})
+                             for number in range(len(measured[row.name])))
 
 
 def met(row, value):
@@ -170,30 +125,31 @@ def met(row, value):
 
 def summary(row, measured):
     rounds = measured[row.name]
-    tails = [p99 for _, p99, _ in rounds if p99 is not None]
-    median = statistics.median(value for value, _, _ in rounds)
+    tails = [once.p99 for once in rounds if once.p99 is not None]
+    median = statistics.median(once.median for once in rounds)
+    p99 = statistics.median(tails) if tails else None
     against = ratio(row, measured)
-    held = statistics.median(tails) if row.tails else median
+    held = p99 if row.tails else median
+    percentiles = [round(statistics.median(column), 3) for column in zip(*(once.percentiles for once in rounds))]
     return {
         'name': row.name,
         'median': round(median, 3),
-        'p99': round(statistics.median(tails), 3) if tails else None,
-        'unit': rounds[0][2],
+        'p99': None if p99 is None else round(p99, 3),
+        'unit': rounds[0].unit,
         'ratio': None if against is None else round(against, 4),
         'goal': row.goal,
         'met': met(row, held if against is None else against),
+        'rounds': len(rounds),
+        **({'percentiles': percentiles} if percentiles and row.program else {}),
     }
 
 
 def print_table(results):
-    print(f'{"name":<14} {"median":>10} {"p99":>10} {"unit":<8} {"ratio":>8} {"goal":<9} met')
+    print(f'{"name":<20} {"median":>10} {"p99":>10} {"unit":<8} {"ratio":>8} {"goal":<9} met')
     for result in results:
-        tail = '' if result['p99'] is None else f'{result["p99"]:.1f}'
-        against = '' if result['ratio'] is None else f'{result["ratio"]:#.3g}'
-        answer = {True: 'yes', False: 'NO', None: ''}[result['met']]
-        line = (f'{result["name"]:<14} {result["median"]:>10.1f} {tail:>10} {result["unit"]:<8} {against:>8} '
-                f'{result["goal"]:<9} {answer}')
-        print(line.rstrip())
+        cells = report.cells(result)
+        print(f'{result["name"]:<20} {cells["median"]:>10} {cells["p99"]:>10} {result["unit"]:<8} {cells["ratio"]:>8} '
+              f'{result["goal"]:<9} {cells["met"]}'.rstrip())
 
 
 def chosen(names, parser):
@@ -211,25 +167,39 @@ def chosen(names, parser):
     return [row for row in ROWS if row.name in wanted]
 
 
-def main():
+def parse_options():
     parser = argparse.ArgumentParser(prog='./run bench', add_help=False)
     parser.add_argument('--json', metavar='FILE')
-    parser.add_argument('--rounds', type=int, default=ROUNDS)
+    parser.add_argument('--rounds', type=int)
+    parser.add_argument('--docs', metavar='FOLDER')
     parser.add_argument('--check-usage', action='store_true', help=argparse.SUPPRESS)
     parser.add_argument('names', nargs='*', metavar='NAME')
     options = parser.parse_args()
-    if options.rounds < 1:
+    if options.rounds is not None and options.rounds < 1:
         parser.error('--rounds must be 1 or more')
-    rows = chosen(options.names, parser)
+    if options.docs is None and not options.names:
+        options.docs = os.path.join(HERE, '..', '..', 'docs')
+    if options.docs is not None and not os.path.isdir(options.docs):
+        parser.error(f'--docs: there is no folder {options.docs}')
+    return options, chosen(options.names, parser)
+
+
+def main():
+    options, rows = parse_options()
     if options.check_usage:
         return
     output = open(options.json, 'w') if options.json else None
     measured = run_rounds(rows, options.rounds)
     results = [summary(row, measured) for row in rows if row.name in measured]
     print_table(results)
+    missing = [row.name for row in rows if row.name not in measured]
+    if missing:
+        print(f'cannot run here, see above: {" ".join(missing)}')
     if output:
         with output:
             output.writelines(json.dumps(result) + '\n' for result in results)
+    if options.docs:
+        report.write(options.docs, rows, results, missing, sys.argv[1:])
 
 
 if __name__ == '__main__':

@@ -34,13 +34,17 @@ timing_compare(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-/* "ROW MEDIAN P99 us", or ms, of n durations in nanoseconds; sorts them. */
+/* "ROW MEDIAN P99 us", or ms, of n durations in nanoseconds; sorts them. Behind it, where HUBKEY_BENCH_PERCENTILES is
+ * set, from the shortest to the longest those that 0, 1 ... 100 per cent did not exceed. */
 static inline void
 timing_print_in(const char *row, int64_t *samples_ns, size_t n, const char *unit, double unit_ns)
 {
     qsort(samples_ns, n, sizeof samples_ns[0], timing_compare);
-    printf("%s %.2f %.2f %s\n", row, (double)samples_ns[n / 2] / unit_ns, (double)samples_ns[n * 99 / 100] / unit_ns,
+    printf("%s %.2f %.2f %s", row, (double)samples_ns[n / 2] / unit_ns, (double)samples_ns[n * 99 / 100] / unit_ns,
            unit);
+    for (size_t i = 0; i <= 100 && getenv("HUBKEY_BENCH_PERCENTILES"); i++)
+        printf(" %.2f", (double)samples_ns[(n - 1) * i / 100] / unit_ns);
+    printf("\n");
 }
 
 static inline void

@@ -1,0 +1,117 @@
+# Copyright (c) 2026 the hubkey authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""docs/benchmarks.md: the machine, the table and the pictures of a run of ./run bench."""
+
+import os
+import platform
+import shlex
+import subprocess
+import time
+
+import pictures
+
+PACKAGES = ('libtss2-esys-3.0.2-0', 'swtpm', 'dbus-daemon', 'libdbus-1-3', 'libglib2.0-0', 'libcurl4', 'libsqlite3-0',
+            'libc6', 'gcc', 'tpm2-abrmd', 'tpm2-tools', 'libtpm2-pkcs11-1', 'softhsm2', 'nodejs')
+
+TEXT = '''# Benchmarks
+
+Written by `{command}` on {date}.
+
+| | |
+|---|---|
+{machine}
+
+Ratios are what counts: each is made of what was measured in the same round, one row after the other, and stands here
+as the median of the rounds; the other figures of another machine will differ. The TPM is a software one, except that
+the rows `chip-…` make it as slow as hardware. The rows marked ¹ call once at a time, with every process that takes part
+on one processor, where waking the next always takes the same; all other rows leave placement to the kernel. Those
+marked ² were measured once.
+
+| row | what | median | p99 | unit | ratio | goal | met |
+|---|---|---:|---:|---|---:|---|---|
+{table}
+{missing}
+![How long a token takes](benchmarks-latency.svg)
+
+![How many calls a second](benchmarks-rate.svg)
+
+What each row does stands at the head of its program, which `tests/bench/rows.py` names. `./run bench NAME...` runs some
+of them, and what they are compared with; `--json FILE` keeps the figures.
+'''
+
+
+def cells(result):
+    """The words of a row of the table."""
+    return {
+        'median': f'{result["median"]:.1f}',
+        'p99': '' if result['p99'] is None else f'{result["p99"]:.1f}',
+        'ratio': '' if result['ratio'] is None else f'{result["ratio"]:#.3g}'.rstrip('.'),
+        'met': {True: 'yes', False: 'NO', None: ''}[result['met']],
+    }
+
+
+def first_line(path, key):
+    with open(path) as file:
+        return next((line.split(':', 1)[1].strip() for line in file if line.startswith(key)), 'unknown')
+
+
+def output(*command):
+    try:
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ''
+
+
+def versions():
+    found = {}
+    for line in output('dpkg-query', '-W', '-f', '${Package} ${Version} ${db:Status-Status}\n', *PACKAGES).splitlines():
+        name, version, *status = line.split()
+        if status == ['installed']:
+            found[name] = version
+    return ', '.join(f'{name} {found[name]}' for name in PACKAGES if name in found)
+
+
+def system():
+    with open('/etc/os-release') as file:
+        return next((line.split('=', 1)[1].strip().strip('"') for line in file if line.startswith('PRETTY_NAME=')), '')
+
+
+def machine():
+    folder = os.path.dirname(os.path.abspath(__file__))
+    rows = {
+        'processor': f'{first_line("/proc/cpuinfo", "model name")}, {len(os.sched_getaffinity(0))} of them',
+        'memory': first_line('/proc/meminfo', 'MemTotal'),
+        'kernel': f'{platform.system()} {platform.release()} {platform.machine()}',
+        'system': system(),
+        'file system of state and queues': output('stat', '-f', '-L', '-c', '%T', os.environ['STATE_DIRECTORY']),
+        'load before and after': f'{first_load} and {os.getloadavg()[0]:.2f}',
+        'versions': versions(),
+        'hubkey': output('git', '-C', folder, 'describe', '--always', '--dirty') or output('hubkeyd', '--version'),
+        'build': 'gcc -O2, hardening as installed',
+    }
+    return '\n'.join(f'| {name} | {value} |' for name, value in rows.items())
+
+
+first_load = f'{os.getloadavg()[0]:.2f}'  # when the run began
+
+
+def table(rows, results):
+    lines = []
+    by_name = {row.name: row for row in rows}
+    for result in results:
+        row, words = by_name[result['name']], cells(result)
+        marks = ('¹' if row.pinned else '') + ('²' if row.once else '')
+        lines.append(f'| `{row.name}`{marks} | {row.what} | {words["median"]} | {words["p99"]} | {result["unit"]} | '
+                     f'{words["ratio"]} | {row.goal} | {words["met"]} |')
+    return '\n'.join(lines)
+
+
+def write(folder, rows, results, missing, arguments):
+    text = TEXT.format(command=shlex.join(['./run', 'bench', *arguments]), date=time.strftime('%Y-%m-%d', time.gmtime()),
+                       machine=machine(), table=table(rows, results),
+                       missing=f'\nCannot run on this machine: {" ".join(missing)}.\n' if missing else '')
+    by_name = {result['name']: result for result in results}
+    for name, content in (('benchmarks.md', text), ('benchmarks-latency.svg', pictures.latency(by_name)),
+                          ('benchmarks-rate.svg', pictures.rate(by_name))):
+        with open(os.path.join(folder, name), 'w') as file:
+            file.write(content)

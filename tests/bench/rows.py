@@ -1,0 +1,108 @@
+# Copyright (c) 2026 the hubkey authors
+# SPDX-License-Identifier: BSD-2-Clause
+"""The rows of ./run bench: what each measures, beside what, and what it should come to."""
+
+from typing import Callable, NamedTuple, Optional
+
+
+class Row(NamedTuple):
+    name: str
+    # What measures it; '' for a row that is another one held against something else: the first of those it needs.
+    program: str
+    what: str
+    # Rows that are measured before it. What the row is compared with is made of their medians of the same round.
+    needs: tuple = ()
+    peer: Optional[Callable] = None
+    # Held against the ratio where there is one, else against the median.
+    goal: str = ''
+    # Goal and ratio are of the 99th percentiles, its own and the other rows'.
+    tails: bool = False
+    # One call after the other, so that which processor wakes up would decide: everything takes its turn on one of them.
+    pinned: bool = False
+    # It takes long, and comes out the same every time: only in the first round.
+    once: bool = False
+
+
+ROWS = (
+    Row('ping', 'bench-bus', 'Ping of a bare service (libdbus, GLib)', pinned=True),
+    Row('echo', 'bench-bus', 'a 250-byte echo of the bare service', pinned=True),
+    Row('raw-hmac', 'bench-tpm', 'TPM2_HMAC by ESYS, no daemon between', pinned=True),
+    Row('protect-bus', 'bench-tpm', 'TPM2_HMAC as with ProtectBus=always / raw-hmac', ('raw-hmac',),
+        lambda m: m['raw-hmac'], pinned=True),
+    Row('token-shared', 'bench-bus', 'GetToken, same slot, scope and second / echo', ('echo',), lambda m: m['echo'],
+        '<= 1.10', pinned=True),
+    Row('token-fresh', 'bench-bus', 'GetToken, new scope / (echo + raw-hmac)', ('echo', 'raw-hmac'),
+        lambda m: m['echo'] + m['raw-hmac'], '<= 1.20', pinned=True),
+    Row('token-socket', 'bench-bus', 'token-shared by the private socket / over the bus', ('token-shared',),
+        lambda m: m['token-shared'], '<= 0.5', pinned=True),
+    # An HMAC of the same size, as people have it from a TPM, or from no TPM, without hubkeyd.
+    Row('hmac-abrmd', 'bench-peer.py', 'TPM2_HMAC through tpm2-abrmd', pinned=True),
+    Row('token-abrmd', '', 'token-fresh / hmac-abrmd', ('token-fresh', 'hmac-abrmd'), lambda m: m['hmac-abrmd'],
+        '<= 0.55'),
+    Row('sign-pkcs11', 'bench-peer.py', 'C_SignInit and C_Sign of tpm2-pkcs11', pinned=True),
+    Row('token-pkcs11', '', 'token-fresh / sign-pkcs11', ('token-fresh', 'sign-pkcs11'), lambda m: m['sign-pkcs11'],
+        '<= 0.04'),
+    Row('sign-softhsm', 'bench-peer.py', 'C_SignInit and C_Sign of SoftHSM2, which has no TPM', pinned=True),
+    Row('hmac-process', 'bench-peer.py', 'one tpm2_hmac process', pinned=True),
+    Row('token-process', '', 'token-fresh / hmac-process', ('token-fresh', 'hmac-process'), lambda m: m['hmac-process'],
+        '<= 0.01'),
+    Row('echo-8', 'bench-rate', 'echo, 8 clients at once'),
+    Row('rate-8', 'bench-rate', 'tokens, 8 clients, all scopes different / echo-8', ('echo-8',), lambda m: m['echo-8'],
+        '>= 0.6'),
+    Row('echo-32', 'bench-rate', 'echo, 32 clients at once'),
+    Row('rate-32', 'bench-rate', 'tokens, 32 clients, all scopes different / echo-32', ('echo-32',),
+        lambda m: m['echo-32'], '>= 0.6'),
+    Row('echo-1000', 'bench-rate', 'echo, 1000 clients of five users'),
+    Row('rate-1000', 'bench-rate', 'tokens, 1000 clients of five users, same scope / echo-1000', ('echo-1000',),
+        lambda m: m['echo-1000'], '>= 0.9'),
+    Row('rate-1000-tpm', 'bench-rate', 'commands of the TPM a second meanwhile', ('rate-1000',), goal='<= 1'),
+    Row('chip-5', 'bench-chip.py', 'GetToken, new scope, TPM of 5 ms a command / 5 ms', (), lambda m: 5e3),
+    Row('chip-20', 'bench-chip.py', 'GetToken, new scope, TPM of 20 ms a command / 20 ms', (), lambda m: 20e3),
+    Row('chip-100', 'bench-chip.py', 'GetToken, new scope, TPM of 100 ms a command / 100 ms', (), lambda m: 100e3,
+        once=True),
+    Row('chip-same', 'bench-chip.py', 'TPM of 20 ms: 200 programs, same token once a second; p99', goal='< 25',
+        tails=True),
+    Row('chip-same-tpm', 'bench-chip.py', 'commands of the TPM a second meanwhile', ('chip-same',), goal='<= 1'),
+    Row('chip-burst', 'bench-chip.py', 'the same, all 200 at the same moment', once=True),
+    Row('chip-scopes', 'bench-chip.py', 'TPM of 20 ms: how much of the time 8 programs with different scopes keep it busy',
+        goal='>= 98'),
+    Row('raw-load-hmac', 'bench-tpm', 'TPM2_Load, TPM2_HMAC, TPM2_FlushContext by ESYS'),
+    Row('raw-flush', 'bench-tpm', 'the flush of it'),
+    # hubkeyd flushes after it has answered.
+    Row('cold-slot', 'bench-bus', 'GetToken of a slot whose key is not loaded / (raw-load-hmac - raw-flush + ping)',
+        ('raw-load-hmac', 'raw-flush', 'ping'), lambda m: m['raw-load-hmac'] - m['raw-flush'] + m['ping'], '<= 1.2'),
+    Row('no-rules', 'bench-rules', 'shared token by the private socket, no rules'),
+    Row('rules', 'bench-rules', 'the same under rules of every kind / no-rules', ('no-rules',),
+        lambda m: m['no-rules'], '<= 1.05'),
+    Row('quiet', 'bench-rules', 'fresh token by the private socket'),
+    Row('fairness', 'bench-rules', 'the same while another user asks as fast as it can; p99 / p99 of quiet', ('quiet',),
+        lambda m: m['quiet'], '<= 2', tails=True),
+    Row('append', 'bench-queue', 'write and fdatasync of 256 bytes'),
+    Row('post-idle', 'bench-queue', 'hubkey_client_post of 256 bytes, no sender at work / append', ('append',),
+        lambda m: m['append'], '<= 1.25'),
+    Row('post-busy', 'bench-send', 'the same while the sender is at work; p99 / p99 of append', ('append',),
+        lambda m: m['append'], '<= 3', tails=True),
+    Row('raw-post', 'bench-send', 'libcurl alone, one POST to a hub 20 ms away'),
+    Row('post-rtt', 'bench-send', 'post to delivered, hub 20 ms away / raw-post', ('raw-post',),
+        lambda m: m['raw-post'], '<= 1.05'),
+    Row('raw-drain', 'bench-send', 'libcurl alone, batches to the hub 20 ms away'),
+    Row('drain', 'bench-send', 'a backlog to the hub 20 ms away / raw-drain', ('raw-drain',), lambda m: m['raw-drain'],
+        '>= 0.85'),
+    Row('drain-single', '', 'drain / one at a time (raw-post)', ('drain', 'raw-post'), lambda m: 1e6 / m['raw-post']),
+    Row('node-post', 'bench-node.sh', "Azure's Node.js client, one event a request", once=True),
+    Row('node-drain', 'bench-node.sh', "Azure's Node.js client, batches", once=True),
+    Row('drain-node', '', 'drain / node-drain', ('drain', 'node-drain'), lambda m: m['node-drain'], once=True),
+    Row('hub', 'bench-hub', 'messages in batches that the test hub takes', goal='>= 80000'),
+    Row('rss-abrmd', 'bench-process.py', 'memory (RSS) of tpm2-abrmd', once=True),
+    Row('rss-minimal', 'bench-process.py', 'memory of a minimal daemon (libdbus, GLib, ESYS)', once=True),
+    Row('rss-10', 'bench-process.py', 'memory of hubkeyd with 10 slots / rss-minimal', ('rss-minimal',),
+        lambda m: m['rss-minimal'], '<= 1.15', once=True),
+    Row('rss-10-abrmd', '', 'rss-10 / rss-abrmd', ('rss-10', 'rss-abrmd'), lambda m: m['rss-abrmd'], '<= 1.1',
+        once=True),
+    Row('rss-10000', 'bench-process.py', 'memory of hubkeyd with 10 000 slots in files', goal='<= 24576', once=True),
+    Row('start', 'bench-process.py', "fork to the first token, without the TPM's commands", goal='<= 30'),
+    Row('start-10000', 'bench-process.py', 'the same with 10 000 slots, commands and all', goal='< 1000', once=True),
+    Row('allocations', 'bench-process.py', "allocations for a shared token, without libdbus's own", goal='<= 0',
+        once=True),
+    Row('allocations-libdbus', 'bench-process.py', "libdbus's own", ('allocations',), once=True),
+)
