@@ -990,6 +990,32 @@ test_clock_set_back(void)
     world_free(world);
 }
 
+/* A pause is as long as it is, and the order is that of the posts, whatever is done to the wall clock meanwhile. */
+static void
+test_clock_jumps(void)
+{
+    static const int64_t jumps[] = { 30 * 365 * 86400, -30 * 365 * 86400 };
+    for (size_t i = 0; i < G_N_ELEMENTS(jumps); i++) {
+        struct world *world = world_new();
+        const struct reply busy = answer(503, "ServerBusy");
+        int64_t wall_s = clock_wall_s();
+        post(world, 2);
+        plan(world, &busy, 1);
+        int64_t until_us = settle(world);
+        scratch_clock_set_wall(wall_s + jumps[i]);
+        post(world, 2);
+        g_assert_cmpint(settle(world), ==, until_us);
+        expect(world, 1, 0, 4, 0);
+        scratch_clock_set_wall(wall_s);
+        post(world, 2);
+        scratch_clock_move((until_us - scratch_clock_us()) / 1000000 + 1);
+        settle(world);
+        expect(world, 2, 6, 0, 0);
+        g_assert_cmpuint(request(world, 1)->items, ==, 6);
+        world_free(world);
+    }
+}
+
 static void
 test_invalidated(void)
 {
@@ -1181,6 +1207,7 @@ main(int argc, char **argv)
     g_test_add_func("/pump/refusals", test_refusals);
     g_test_add_func("/pump/early-renewal-fails", test_early_renewal_fails);
     g_test_add_func("/pump/clock-set-back", test_clock_set_back);
+    g_test_add_func("/pump/clock-jumps", test_clock_jumps);
     g_test_add_func("/pump/invalidated", test_invalidated);
     g_test_add_func("/pump/other-identity", test_other_identity);
     g_test_add_func("/pump/held", test_held);
