@@ -68,9 +68,14 @@ ROWS = (
         goal='>= 98'),
     Row('raw-load-hmac', 'bench-tpm', 'TPM2_Load, TPM2_HMAC, TPM2_FlushContext by ESYS'),
     Row('raw-flush', 'bench-tpm', 'the flush of it'),
-    # hubkeyd flushes after it has answered.
+    Row('sys-load-hmac', 'bench-tpm', 'TPM2_Load, TPM2_HMAC by the System API'),
+    # By ESYS, which is what another program would take; hubkeyd flushes after it has answered. Most of ESYS's time is
+    # spent in the program and not in the TPM, so the next row tells what is left above the commands alone, which
+    # hubkeyd sends by the System API.
     Row('cold-slot', 'bench-bus', 'GetToken of a slot whose key is not loaded / (raw-load-hmac - raw-flush + ping)',
         ('raw-load-hmac', 'raw-flush', 'ping'), lambda m: m['raw-load-hmac'] - m['raw-flush'] + m['ping'], '<= 1.2'),
+    Row('cold-slot-sys', '', 'cold-slot / (sys-load-hmac + ping)', ('cold-slot', 'sys-load-hmac', 'ping'),
+        lambda m: m['sys-load-hmac'] + m['ping']),
     Row('no-rules', 'bench-rules', 'shared token by the private socket, no rules'),
     Row('rules', 'bench-rules', 'the same under rules of every kind / no-rules', ('no-rules',),
         lambda m: m['no-rules'], '<= 1.05'),
