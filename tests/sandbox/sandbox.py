@@ -50,7 +50,7 @@ class Sandbox:
         self.swtpm = servers.Tpm(self.box)
         self.hub = servers.Hub(self.box)
         self.hubkeyd = servers.Daemon(self.box)
-        self.restartable = {server.name: server for server in (self.hubkeyd, self.swtpm, self.hub)}
+        self.restartable = {server.name: server for server in (self.hubkeyd, self.swtpm, self.hub, self.bus)}
         self.command = None
 
     def start(self, stage):

@@ -25,7 +25,7 @@ class Server:
     name = ''
     # A server of user hubkey, or of root.
     as_hubkey = False
-    # Whether NAME.pid is written: the bus is not one that tests kill.
+    # Whether start writes NAME.pid.
     has_pid_file = True
 
     def __init__(self, box):
@@ -94,7 +94,6 @@ class Server:
 
 class Bus(Server):
     name = 'bus'
-    has_pid_file = False
 
     def command(self):
         return ['/usr/bin/dbus-daemon', f'--config-file={self.box.at("bus.conf")}', '--nofork', '--nopidfile']
@@ -152,6 +151,8 @@ class Daemon(Server):
                       'org.hubkey.Manager1', 'Version')
             return True
         except dbus.exceptions.DBusException:
+            if self.bus is not None and not self.bus.get_is_connected():
+                self.bus = None  # the bus was started anew
             return False
 
     def gives_tokens(self):

@@ -39,7 +39,7 @@ names_the_right_command() {
     answers 2 "takes no argument fast" vm fast
     answers 2 "there is no fuzzer recrod. Did you mean record?" fuzz 5 recrod
     answers 2 "fuzz takes 1 to 86400 seconds, not 0" fuzz 0
-    answers 2 "one of hubkeyd, swtpm, hub" sandbox-restart bus
+    answers 2 "one of hubkeyd, swtpm, hub, bus" sandbox-restart dbus
     if [ "$(id -u)" -eq 0 ]; then
         answers 2 "soak takes a number of tokens from 100 on, or client" soak clinet
         answers 2 "soak client takes a number of seconds" soak client 0
