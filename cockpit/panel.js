@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The TPM and hubkeyd: what they are, how they are, and what they do at the moment. The figures are asked for every few
- * seconds, and only while the page is in sight.
+ * The TPM and hubkeyd: what they are, how they are, and what they do at the moment. The figures are asked for every second,
+ * the TPM now and then, and only while the page is in sight.
  */
 
 import { Chart } from "./chart.js";
@@ -13,7 +13,8 @@ import { tpmState } from "./states.js";
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
 
-const EVERY_MS = 2000;
+const EVERY_MS = 1000;
+const TPM_EVERY = 5; /* of these */
 
 const yes = value => value ? _("yes") : _("no");
 const milliseconds = value => cockpit.format(_("$0 ms"), value.toFixed(1));
@@ -43,6 +44,7 @@ export class Panel {
         this.isPresent = is;
         this.facts.hidden = this.figures.hidden = !is;
         this.before = null;
+        this.looks = -1;
         this.look();
     }
 
@@ -52,13 +54,17 @@ export class Panel {
         this.isLooking = true;
         try {
             this.draw(await this.bus.statistics());
+            this.looks = (this.looks + 1) % TPM_EVERY;
+            if (this.looks > 0)
+                return;
             const state = await this.bus.managerProperty("TpmState");
             this.tell(state, await this.bus.tpmInfo().catch(() => null));
         } catch (error) {
             /* hubkeyd went away in between, which is told elsewhere */
             console.debug(error.message);
+        } finally {
+            this.isLooking = false;
         }
-        this.isLooking = false;
     }
 
     draw(now) {

@@ -1,7 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The unit hubkeyd.service: its state as systemd tells it, live, with start, and the ways to Cockpit's own pages about it.
+ * The unit hubkeyd.service: its state as systemd tells it, live, with start, and the ways to Cockpit's own pages about
+ * it.
  */
 
 import { button, h } from "./dom.js";

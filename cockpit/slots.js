@@ -84,7 +84,8 @@ export async function readPage(bus, first, filter) {
     } while (next && rows.length < PAGE);
     const shown = first === 0 && !isFiltered(filter) ? withEmpty(rows) : rows;
     await complete(bus, shown);
-    return { rows: shown, next };
+    /* A slot may have been cleared since it was listed. */
+    return { rows: shown.filter(row => row.state !== "empty" || (row.slot < TPM_SLOTS && !isFiltered(filter))), next };
 }
 
 function withEmpty(rows) {

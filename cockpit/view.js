@@ -26,7 +26,7 @@ const storages = { tpm: _("In the TPM"), file: _("In a file, wrapped by the TPM"
 /* In the order shown. */
 function namesFor(row) {
     if (row.state === "ready")
-        return ["token", "rotate", row.canUndo ? "undo" : "", "clear"];
+        return ["token", "rotate", ...row.canUndo ? ["undo"] : [], "clear"];
     return row.state === "pending" ? ["clear"] : slotState(row.state).cures;
 }
 
@@ -38,7 +38,7 @@ export class SlotsView {
         this.starts = [0];          /* where the pages up to this one begin */
         this.next = 0;
         this.rows = new Map();      /* slot -> { row, element } of those in sight */
-        this.changedAt = new Map(); /* slot -> when a change was seen, of those in sight */
+        this.changedAt = new Map(); /* slot -> when this page saw a change of it */
         this.element = this.build();
     }
 
@@ -139,9 +139,8 @@ export class SlotsView {
         try {
             const row = await readRow(this.bus, slot);
             const now = this.rows.get(slot);
-            if (now !== entry)
-                return;
-            if (row.state === "empty" || this.filter.text || this.filter.state) {
+            /* A page that was being read meanwhile may have come before the change. */
+            if (now !== entry || row.state === "empty" || this.filter.text || this.filter.state) {
                 this.reload();
                 return;
             }
@@ -178,7 +177,7 @@ export class SlotsView {
             cell(_("Hub"), row.host || ""),
             cell(_("Key kept"), storages[row.storage] ?? row.storage),
             cell(_("Changes"), row.generation ? String(row.generation) : "",
-                seen ? h("p", { class: "means" }, cockpit.format(_("last at $0"), seen.toLocaleTimeString())) : null),
+                seen && row.state !== "empty" ? h("p", { class: "means" }, cockpit.format(_("last at $0"), seen.toLocaleTimeString())) : null),
             cell(_("Actions"), h("div", { class: "actions" }, actions)));
     }
 }

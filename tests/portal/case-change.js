@@ -7,7 +7,6 @@
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const https = require('node:https');
-const path = require('node:path');
 
 const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
@@ -112,12 +111,9 @@ async function rotate({ frame }) {
     await holds(frame.waitForSelector(action(0, 'undo'), { state: 'detached' }), 'undone, once');
 }
 
-// What an earlier installation left: in the TPM, and hubkeyd has no record of it.
 async function adopt({ frame }) {
     machine.ctl(['provision', '3', '--connection-string-file', '-'], machine.connectionString('left-behind', key()));
-    machine.kill('hubkeyd');
-    fs.rmSync(path.join(machine.sandbox, 'state', 'slot-3'));
-    machine.restart('hubkeyd');
+    machine.lose('3');
     await holds(is(frame, 3, 'found'), 'a key that was left in the TPM is found');
     await frame.click(action(3, 'adopt'));
     const shown = await frame.innerText('dialog .parts');

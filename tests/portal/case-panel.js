@@ -5,8 +5,6 @@
 'use strict';
 
 const crypto = require('node:crypto');
-const fs = require('node:fs');
-const path = require('node:path');
 
 const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
@@ -25,7 +23,8 @@ async function facts({ frame }) {
 async function figures({ frame }) {
     await frame.waitForSelector(figure('Tokens a second'));
     const moved = frame.waitForFunction(() => {
-        const now = [...document.querySelectorAll('#panel figure')].find(one => one.innerText.includes('Tokens a second'));
+        const now = [...document.querySelectorAll('#panel figure')].find(
+            one => one.innerText.includes('Tokens a second'));
         return Number(now.querySelector('.chart-now').textContent) > 0;
     });
     for (let i = 0; i < 5; i += 1)
@@ -39,12 +38,7 @@ async function figures({ frame }) {
 async function doctor({ frame }) {
     machine.ctl(['provision', '13', '--connection-string-file', '-'],
         machine.connectionString('thirteen', crypto.randomBytes(32).toString('base64')));
-    machine.kill('hubkeyd');
-    const record = path.join(machine.sandbox, 'state', 'slot-13');
-    const bytes = fs.readFileSync(record);
-    bytes[40] ^= 1;
-    fs.writeFileSync(record, bytes);
-    machine.restart('hubkeyd');
+    machine.damage('13');
     const row = 'tr.danger[data-slot="13"][data-state=damaged]';
     await holds(frame.waitForSelector(`${row} details`), 'a damaged slot stands out, with the reason');
     await frame.click('#doctor-run');

@@ -46,6 +46,17 @@ async function filter({ frame }) {
     await holds(shows(frame, 1, 'empty'), 'without it all are there again');
 }
 
+// hubkeyd ends with the bus, and its supervisor starts it again.
+async function busRestart({ frame }) {
+    machine.kill('bus');
+    await holds(frame.waitForSelector('main[data-daemon=absent]'), 'a bus that is gone is told');
+    machine.restart('bus');
+    machine.restart('hubkeyd');
+    await holds(frame.waitForSelector('main[data-daemon=present] tr[data-slot="12"]'), 'and back, the page goes on');
+    machine.ctl(['clear', '12', '--yes']);
+    await holds(frame.waitForSelector('tr[data-slot="12"]', { state: 'detached' }), 'and hears of changes again');
+}
+
 async function comings({ frame }) {
     machine.kill('hubkeyd');
     await holds(frame.waitForSelector('main[data-daemon=absent] .alert.danger:has-text("hubkeyd does not answer")'),
@@ -61,4 +72,4 @@ async function comings({ frame }) {
     ok(await frame.locator('#notices .alert').count() === 0, 'with nothing left to say');
 }
 
-module.exports = { table, live, filter, comings };
+module.exports = { table, live, filter, comings, busRestart };

@@ -9,6 +9,7 @@ const path = require('node:path');
 const { done, ok } = require('./tap.js');
 const { launch, login, turnOn } = require('./browser.js');
 const change = require('./case-change.js');
+const looks = require('./case-looks.js');
 const panel = require('./case-panel.js');
 const table = require('./case-table.js');
 
@@ -22,7 +23,7 @@ async function viewer(browser) {
     await session.context.close();
 }
 
-async function admin(browser) {
+async function admin(browser, means) {
     const session = await login(browser, 'ADMIN');
     await turnOn(session.frame);
     ok(true, 'administrative access is turned on from the page');
@@ -33,10 +34,15 @@ async function admin(browser) {
     await change.clear(session);
     await panel.facts(session);
     await panel.figures(session);
+    await looks.charts(session, means);
     await panel.doctor(session);
+    await looks.table(session, means);
+    await looks.dialog(session, means);
+    await looks.narrow(session, means);
     await table.live(session);
     await table.filter(session);
     await table.comings(session);
+    await table.busRestart(session);
     ok(session.noted.errors.length === 0, 'no script failed', session.noted.errors.join('\n'));
     await session.context.close();
 }
@@ -45,7 +51,7 @@ async function main(modules) {
     const browser = await launch(require(path.join(modules, 'node_modules', 'playwright-core')));
     try {
         await viewer(browser);
-        await admin(browser);
+        await admin(browser, looks.means(modules));
     } finally {
         await browser.close();
     }

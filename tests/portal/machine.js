@@ -30,6 +30,23 @@ function restart(server) {
     execFileSync(run, ['sandbox-restart', server]);
 }
 
+// What a new system finds of an old one: the key is in the TPM, and hubkeyd has no record of it.
+function lose(slot) {
+    kill('hubkeyd');
+    fs.rmSync(path.join(sandbox, 'state', `slot-${slot}`));
+    restart('hubkeyd');
+}
+
+// A bit of the slot's record on the disk flips.
+function damage(slot) {
+    kill('hubkeyd');
+    const record = path.join(sandbox, 'state', `slot-${slot}`);
+    const bytes = fs.readFileSync(record);
+    bytes[40] ^= 1;
+    fs.writeFileSync(record, bytes);
+    restart('hubkeyd');
+}
+
 // One call of the test hub's admin port.
 async function hub(where, body) {
     const answer = await fetch(process.env.HUBKEY_HUB_ADMIN + where, body && {
@@ -44,4 +61,4 @@ function useTpm() {
     spawnSync('hubkeyctl', ['token', '0', '--ttl', String(100 + Math.floor(Math.random() * 3000))]);
 }
 
-module.exports = { sandbox, ctl, useTpm, connectionString, kill, restart, hub };
+module.exports = { sandbox, ctl, useTpm, connectionString, kill, restart, lose, damage, hub };

@@ -1,0 +1,107 @@
+// Copyright (c) 2026 the hubkey authors
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// How the page looks and reads, light and dark, wide and narrow: judged by axe-core, and pictured for docs/portal.md. The
+// pictures go to HUBKEY_PORTAL_PICTURES; `HUBKEY_PORTAL_PICTURES=docs/images` renews those of the documentation.
+'use strict';
+
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { ok } = require('./tap.js');
+const machine = require('./machine.js');
+
+const SERIOUS = ['serious', 'critical'];
+const key = () => crypto.randomBytes(32).toString('base64');
+
+async function judge(frame, axe, what) {
+    await frame.evaluate(axe);
+    const { violations } = await frame.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+    const serious = violations.filter(({ impact }) => SERIOUS.includes(impact));
+    ok(serious.length === 0, `axe-core finds nothing serious: ${what}`, serious.map(({ help, nodes }) =>
+        `${help}\n${nodes.map(({ html, failureSummary }) => `  ${html}\n  ${failureSummary}`).join('\n')}`).join('\n'));
+}
+
+// Once light, once dark; the page follows without a reload.
+async function inBoth({ page, frame }, { axe, pictures }, name, shoot) {
+    for (const colorScheme of ['light', 'dark']) {
+        await page.emulateMedia({ colorScheme });
+        await frame.waitForFunction(dark => document.documentElement.classList.contains('dark') === dark,
+            colorScheme === 'dark');
+        await shoot(path.join(pictures, `${name}-${colorScheme}.png`));
+        await judge(frame, axe, `${name}, ${colorScheme}`);
+    }
+    await page.emulateMedia({ colorScheme: 'light' });
+}
+
+// A slot of each kind: in the TPM, found, a module's, an audience's, damaged.
+async function prepare({ frame }) {
+    const string = device => `HostName=myhub.azure-devices.net;DeviceId=${device};SharedAccessKey=${key()}`;
+    const provision = (slot, device) => machine.ctl(['provision', slot, '--connection-string-file', '-'], string(device));
+    provision('1', 'weather-station');
+    provision('2', 'gate-keeper');
+    machine.ctl(['provision', '10', '--host-name', 'myhub.azure-devices.net', '--device-id', 'weather-station',
+        '--module-id', 'camera', '--key-file', '-'], key());
+    machine.ctl(['provision', '11', '--audience', 'sb://myspace.servicebus.windows.net/readings', '--key-name', 'send',
+        '--key-file', '-'], key());
+    provision('12', 'pump');
+    machine.lose('2');
+    await frame.waitForSelector('tr[data-slot="2"][data-state=found]');
+    machine.damage('12');
+    await frame.waitForSelector('tr[data-slot="12"][data-state=damaged]');
+}
+
+async function table(session, means) {
+    await prepare(session);
+    await session.frame.evaluate(() => window.scrollTo(0, 0));
+    await buttons(session);
+    await inBoth(session, means, 'table', file => session.page.screenshot({ path: file }));
+    for (const slot of ['1', '10', '11', '12'])
+        machine.ctl(['clear', slot, '--yes']);
+}
+
+async function buttons({ frame }) {
+    const texts = await frame.locator('button').allTextContents();
+    ok(texts.every(text => /\w/.test(text)), 'every button says what it does', texts.join(', '));
+}
+
+async function dialog(session, means) {
+    const { page, frame } = session;
+    await frame.click('tr[data-slot="5"] [data-action=configure]');
+    await frame.fill('dialog input[type=password]',
+        `HostName=myhub.azure-devices.net;DeviceId=weather station;SharedAccessKey=${key()}`);
+    await frame.waitForSelector('dialog .parts .wrong');
+    await inBoth(session, means, 'configure', file => page.screenshot({ path: file }));
+    await frame.click('dialog button:has-text("Cancel")');
+    await frame.waitForSelector('dialog', { state: 'detached' });
+}
+
+async function charts(session, means) {
+    const panel = session.frame.locator('#panel');
+    await inBoth(session, means, 'charts', file => panel.screenshot({ path: file }));
+}
+
+// On a telephone, by the keyboard alone.
+async function narrow({ page, frame }, { axe }) {
+    await page.setViewportSize({ width: 400, height: 800 });
+    const wide = await frame.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);
+    ok(!wide, 'a narrow screen needs no sideways scrolling');
+    await judge(frame, axe, 'narrow');
+    await frame.focus('tr[data-slot="6"] [data-action=configure]');
+    await page.keyboard.press('Enter');
+    await frame.waitForSelector('dialog[open]');
+    ok(await frame.evaluate(() => document.activeElement.type === 'password'), 'the keyboard opens a dialog, at its field');
+    await page.keyboard.press('Escape');
+    await frame.waitForSelector('dialog', { state: 'detached' });
+    ok(await frame.evaluate(() => document.activeElement.dataset.action === 'configure'), 'Escape leads back');
+    await page.setViewportSize({ width: 1280, height: 900 });
+}
+
+function means(modules) {
+    const pictures = process.env.HUBKEY_PORTAL_PICTURES || path.join(modules, 'pictures');
+    fs.mkdirSync(pictures, { recursive: true });
+    return { pictures, axe: fs.readFileSync(path.join(modules, 'node_modules', 'axe-core', 'axe.min.js'), 'utf8') };
+}
+
+module.exports = { table, dialog, charts, narrow, means };
