@@ -1,0 +1,119 @@
+// Copyright (c) 2026 the hubkey authors
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The modules of the page that need no browser: connection strings, and pages of ten thousand slots.
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { done, ok } = require('./tap.js');
+
+// As much of cockpit.js as they use.
+globalThis.window = {
+    cockpit: { gettext: text => text, format: (text, ...words) => text.replace(/\$(\d)/g, (all, i) => words[i]) },
+};
+
+// A file of the page is a module by what index.html says, not by its name.
+function load(name) {
+    const text = fs.readFileSync(path.join(__dirname, '..', '..', 'cockpit', name));
+    return import(`data:text/javascript;base64,${text.toString('base64')}`);
+}
+
+const KEY = Buffer.alloc(32, 7).toString('base64');
+
+function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, looksLikeString }) {
+    const whole = `HostName=h.azure-devices.net;DeviceId=d-1;ModuleId=m;GatewayHostName=g.local;SharedAccessKey=${KEY}`;
+    const { wrong, parts } = takeApart(`${whole}\n`);
+    ok(wrong === '' && parts.map(part => part.value).join() === 'h.azure-devices.net,d-1,m,g.local,', 'a whole string', wrong);
+    ok(!JSON.stringify(takeApart(whole)).includes(KEY), 'what is taken apart has no key in it');
+    ok(keyIn(whole) === KEY, 'but says where it stands');
+    ok(takeApart(whole.toLowerCase().replace(KEY.toLowerCase(), KEY)).wrong === '', 'names may be in any case, as in hubkeyctl');
+    for (let length = 0; length < whole.length; length += 1)
+        if (takeApart(whole.slice(0, length)).wrong === '' && length < whole.indexOf(KEY))
+            ok(false, 'no string is complete before its key', whole.slice(0, length));
+    const typed = takeApart('HostName=h.azure-devices.net;DeviceId=d');
+    ok(typed.wrong.includes('missing: SharedAccessKey') && !typed.isMistake, 'what is still missing is no mistake', typed.wrong);
+    const mistakes = {
+        'a URL': ['HostName=https://h.net', 'only the name'],
+        'a space in an ID': ['DeviceId=a b', 'cannot stand'],
+        'an ID of dots': ['DeviceId=..', 'neither . nor ..'],
+        'a part twice': ['DeviceId=a;DeviceId=b', 'twice'],
+        'no value': ['HostName=;DeviceId=a', 'no value'],
+        'a key cut off': ['SharedAccessKey=abc', 'cut off'],
+        'a key with odd characters': ['SharedAccessKey=ab_c', 'character 3'],
+        'a token for a key': [`HostName=h.a.net;DeviceId=d;SharedAccessSignature=x`, 'no key'],
+        'the hub\'s own string': [`HostName=h.a.net;SharedAccessKeyName=o;SharedAccessKey=${KEY}`, 'of the hub'],
+    };
+    for (const [what, [text, says]] of Object.entries(mistakes))
+        ok(takeApart(text).wrong.includes(says), `${what} is pointed at`, takeApart(text).wrong);
+    const events = `Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=${KEY};EntityPath=hub`;
+    const { audience, keyName } = audienceOf(takeApart(events).parts);
+    ok(takeApart(events).kind === 'audience' && audience === 'sb://n.servicebus.windows.net/hub' && keyName === 'send',
+        'a string of Event Hubs', audience);
+    ok(keyIn(events) === KEY, 'with its key');
+    ok(checkHost('h.azure-devices.net') === '' && checkHost('h') !== '' && checkHost('-h.net') !== '', 'hosts');
+    ok(checkId('a-Z0:.+%_#*?!(),=@$\'') === '' && checkId('ä') !== '' && checkId('a'.repeat(129)) !== '', 'IDs');
+    ok(checkKey(KEY) === '' && checkKey('A'.repeat(1372)) !== '', 'keys');
+    ok(looksLikeString(' hostname=h') && !looksLikeString(KEY), 'a key is told from a string');
+}
+
+// What hubkeyd answers with this many slots in files, from number 10 on; counts what it is asked.
+class ManySlots {
+    constructor(count) {
+        this.count = count;
+        this.lists = this.singles = 0;
+    }
+
+    state(slot) {
+        return slot % 1000 === 999 ? 'damaged' : 'ready';
+    }
+
+    async listSlots(first, max) {
+        this.lists += 1;
+        const from = Math.max(first, 10);
+        const slots = Array.from({ length: Math.max(0, Math.min(max, 10 + this.count - from)) }, (nothing, i) => ({
+            slot: from + i, state: this.state(from + i), storage: 'file', host: 'h.net', device: `dev-${from + i}`,
+        }));
+        const next = from + slots.length;
+        return { slots, next: next < 10 + this.count ? next : 0 };
+    }
+
+    async slot(number) {
+        this.singles += 1;
+        return { State: this.state(number), HostName: 'h.net', DeviceId: `dev-${number}`, Storage: 'file' };
+    }
+}
+
+async function pages({ PAGE, readPage }) {
+    const none = { text: '', state: '' };
+    const bus = new ManySlots(10000);
+    const first = await readPage(bus, 0, none);
+    ok(first.rows.length === 10 + PAGE && first.rows[0].state === 'empty' && first.next === 10 + PAGE,
+        'the first page: empty slots to choose, then those in use', `${first.rows.length} ${first.next}`);
+    ok(bus.lists === 1 && bus.singles === PAGE, 'costs one list and its own rows', `${bus.lists} ${bus.singles}`);
+    const second = await readPage(bus, first.next, none);
+    ok(second.rows[0].slot === 10 + PAGE && second.rows.length === PAGE, 'the second goes on there');
+    let seen = 0;
+    for (let from = 0, page; from !== 0 || seen === 0; from = page.next) {
+        page = await readPage(new ManySlots(10000), from, none);
+        seen += page.rows.filter(({ state }) => state !== 'empty').length;
+        if (page.next === 0)
+            break;
+    }
+    ok(seen === 10000, 'all pages together have every slot once', seen);
+    const found = new ManySlots(10000);
+    const { rows, next } = await readPage(found, 0, { text: '', state: 'damaged' });
+    ok(rows.length === 10 && next === 0 && found.singles === 10, 'a filter keeps what matches only', found.singles);
+    const full = await readPage(bus, 0, { text: 'dev-', state: '' });
+    ok(full.rows.length === PAGE && full.next === 10 + PAGE, 'and stops when the page is full', full.next);
+    const last = await readPage(bus, 0, { text: 'dev-10009', state: '' });
+    ok(last.rows.length === 1 && last.rows[0].slot === 10009, 'the last of all is found');
+}
+
+async function main() {
+    strings(await load('identity.js'));
+    await pages(await load('slots.js'));
+}
+
+main().catch(error => ok(false, 'the modules work', error.stack)).then(done);
