@@ -112,9 +112,10 @@ async function rotate({ frame }) {
 }
 
 async function adopt({ frame }) {
-    machine.ctl(['provision', '3', '--connection-string-file', '-'], machine.connectionString('left-behind', key()));
-    machine.lose('3');
-    await holds(is(frame, 3, 'found'), 'a key that was left in the TPM is found');
+    const secret = key();
+    await machine.hub('/devices', { deviceId: 'left-behind', primaryKey: secret });
+    machine.windowsSlot('3', 'left-behind', secret);
+    await holds(is(frame, 3, 'found'), 'a key that Windows left in the TPM is found');
     await frame.click(action(3, 'adopt'));
     const shown = await frame.innerText('dialog .parts');
     const { tpm_name: name } = JSON.parse(machine.ctl(['show', '3', '--json']));
@@ -122,6 +123,7 @@ async function adopt({ frame }) {
     await submit(frame);
     await closed(frame);
     await holds(is(frame, 3, 'ready'), 'adopted');
+    ok(await post('left-behind', machine.ctl(['token', '3']).trim()) === 204, 'and the hub accepts its tokens');
 }
 
 async function clear({ frame }) {

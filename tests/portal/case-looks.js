@@ -1,8 +1,8 @@
 // Copyright (c) 2026 the hubkey authors
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// How the page looks and reads, light and dark, wide and narrow: judged by axe-core, and pictured for docs/portal.md. The
-// pictures go to HUBKEY_PORTAL_PICTURES; `HUBKEY_PORTAL_PICTURES=docs/images` renews those of the documentation.
+// How the page looks and reads, light and dark, wide and narrow: judged by axe-core, and pictured for docs/portal.md.
+// The pictures go to the folder HUBKEY_PORTAL_PICTURES, where it is set; that is how docs/images is renewed.
 'use strict';
 
 const crypto = require('node:crypto');
@@ -38,7 +38,8 @@ async function inBoth({ page, frame }, { axe, pictures }, name, shoot) {
 // A slot of each kind: in the TPM, found, a module's, an audience's, damaged.
 async function prepare({ frame }) {
     const string = device => `HostName=myhub.azure-devices.net;DeviceId=${device};SharedAccessKey=${key()}`;
-    const provision = (slot, device) => machine.ctl(['provision', slot, '--connection-string-file', '-'], string(device));
+    const provision = (slot, device) => machine.ctl(['provision', slot, '--connection-string-file', '-'],
+        string(device));
     provision('1', 'weather-station');
     provision('2', 'gate-keeper');
     machine.ctl(['provision', '10', '--host-name', 'myhub.azure-devices.net', '--device-id', 'weather-station',
@@ -91,7 +92,8 @@ async function narrow({ page, frame }, { axe }) {
     await frame.focus('tr[data-slot="6"] [data-action=configure]');
     await page.keyboard.press('Enter');
     await frame.waitForSelector('dialog[open]');
-    ok(await frame.evaluate(() => document.activeElement.type === 'password'), 'the keyboard opens a dialog, at its field');
+    ok(await frame.evaluate(() => document.activeElement.type === 'password'),
+        'the keyboard opens a dialog, at its field');
     await page.keyboard.press('Escape');
     await frame.waitForSelector('dialog', { state: 'detached' });
     ok(await frame.evaluate(() => document.activeElement.dataset.action === 'configure'), 'Escape leads back');

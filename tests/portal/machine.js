@@ -30,6 +30,25 @@ function restart(server) {
     execFileSync(run, ['sandbox-restart', server]);
 }
 
+// A slot as Windows IoT lays it out, by other tools than ours: an HMAC key and an NV index with host/device.
+function windowsSlot(slot, device, key) {
+    const folder = fs.mkdtempSync(path.join(sandbox, 'client', 'windows-'));
+    const tpm = (tool, ...words) => execFileSync(tool, ['-Q', ...words], { cwd: folder });
+    const identity = `${process.env.HUBKEY_HUB_HOST}/${device}`;
+    fs.writeFileSync(path.join(folder, 'key'), Buffer.from(key, 'base64'));
+    fs.writeFileSync(path.join(folder, 'identity'), identity);
+    kill('hubkeyd');
+    tpm('tpm2_import', '-C', '0x81000001', '-G', 'hmac', '-i', 'key', '-a', 'userwithauth|sign|noda', '-u', 'public',
+        '-r', 'private');
+    tpm('tpm2_load', '-C', '0x81000001', '-u', 'public', '-r', 'private', '-c', 'context');
+    tpm('tpm2_evictcontrol', '-C', 'o', '-c', 'context', `0x8100010${slot}`);
+    tpm('tpm2_nvdefine', '-C', 'o', '-s', String(identity.length),
+        '-a', 'ownerwrite|ownerread|authread|authwrite|no_da', `0x0140010${slot}`);
+    tpm('tpm2_nvwrite', '-C', 'o', '-i', 'identity', `0x0140010${slot}`);
+    fs.rmSync(folder, { recursive: true });
+    restart('hubkeyd');
+}
+
 // What a new system finds of an old one: the key is in the TPM, and hubkeyd has no record of it.
 function lose(slot) {
     kill('hubkeyd');
@@ -61,4 +80,4 @@ function useTpm() {
     spawnSync('hubkeyctl', ['token', '0', '--ttl', String(100 + Math.floor(Math.random() * 3000))]);
 }
 
-module.exports = { sandbox, ctl, useTpm, connectionString, kill, restart, lose, damage, hub };
+module.exports = { sandbox, ctl, useTpm, connectionString, kill, restart, windowsSlot, lose, damage, hub };

@@ -25,15 +25,18 @@ const KEY = Buffer.alloc(32, 7).toString('base64');
 function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, looksLikeString }) {
     const whole = `HostName=h.azure-devices.net;DeviceId=d-1;ModuleId=m;GatewayHostName=g.local;SharedAccessKey=${KEY}`;
     const { wrong, parts } = takeApart(`${whole}\n`);
-    ok(wrong === '' && parts.map(part => part.value).join() === 'h.azure-devices.net,d-1,m,g.local,', 'a whole string', wrong);
+    ok(wrong === '' && parts.map(part => part.value).join() === 'h.azure-devices.net,d-1,m,g.local,',
+        'a whole string', wrong);
     ok(!JSON.stringify(takeApart(whole)).includes(KEY), 'what is taken apart has no key in it');
     ok(keyIn(whole) === KEY, 'but says where it stands');
-    ok(takeApart(whole.toLowerCase().replace(KEY.toLowerCase(), KEY)).wrong === '', 'names may be in any case, as in hubkeyctl');
+    ok(takeApart(whole.toLowerCase().replace(KEY.toLowerCase(), KEY)).wrong === '',
+        'names may be in any case, as in hubkeyctl');
     for (let length = 0; length < whole.length; length += 1)
         if (takeApart(whole.slice(0, length)).wrong === '' && length < whole.indexOf(KEY))
             ok(false, 'no string is complete before its key', whole.slice(0, length));
     const typed = takeApart('HostName=h.azure-devices.net;DeviceId=d');
-    ok(typed.wrong.includes('missing: SharedAccessKey') && !typed.isMistake, 'what is still missing is no mistake', typed.wrong);
+    ok(typed.wrong.includes('missing: SharedAccessKey') && !typed.isMistake,
+        'what is still missing is no mistake', typed.wrong);
     const mistakes = {
         'a URL': ['HostName=https://h.net', 'only the name'],
         'a space in an ID': ['DeviceId=a b', 'cannot stand'],
@@ -47,7 +50,8 @@ function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, l
     };
     for (const [what, [text, says]] of Object.entries(mistakes))
         ok(takeApart(text).wrong.includes(says), `${what} is pointed at`, takeApart(text).wrong);
-    const events = `Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=${KEY};EntityPath=hub`;
+    const events = 'Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=send;' +
+        `SharedAccessKey=${KEY};EntityPath=hub`;
     const { audience, keyName } = audienceOf(takeApart(events).parts);
     ok(takeApart(events).kind === 'audience' && audience === 'sb://n.servicebus.windows.net/hub' && keyName === 'send',
         'a string of Event Hubs', audience);
