@@ -107,7 +107,8 @@ static bool
 rebind(const char *path, const struct identity *identity, GError **error)
 {
     struct opened opened;
-    bool good = opened_open(&opened, path, OPENED_HOLD, error) && queue_record_identity(opened.queue, identity, true, error);
+    bool good = opened_open(&opened, path, OPENED_HOLD, error) &&
+                queue_record_identity(opened.queue, identity, true, error);
     opened_close(&opened);
     return good;
 }

@@ -70,8 +70,9 @@ void queue_close(struct queue *queue); /* NULL is fine */
 const char *queue_path(const struct queue *queue);
 
 /* What was committed stands in the journal first. Once that is long the next commit carries it over into the file, and
- * whoever waits for that commit waits for two flushes more. After queue_tidy_later no commit of this connection does so:
- * queue_tidy does, where it is due, and is called when nobody waits. It may fail, as the journal is as good a place. */
+ * whoever waits for that commit waits for two flushes more. After queue_tidy_later no commit of this connection does
+ * so: queue_tidy does, where it is due, and is called when nobody waits. It may fail, as the journal is as good a
+ * place. */
 void queue_tidy_later(struct queue *queue);
 void queue_tidy(struct queue *queue);
 

@@ -67,8 +67,8 @@ check_host(const char *what, char *host, GError **error)
     }
     if (!good)
         error_set(error, ERROR_INVALID_ARGUMENT,
-                  "%s is not a host name: up to %d of letters, digits, '-' and '.', as in myhub.azure-devices.net", what,
-                  IDENTITY_HOST_MAX);
+                  "%s is not a host name: up to %d of letters, digits, '-' and '.', as in myhub.azure-devices.net",
+                  what, IDENTITY_HOST_MAX);
     return good;
 }
 
@@ -77,18 +77,20 @@ check_id(const char *what, const char *id, GError **error)
 {
     size_t len = strlen(id);
     if (len < 1 || len > IDENTITY_ID_MAX) {
-        error_set(error, ERROR_INVALID_ARGUMENT, "%s has %zu characters; 1 to %d are allowed", what, len, IDENTITY_ID_MAX);
+        error_set(error, ERROR_INVALID_ARGUMENT, "%s has %zu characters; 1 to %d are allowed", what, len,
+                  IDENTITY_ID_MAX);
         return false;
     }
     for (size_t i = 0; i < len; i++)
         if (!g_ascii_isalnum(id[i]) && !strchr("-:.+%_#*?!(),=@$'", id[i])) {
             error_set(error, ERROR_INVALID_ARGUMENT,
-                      "%s: character %zu is not allowed; letters, digits and - : . + %% _ # * ? ! ( ) , = @ $ ' are", what,
-                      i + 1);
+                      "%s: character %zu is not allowed; letters, digits and - : . + %% _ # * ? ! ( ) , = @ $ ' are",
+                      what, i + 1);
             return false;
         }
     if (strcmp(id, ".") == 0 || strcmp(id, "..") == 0) {
-        error_set(error, ERROR_INVALID_ARGUMENT, "%s must not be \".\" or \"..\", which URLs give another meaning", what);
+        error_set(error, ERROR_INVALID_ARGUMENT, "%s must not be \".\" or \"..\", which URLs give another meaning",
+                  what);
         return false;
     }
     return true;
@@ -103,7 +105,8 @@ check_printable(const char *what, const char *text, size_t max, GError **error)
     for (size_t i = 0; good && i < len; i++)
         good = g_ascii_isgraph(text[i]);
     if (!good)
-        error_set(error, ERROR_INVALID_ARGUMENT, "%s must be 1 to %zu printable ASCII characters without spaces", what, max);
+        error_set(error, ERROR_INVALID_ARGUMENT, "%s must be 1 to %zu printable ASCII characters without spaces", what,
+                  max);
     return good;
 }
 
@@ -111,7 +114,8 @@ static bool
 check_audience(const struct identity *identity, GError **error)
 {
     if (identity->host || identity->device || identity->module || identity->gateway) {
-        error_set(error, ERROR_INVALID_ARGUMENT, "Audience and KeyName go with no HostName, DeviceId, ModuleId or GatewayHostName");
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "Audience and KeyName go with no HostName, DeviceId, ModuleId or GatewayHostName");
         return false;
     }
     if (!identity->audience || !identity->key_name) {

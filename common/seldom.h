@@ -15,8 +15,8 @@ struct seldom {
     unsigned missed; /* times that it was not due since */
 };
 
-/* Whether it is due: never done before, or gap_us ago. Then it counts as done now, and *missed (which may be NULL) tells
- * how often it was not due since the last time. */
+/* Whether it is due: never done before, or gap_us ago. Then it counts as done now, and *missed (which may be NULL)
+ * tells how often it was not due since the last time. */
 bool seldom_due(struct seldom *seldom, int64_t gap_us, unsigned *missed);
 
 /* How long until it is due; 0 where it is. */

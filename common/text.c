@@ -56,7 +56,8 @@ text_base64_decode(const char *text, size_t len, uint8_t *out, size_t *out_len, 
     }
     for (size_t i = n - padding; i < n && padding; i++)
         if (out[i] != 0) {
-            error_set(error, ERROR_INVALID_ARGUMENT, "not base64: the last character carries bits that belong to no byte");
+            error_set(error, ERROR_INVALID_ARGUMENT,
+                      "not base64: the last character carries bits that belong to no byte");
             return false;
         }
     *out_len = n - padding;

@@ -114,11 +114,13 @@ access_explain_denial(const struct access_rules *rules, const struct access_subj
     g_autofree char *who = access_user_text(subject->uid);
     const char *name = user_name(subject->uid), *before = self ? "you are " : "", *after = self ? ", who" : "";
     if (rules->named)
-        return g_strdup_printf("%s%s%s may not have tokens of slot %u; an administrator can allow it with AllowUsers=%s "
-                               "in [slot %u] of hubkeyd.conf", before, who, after, slot, name ? name : "NAME", slot);
+        return g_strdup_printf(
+            "%s%s%s may not have tokens of slot %u; an administrator can allow it with AllowUsers=%s "
+            "in [slot %u] of hubkeyd.conf",
+            before, who, after, slot, name ? name : "NAME", slot);
     return g_strdup_printf("%s%s%s may not have tokens of slot %u: only root and members of group %s may; an "
-                           "administrator can allow it with: usermod -aG %s %s", before, who, after, slot, ACCESS_DEFAULT_GROUP,
-                           ACCESS_DEFAULT_GROUP, name ? name : "NAME");
+                           "administrator can allow it with: usermod -aG %s %s",
+                           before, who, after, slot, ACCESS_DEFAULT_GROUP, ACCESS_DEFAULT_GROUP, name ? name : "NAME");
 }
 
 char *

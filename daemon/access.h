@@ -39,7 +39,8 @@ struct access_decision {
     const char *rule; /* which rule decided, for the log: one word; static */
 };
 
-/* May the subject have tokens of the slot at all? default_group is the gid of group hubkey, (gid_t)-1 if there is none. */
+/* May the subject have tokens of the slot at all? default_group is the gid of group hubkey, (gid_t)-1 if there is
+ * none. */
 struct access_decision access_check_subject(const struct access_rules *rules, gid_t default_group,
                                             const struct access_subject *subject);
 

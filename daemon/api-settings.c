@@ -113,8 +113,9 @@ api_settings_check_new(struct api_settings *settings, uint32_t slot, bool *file,
     if (storage && !*file && strcmp(storage, "tpm") != 0)
         error_set(error, ERROR_INVALID_ARGUMENT, "settings: Storage is \"tpm\" or \"file\"");
     else if (!*file && unfit)
-        error_set(error, ERROR_INVALID_ARGUMENT, "settings: %s is kept in a file, wrapped by the TPM: leave Storage out, "
-                  "or let it be \"file\"", unfit);
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "settings: %s is kept in a file, wrapped by the TPM: leave Storage out, or let it be \"file\"",
+                  unfit);
     else
         return true;
     return false;
@@ -125,8 +126,8 @@ api_settings_check_expected(struct api_settings *settings, GError **error)
 {
     const char *name = settings->tpm_name;
     if (!settings->identity->host || !settings->identity->device || !name)
-        error_set(error, ERROR_INVALID_ARGUMENT, "expected: HostName, DeviceId and TpmName must all be given, as the slot "
-                  "shows them");
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "expected: HostName, DeviceId and TpmName must all be given, as the slot shows them");
     else if (strlen(name) != TPM_NAME_DIGITS || strspn(name, "0123456789abcdef") != TPM_NAME_DIGITS)
         error_set(error, ERROR_INVALID_ARGUMENT, "expected: TpmName is %d lower-case hex digits", TPM_NAME_DIGITS);
     else
@@ -146,12 +147,14 @@ api_settings_check_next(struct api_settings *settings, const struct identity *no
 {
     struct identity *next = settings->identity;
     if ((next->audience || next->key_name) && now->host)
-        error_set(error, ERROR_INVALID_ARGUMENT, "options: a device's slot cannot become an audience's; provision another");
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "options: a device's slot cannot become an audience's; provision another");
     else if ((next->host || next->device) && now->audience)
-        error_set(error, ERROR_INVALID_ARGUMENT, "options: an audience's slot cannot become a device's; provision another");
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "options: an audience's slot cannot become a device's; provision another");
     else if (next->module && !file)
-        error_set(error, ERROR_INVALID_ARGUMENT, "options: the key of a module is kept in a file, this slot's is in the "
-                  "TPM; provision another slot");
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "options: the key of a module is kept in a file, this slot's is in the TPM; provision another slot");
     else {
         if (!next->host && !next->device) { /* a module and a gateway are those of one device at one hub */
             keep(&next->module, now->module);

@@ -20,8 +20,8 @@ struct api_settings {
 
 enum api_settings_of { API_SETTINGS_PROVISION, API_SETTINGS_ADOPT, API_SETTINGS_ROTATE };
 
-/* Reads the a{sv} that iter stands on. Only the keys that the call knows, each once, each a string; InvalidArgument else.
- * Nothing is checked beyond that. */
+/* Reads the a{sv} that iter stands on. Only the keys that the call knows, each once, each a string; InvalidArgument
+ * else. Nothing is checked beyond that. */
 bool api_settings_read(struct api_settings *settings, DBusMessageIter *iter, enum api_settings_of call, GError **error);
 void api_settings_clear(struct api_settings *settings);
 

@@ -240,8 +240,8 @@ check_report(struct api *api, uint32_t slot, uint64_t generation, const char *tr
     if (!known || known->state == SLOT_FOUND || known->generation == 0)
         return slots_check_ready(api->slots, slot, error); /* no token was ever made of it */
     if (generation < 1 || generation > known->generation) {
-        error_set(error, ERROR_INVALID_ARGUMENT, "generation: slot %u has had generations 1 to %" G_GUINT64_FORMAT, slot,
-                  known->generation);
+        error_set(error, ERROR_INVALID_ARGUMENT, "generation: slot %u has had generations 1 to %" G_GUINT64_FORMAT,
+                  slot, known->generation);
         return false;
     }
     if (strlen(tracking_id) > TRACKING_ID_MAX || !printable(tracking_id)) {

@@ -70,7 +70,8 @@ api_check_no_options(DBusMessageIter *iter, GError **error)
     dbus_message_iter_recurse(iter, &entries);
     if (!api_next_entry(&entries, &key, &value))
         return true;
-    error_set(error, ERROR_INVALID_ARGUMENT, "options: \"%.64s\" is not known; this call has no options, pass an empty dictionary", key);
+    error_set(error, ERROR_INVALID_ARGUMENT,
+              "options: \"%.64s\" is not known; this call has no options, pass an empty dictionary", key);
     return false;
 }
 
@@ -221,9 +222,10 @@ permit_token(struct api *api, struct object_request *request, const struct calle
         return;
     }
     g_autofree char *who = access_user_text(caller->uid);
-    g_autofree char *text = slot == AUDIT_NO_SLOT ? g_strdup_printf("you are %s, who may not use this; and the path names "
-                                                                    "no slot", who)
-                                                  : access_explain_denial(rules, &subject, slot, true);
+    g_autofree char *text = slot == AUDIT_NO_SLOT
+                                ? g_strdup_printf("you are %s, who may not use this; and the path names no slot",
+                                                  who)
+                                : access_explain_denial(rules, &subject, slot, true);
     g_autoptr(GError) error = g_error_new_literal(ERROR_DOMAIN, ERROR_NOT_AUTHORIZED, text);
     deny(api, request, slot, decision.rule, error);
 }

@@ -56,8 +56,8 @@ struct api {
 /* The permit hook of both objects: finds out who calls, then lets in or refuses. */
 void api_permit(struct object_request *request, int access, void *api);
 
-/* Decides whether the caller may administer, as for a row of API_ADMIN: calls allowed, now or later, or answers with the
- * refusal and leaves a record of it. slot is for the record. */
+/* Decides whether the caller may administer, as for a row of API_ADMIN: calls allowed, now or later, or answers with
+ * the refusal and leaves a record of it. slot is for the record. */
 typedef void (*api_allowed_fn)(struct object_request *request, void *api);
 void api_permit_admin(struct api *api, struct object_request *request, uint32_t slot, api_allowed_fn allowed);
 

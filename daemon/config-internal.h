@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * What the parts of config share: config-read.c takes files apart, config-keys.c knows the keys and their values, config.c
- * makes of them what holds.
+ * What the parts of config share: config-read.c takes files apart, config-keys.c knows the keys and their values,
+ * config.c makes of them what holds.
  */
 #pragma once
 
@@ -25,7 +25,8 @@ struct config_place {
     unsigned line;
 };
 
-/* The group that a key stands in; 0: an unknown one, whose keys are passed over. [slot N] is both IN_SLOTS and IN_SLOT. */
+/* The group that a key stands in; 0: an unknown one, whose keys are passed over. [slot N] is both IN_SLOTS and
+ * IN_SLOT. */
 enum { CONFIG_IN_HUBKEYD = 1, CONFIG_IN_SLOTS = 2, CONFIG_IN_SLOT = 4 };
 
 struct config_loading {

@@ -59,8 +59,9 @@ enter_section(struct config_loading *loading, const struct config_place *place, 
         section->where = CONFIG_IN_SLOTS | CONFIG_IN_SLOT;
         section->given = given_of_slot(loading, slot);
     } else {
-        config_complain(loading, place, "[%s] is not a group; there are [hubkeyd], [slots] and [slot N] with N from 0 to "
-                        "%d", section->name, NAMES_SLOT_MAX);
+        config_complain(loading, place,
+                        "[%s] is not a group; there are [hubkeyd], [slots] and [slot N] with N from 0 to %d",
+                        section->name, NAMES_SLOT_MAX);
     }
 }
 
@@ -79,7 +80,8 @@ read_line(struct config_loading *loading, GKeyFile *file, const struct config_pl
         g_strchomp(name); /* as GKeyFile does; the name of a group is taken as it stands */
     g_autofree char *full = group ? g_strconcat("[", name, NULL) : g_strconcat("[", section->name, "]", name, NULL);
     if (!g_hash_table_add(seen, g_steal_pointer(&full))) {
-        config_complain(loading, place, group ? "[%s] stands twice in this file" : "%s stands twice in its group", name);
+        config_complain(loading, place, group ? "[%s] stands twice in this file" : "%s stands twice in its group",
+                        name);
         if (group)
             section->where = 0;
         return;
@@ -139,7 +141,8 @@ load_file(struct config_loading *loading, const char *path, bool may_be_missing)
     g_autoptr(GError) error = NULL;
     bool there = stat(path, &info) == 0;
     if (there && !S_ISREG(info.st_mode)) {
-        config_complain(loading, &place, S_ISDIR(info.st_mode) ? "this is a directory, not a file" : "this is not a regular file");
+        config_complain(loading, &place,
+                        S_ISDIR(info.st_mode) ? "this is a directory, not a file" : "this is not a regular file");
         return;
     }
     if (there && info.st_size > CONFIG_FILE_MAX) {

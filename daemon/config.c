@@ -51,7 +51,8 @@ merge(const struct config_given *own, const struct config_given *all)
         .max_ttl = max->max_ttl_set ? max->max_ttl : ACCESS_MAX_TTL,
         .requests_per_minute = rate->rate,
     };
-    rules.default_ttl = default_ttl->default_ttl_set ? default_ttl->default_ttl : MIN(ACCESS_DEFAULT_TTL, rules.max_ttl);
+    rules.default_ttl = default_ttl->default_ttl_set ? default_ttl->default_ttl
+                                                     : MIN(ACCESS_DEFAULT_TTL, rules.max_ttl);
     return rules;
 }
 
@@ -80,11 +81,12 @@ free_identity(gpointer data)
 
 /* given: the group that sets one of the two, or both. */
 static void
-check_ttls(struct config_loading *loading, const struct config_given *given, const char *group, const struct access_rules *rules)
+check_ttls(struct config_loading *loading, const struct config_given *given, const char *group,
+           const struct access_rules *rules)
 {
     if (given->ttl_at && rules->default_ttl > rules->max_ttl)
-        g_ptr_array_add(loading->complaints, g_strdup_printf("%s: [%s]: DefaultTtl=%u is above MaxTtl=%u", given->ttl_at,
-                                                             group, rules->default_ttl, rules->max_ttl));
+        g_ptr_array_add(loading->complaints, g_strdup_printf("%s: [%s]: DefaultTtl=%u is above MaxTtl=%u",
+                                                             given->ttl_at, group, rules->default_ttl, rules->max_ttl));
 }
 
 /* What may be adopted without hands: only what can stand in the TPM, and only for a hub that is allowed. */
@@ -99,8 +101,9 @@ take_adoption(struct config_loading *loading, uint32_t slot, struct config_given
     if (!identity_check(identity, &error))
         wrong = g_strdup(error->message);
     else if (slot >= CONFIG_ADOPTED_SLOTS)
-        wrong = g_strdup_printf("HostName and DeviceId say whose key in the TPM is to be adopted, and only slots 0 to %d "
-                                "can be in the TPM", CONFIG_ADOPTED_SLOTS - 1);
+        wrong = g_strdup_printf(
+            "HostName and DeviceId say whose key in the TPM is to be adopted, and only slots 0 to %d can be in the TPM",
+            CONFIG_ADOPTED_SLOTS - 1);
     else if (!hosts_match(loading->config->allowed_hosts, identity->host))
         wrong = g_strdup_printf("HostName: AllowedHosts does not allow %s", identity->host);
     else

@@ -37,8 +37,8 @@ struct config {
     GHashTable *adoptions; /* slot number -> struct identity, see config_adoption */
 };
 
-/* Reads file (which may be missing if it is the default one) and the *.conf files of file.d in byte order of their names. On
- * failure NULL, and complaints has a line "FILE:LINE: …" for each thing that is wrong. */
+/* Reads file (which may be missing if it is the default one) and the *.conf files of file.d in byte order of their
+ * names. On failure NULL, and complaints has a line "FILE:LINE: …" for each thing that is wrong. */
 struct config *config_load(const char *file, GPtrArray *complaints);
 void config_free(struct config *config);
 

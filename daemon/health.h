@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * How the TPM is beyond being there: locked out, or under an owner's password that is not known. Neither stops tokens,
- * since keys of ours need no password and are exempt from lockout (noDA); what they stop is told. Looked at when the TPM
- * gets ready, when something has failed, when somebody asks, and again and again while not all is well.
+ * since keys of ours need no password and are exempt from lockout (noDA); what they stop is told. Looked at when the
+ * TPM gets ready, when something has failed, when somebody asks, and again and again while not all is well.
  *
  * Main thread; the reading is a job of the worker.
  */

@@ -18,8 +18,9 @@ check_pattern(const char *pattern, GError **error)
     for (size_t i = 0; good && i < len; i++)
         good = g_ascii_isalnum(pattern[i]) || strchr("-.*", pattern[i]);
     if (!good)
-        error_set(error, ERROR_INVALID_ARGUMENT, "\"%s\" is not a host name, with \"*\" for any part of one label, as in "
-                  "*.azure-devices.net", pattern);
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "\"%s\" is not a host name, with \"*\" for any part of one label, as in *.azure-devices.net",
+                  pattern);
     return good;
 }
 
@@ -36,7 +37,8 @@ hosts_parse(const char *list, GError **error)
         g_ptr_array_add(patterns, g_ascii_strdown(*part, -1));
     }
     if (patterns->len == 0) {
-        error_set(error, ERROR_INVALID_ARGUMENT, "must list at least one host name; \"*\" stands for any part of one label");
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "must list at least one host name; \"*\" stands for any part of one label");
         return NULL;
     }
     g_ptr_array_add(patterns, NULL);

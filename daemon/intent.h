@@ -18,7 +18,8 @@ struct intent {
     struct store_key old;  /* clear, rotate, undo: the one that stood there before */
 };
 
-const char *intent_name(enum intent_operation operation); /* "provisioning", "clearing", "rotating", "undoing a rotation" */
+/* "provisioning", "clearing", "rotating", "undoing a rotation" */
+const char *intent_name(enum intent_operation operation);
 void intent_clear(struct intent *intent);
 
 bool intent_write(struct store *store, uint32_t slot, const struct intent *intent, GError **error);

@@ -88,21 +88,23 @@ static bool
 parse_options(int argc, char **argv, struct options *options)
 {
     const GOptionEntry entries[] = {
-        { "config", 0, 0, G_OPTION_ARG_FILENAME, &options->config_file, "Configuration (default " CONFIG_DEFAULT_FILE
-          "); drop-ins are FILE.d/*.conf", "FILE" },
-        { "state-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->state_dir, "Where records of slots are kept (default "
-          DEFAULT_STATE_DIR ")", "DIR" },
-        { "runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->runtime_dir, "Directory for run-time files (default "
-          DEFAULT_RUNTIME_DIR ")", "DIR" },
-        { "check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config, "Check the configuration, say what is wrong, "
-          "and exit 0 or 1", NULL },
+        { "config", 0, 0, G_OPTION_ARG_FILENAME, &options->config_file,
+          "Configuration (default " CONFIG_DEFAULT_FILE "); drop-ins are FILE.d/*.conf", "FILE" },
+        { "state-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->state_dir,
+          "Where records of slots are kept (default " DEFAULT_STATE_DIR ")", "DIR" },
+        { "runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->runtime_dir,
+          "Directory for run-time files (default " DEFAULT_RUNTIME_DIR ")", "DIR" },
+        { "check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config,
+          "Check the configuration, say what is wrong, and exit 0 or 1",
+          NULL },
         { "version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version and exit", NULL },
         { NULL },
     };
     g_autoptr(GError) error = NULL;
     g_autoptr(GOptionContext) context = g_option_context_new("- keeps IoT device keys in the TPM and gives out tokens");
-    g_option_context_set_summary(context, "The daemon behind org.hubkey on the system bus; see hubkeyd(8). It is started "
-                                          "by systemd or by the bus, and keeps running in the foreground.");
+    g_option_context_set_summary(context,
+                                 "The daemon behind org.hubkey on the system bus; see hubkeyd(8). It is started "
+                                 "by systemd or by the bus, and keeps running in the foreground.");
     g_option_context_add_main_entries(context, entries, NULL);
     if (!g_option_context_parse(context, &argc, &argv, &error)) {
         fprintf(stderr, "hubkeyd: %s; see hubkeyd --help\n", error->message);
@@ -273,8 +275,8 @@ join_bus(struct hubkeyd *hubkeyd, GError **error)
     hubkeyd->bus = loop_open_system_bus(error);
     if (!hubkeyd->bus)
         return false;
-    /* No smaller limit on messages than the bus's own: libdbus drops the connection at one that is too long, so that any
-     * user could end us. What a call may carry is checked where its arguments are read. */
+    /* No smaller limit on messages than the bus's own: libdbus drops the connection at one that is too long, so that
+     * any user could end us. What a call may carry is checked where its arguments are read. */
     if (!loop_attach(hubkeyd->bus, NULL) || !dbus_connection_add_filter(hubkeyd->bus, watch_bus, hubkeyd, NULL))
         g_error("out of memory: the bus connection");
     hubkeyd->api.admin = admin_new(hubkeyd->bus, POLKIT_PERSON_LIMIT_MS);

@@ -57,13 +57,16 @@ static void
 append_latency(GString *text, const char *name, const char *help, uint64_t us)
 {
     append_head(text, name, "gauge", help);
-    g_string_append_printf(text, "%s %" G_GUINT64_FORMAT ".%06u\n", name, (guint64)(us / 1000000), (unsigned)(us % 1000000));
+    g_string_append_printf(text, "%s %" G_GUINT64_FORMAT ".%06u\n", name, (guint64)(us / 1000000),
+                           (unsigned)(us % 1000000));
 }
 
 static void
 append_tpm_state(GString *text, const struct api *api)
 {
-    static const char *const states[] = { "ready", "starting", "absent", "failed", "cleared", "lockout", "auth-required" };
+    static const char *const states[] = {
+        "ready", "starting", "absent", "failed", "cleared", "lockout", "auth-required"
+    };
     const char *now = health_state(api->health);
     append_head(text, "hubkey_tpm_state", "gauge", "1 for the state that the TPM is in.");
     for (size_t i = 0; i < G_N_ELEMENTS(states); i++)
@@ -90,7 +93,8 @@ metrics_text(const struct api *api)
     g_string_append_printf(text, "hubkey_queue_depth %u\n", worker_depth(api->worker));
     append_latency(text, "hubkey_latency_p50_seconds", "Median of the recent times from call to token.",
                    stats_latency_us(&api->stats, 500));
-    append_latency(text, "hubkey_latency_p99_seconds", "What 99 % of the recent times from call to token did not exceed.",
+    append_latency(text, "hubkey_latency_p99_seconds",
+                   "What 99 % of the recent times from call to token did not exceed.",
                    stats_latency_us(&api->stats, 990));
     append_tpm_state(text, api);
     append_slots(text, api);

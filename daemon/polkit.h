@@ -37,9 +37,9 @@ typedef void (*polkit_answered_fn)(enum polkit_answer answer, void *user);
 struct polkit *polkit_new(DBusConnection *connection, int person_limit_ms);
 void polkit_free(struct polkit *polkit); /* what is under way is answered POLKIT_GONE; NULL is fine */
 
-/* May caller (its unique name; uid is for the bounds alone) do action? With interactive, polkit may ask a person. details
- * (names and values in turn, up to NULL) tell what exactly, for the message in org.hubkey.policy and for rules. Calls
- * answered once, before returning or later. */
+/* May caller (its unique name; uid is for the bounds alone) do action? With interactive, polkit may ask a person.
+ * details (names and values in turn, up to NULL) tell what exactly, for the message in org.hubkey.policy and for rules.
+ * Calls answered once, before returning or later. */
 void polkit_ask(struct polkit *polkit, const char *caller, uid_t uid, const char *action, const char *const *details,
                 bool interactive, polkit_answered_fn answered, void *user);
 

@@ -99,8 +99,10 @@ rate_take(struct rate *rate, uid_t uid, uint32_t slot, uint32_t per_minute, GErr
     }
     int64_t full = MAX(bucket->full_us, now) + share, early = full - MINUTE_US - now;
     if (early > 0) {
-        error_set(error, ERROR_BUSY, "slot %u gives each user %u tokens a minute (RequestsPerMinute), and yours are used "
-                  "up; retry in %" G_GINT64_FORMAT " ms", slot, per_minute, (early + 999) / 1000);
+        error_set(error, ERROR_BUSY,
+                  "slot %u gives each user %u tokens a minute (RequestsPerMinute), and yours are used "
+                  "up; retry in %" G_GINT64_FORMAT " ms",
+                  slot, per_minute, (early + 999) / 1000);
         return false;
     }
     bucket->full_us = full;

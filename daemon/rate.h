@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * RequestsPerMinute=: how often each user may ask each slot. A bucket that holds a minute's requests and fills up evenly,
- * on the clock that counts suspend and that nobody can set.
+ * RequestsPerMinute=: how often each user may ask each slot. A bucket that holds a minute's requests and fills up
+ * evenly, on the clock that counts suspend and that nobody can set.
  */
 #pragma once
 

@@ -94,7 +94,8 @@ refuse(const struct reading *reading)
         g_warning("%s", (const char *)complaints->pdata[i]);
     g_warning("the configuration has not been changed: see above");
     g_autofree char *more = complaints->len > 1 ? g_strdup_printf(" (and %u more)", complaints->len - 1) : g_strdup("");
-    error_set(&error, ERROR_INVALID_ARGUMENT, "%s%s; nothing was changed, hubkeyd --check-config shows all that is wrong",
+    error_set(&error, ERROR_INVALID_ARGUMENT,
+              "%s%s; nothing was changed, hubkeyd --check-config shows all that is wrong",
               (const char *)complaints->pdata[0], more);
     return error;
 }

@@ -18,8 +18,8 @@ typedef void (*reload_apply_fn)(struct config *config, void *user);
 struct reload *reload_new(const char *file, reload_apply_fn apply, void *user);
 void reload_free(struct reload *reload); /* waiters are answered with Internal, a reading under way comes to nothing */
 
-/* error NULL: what the files said when reload_begin was called, or later, holds now. InvalidArgument: something is wrong
- * in them, FILE:LINE first, and nothing has changed. */
+/* error NULL: what the files said when reload_begin was called, or later, holds now. InvalidArgument: something is
+ * wrong in them, FILE:LINE first, and nothing has changed. */
 typedef void (*reload_done_fn)(const GError *error, void *user);
 
 /* Calls done once, later, on the main thread. done may be NULL: the log tells how it ended in any case. */

@@ -14,19 +14,22 @@ check_segment(const char *segment, size_t len, size_t number, GError **error)
 {
     if (len < 1 || len > SAS_SCOPE_SEGMENT_MAX) {
         error_set(error, ERROR_INVALID_ARGUMENT,
-                  "scope: segment %zu has %zu characters, 1 to %d are allowed; no leading, trailing or double '/'", number,
-                  len, SAS_SCOPE_SEGMENT_MAX);
+                  "scope: segment %zu has %zu characters, 1 to %d are allowed; no leading, trailing or double '/'",
+                  number, len, SAS_SCOPE_SEGMENT_MAX);
         return false;
     }
     if (segment[0] == '.' && (len == 1 || (len == 2 && segment[1] == '.'))) {
-        error_set(error, ERROR_INVALID_ARGUMENT, "scope: segment %zu is \".\" or \"..\"; a scope names no parents", number);
+        error_set(error, ERROR_INVALID_ARGUMENT, "scope: segment %zu is \".\" or \"..\"; a scope names no parents",
+                  number);
         return false;
     }
     for (size_t i = 0; i < len; i++)
         if (!g_ascii_isalnum(segment[i]) && !strchr("-._~!$'()*+,=:@", segment[i])) {
-            error_set(error, ERROR_INVALID_ARGUMENT,
-                      "scope: segment %zu has a character that is not allowed; letters, digits and - . _ ~ ! $ ' ( ) * + , "
-                      "= : @ are", number);
+            error_set(
+                error, ERROR_INVALID_ARGUMENT,
+                "scope: segment %zu has a character that is not allowed; letters, digits and - . _ ~ ! $ ' ( ) * + , "
+                "= : @ are",
+                number);
             return false;
         }
     return true;

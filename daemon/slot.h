@@ -78,8 +78,8 @@ struct slot_ops {
     /* Nothing is waiting to be signed: nothing is to be held in the TPM. */
     void (*idle)(void *storage);
     /* Changes, each all or nothing. */
-    bool (*provision)(void *storage, uint32_t slot, bool file, const struct identity *identity, const struct secret *key,
-                      GError **error);
+    bool (*provision)(void *storage, uint32_t slot, bool file, const struct identity *identity,
+                      const struct secret *key, GError **error);
     /* These two only where the slot is still of that generation. */
     bool (*rotate)(void *storage, uint32_t slot, uint64_t generation, const struct identity *identity,
                    const struct secret *key, GError **error);

@@ -52,6 +52,7 @@ int64_t worker_busy_us(struct worker *worker);
 
 unsigned worker_depth(struct worker *worker); /* jobs submitted and not done */
 
-/* Lets the running job end, joins the thread, calls done of what has run and drop of what has not, and frees. False where
- * the job does not end within limit_us: the thread is then still inside the TPM and nothing of it may be freed. */
+/* Lets the running job end, joins the thread, calls done of what has run and drop of what has not, and frees. False
+ * where the job does not end within limit_us: the thread is then still inside the TPM and nothing of it may be freed.
+ */
 bool worker_stop(struct worker *worker, int64_t limit_us);

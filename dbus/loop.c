@@ -207,7 +207,8 @@ prepare(GSource *source, gint *timeout_ms)
 {
     struct loop *loop = (struct loop *)source;
     *timeout_ms = -1;
-    return loop->connection && !loop->dispatching && dbus_connection_get_dispatch_status(loop->connection) == DBUS_DISPATCH_DATA_REMAINS;
+    return loop->connection && !loop->dispatching &&
+           dbus_connection_get_dispatch_status(loop->connection) == DBUS_DISPATCH_DATA_REMAINS;
 }
 
 static gboolean

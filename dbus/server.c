@@ -226,10 +226,11 @@ complain(struct server *server, const struct caller *caller, unsigned of_user)
     if (!seldom_due(&server->complaint, COMPLAINT_GAP_US, &missed))
         return;
     g_autofree char *more = g_strdup_printf(" (and so were %u since this was last told)", missed);
-    g_message("a connection of uid %u to the socket is refused: of at most %d connections %u are open, of at most %d of "
-              "one user %u, and none can make room: they have calls under way, or belong to users with rights%s",
-              caller->uid, SERVER_CONNECTIONS_MAX, count_all(server), SERVER_CONNECTIONS_PER_UID_MAX, of_user,
-              missed ? more : "");
+    g_message(
+        "a connection of uid %u to the socket is refused: of at most %d connections %u are open, of at most %d of "
+        "one user %u, and none can make room: they have calls under way, or belong to users with rights%s",
+        caller->uid, SERVER_CONNECTIONS_MAX, count_all(server), SERVER_CONNECTIONS_PER_UID_MAX, of_user,
+        missed ? more : "");
 }
 
 /* libdbus closes a connection that nobody refers to when this returns. */
@@ -260,8 +261,9 @@ remove_stale(const char *path, GError **error)
     if (lstat(path, &info) != 0) {
         if (errno == ENOENT)
             return true;
-        error_set(error, ERROR_INTERNAL, "cannot look at %s, where the private socket belongs: %s; see that hubkeyd may "
-                  "enter its folder", path, g_strerror(errno));
+        error_set(error, ERROR_INTERNAL,
+                  "cannot look at %s, where the private socket belongs: %s; see that hubkeyd may enter its folder",
+                  path, g_strerror(errno));
         return false;
     }
     if (S_ISSOCK(info.st_mode) && unlink(path) == 0)

@@ -70,7 +70,8 @@ read_line(const char *line, struct audit_entry *entry)
         if (g_str_has_prefix(*word, TIME "="))
             entry->time_ms = parse_time(equals + 1);
         else
-            take(entry, *word + strlen(PREFIX), (size_t)(equals - *word) - strlen(PREFIX), equals + 1, strlen(equals + 1));
+            take(entry, *word + strlen(PREFIX), (size_t)(equals - *word) - strlen(PREFIX), equals + 1,
+                 strlen(equals + 1));
     }
 }
 

@@ -80,7 +80,8 @@ read_options(const struct context *context, struct audit *audit)
 static bool
 is_wanted(const struct audit *audit, const struct audit_entry *entry)
 {
-    return entry->time_ms >= audit->since_ms && (!audit->slot || g_strcmp0(entry->fields[AUDIT_SLOT], audit->slot) == 0) &&
+    return entry->time_ms >= audit->since_ms &&
+           (!audit->slot || g_strcmp0(entry->fields[AUDIT_SLOT], audit->slot) == 0) &&
            (!audit->uid || g_strcmp0(entry->fields[AUDIT_UID], audit->uid) == 0);
 }
 
@@ -113,8 +114,9 @@ add_row(const struct audit *audit, const struct audit_entry *entry)
 {
     char *const *fields = entry->fields;
     g_autofree char *time = entry->time_ms < 0 ? g_strdup("-") : output_time(entry->time_ms);
-    g_autofree char *event = fields[AUDIT_COUNT] ? g_strdup_printf("%s more %s", fields[AUDIT_COUNT], fields[AUDIT_EVENT])
-                                                 : g_strdup(fields[AUDIT_EVENT]);
+    g_autofree char *event = fields[AUDIT_COUNT]
+                                 ? g_strdup_printf("%s more %s", fields[AUDIT_COUNT], fields[AUDIT_EVENT])
+                                 : g_strdup(fields[AUDIT_EVENT]);
     const char *scope = fields[AUDIT_SCOPE] && !*fields[AUDIT_SCOPE] ? "/" : or_dash(fields[AUDIT_SCOPE]);
     table_add(audit->table, (const char *const[]){
         time, event, fields[AUDIT_DECISION], or_dash(fields[AUDIT_SLOT]), user_name(fields[AUDIT_UID]), scope,

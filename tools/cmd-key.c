@@ -38,7 +38,8 @@ static const GOptionEntry provision_entries[] = {
     { "host-name", 0, 0, G_OPTION_ARG_STRING, &whose_options.host, "the hub, as myhub.azure-devices.net", "HOST" },
     { "device-id", 0, 0, G_OPTION_ARG_STRING, &whose_options.device, "the device", "ID" },
     { "module-id", 0, 0, G_OPTION_ARG_STRING, &whose_options.module, "a module of it", "ID" },
-    { "gateway", 0, 0, G_OPTION_ARG_STRING, &whose_options.gateway, "the IoT Edge parent that it goes through", "HOST" },
+    { "gateway", 0, 0, G_OPTION_ARG_STRING, &whose_options.gateway, "the IoT Edge parent that it goes through",
+      "HOST" },
     { "audience", 0, 0, G_OPTION_ARG_STRING, &whose_options.audience,
       "Event Hubs or Service Bus: the resource, as sb://ns.servicebus.windows.net/hub", "URI" },
     { "key-name", 0, 0, G_OPTION_ARG_STRING, &whose_options.key_name, "its shared access policy", "NAME" },
@@ -117,7 +118,8 @@ static gboolean undo;
 
 static const GOptionEntry rotate_entries[] = {
     WHOSE_FILE_ENTRIES,
-    { "undo", 0, 0, G_OPTION_ARG_NONE, &undo, "bring back the key, and the identity, of before the last rotation", NULL },
+    { "undo", 0, 0, G_OPTION_ARG_NONE, &undo, "bring back the key, and the identity, of before the last rotation",
+      NULL },
     { NULL },
 };
 
@@ -266,8 +268,9 @@ ask_adopt(DBusConnection *connection, uint32_t slot)
     adopt_host = g_strdup(bus_string(properties, "HostName"));
     adopt_device = g_strdup(bus_string(properties, "DeviceId"));
     adopt_name = g_strdup(bus_string(properties, "TpmName"));
-    g_autofree char *question = g_strdup_printf("Slot %u holds a key of \"%s\" at \"%s\" whose Name is\n%s.\nShall hubkeyd "
-                                                "use it from now on?", slot, adopt_device, adopt_host, adopt_name);
+    g_autofree char *question = g_strdup_printf(
+        "Slot %u holds a key of \"%s\" at \"%s\" whose Name is\n%s.\nShall hubkeyd use it from now on?",
+        slot, adopt_device, adopt_host, adopt_name);
     return command_ask(question);
 }
 
@@ -331,8 +334,9 @@ const struct command command_rotate = {
     .name = "rotate",
     .arguments = "N (--key-file FILE | --connection-string-file FILE | --undo)",
     .summary = "exchange the key of slot N (administrators)",
-    .details = "With a connection string the slot can move to another hub or device in the same step. The former key is\n"
-               "kept, wrapped by the TPM, and --undo brings it back, once.",
+    .details =
+        "With a connection string the slot can move to another hub or device in the same step. The former key is\n"
+        "kept, wrapped by the TPM, and --undo brings it back, once.",
     .entries = rotate_entries,
     .n_min = 1,
     .n_max = 1,

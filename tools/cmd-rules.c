@@ -159,8 +159,9 @@ const struct command command_why = {
     .name = "why",
     .arguments = "N [--user USER] [--scope SCOPE]",
     .summary = "tell whether a user may have tokens of slot N, and why",
-    .details = "Exits with 0 where it is allowed and with 3 where it is denied; says which rule decided, and what would\n"
-               "allow it. About other users only administrators may ask.",
+    .details =
+        "Exits with 0 where it is allowed and with 3 where it is denied; says which rule decided, and what would\n"
+        "allow it. About other users only administrators may ask.",
     .entries = why_entries,
     .n_min = 1,
     .n_max = 1,
@@ -171,7 +172,8 @@ const struct command command_reload = {
     .name = "reload",
     .arguments = "",
     .summary = "make hubkeyd read its configuration anew (administrators)",
-    .details = "All of it holds at once, or, where anything in it is wrong, nothing changes and the place is named. Tcti=\n"
-               "and ProtectBus= wait until hubkeyd is started again.",
+    .details =
+        "All of it holds at once, or, where anything in it is wrong, nothing changes and the place is named. Tcti=\n"
+        "and ProtectBus= wait until hubkeyd is started again.",
     .run = run_reload,
 };

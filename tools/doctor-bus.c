@@ -32,7 +32,8 @@ check_activation(struct doctor *doctor)
     if (found)
         doctor_say(doctor, DOCTOR_OK, CHECK, NULL, "the bus starts hubkeyd when it is called");
     else
-        doctor_say(doctor, DOCTOR_WARNING, CHECK, "systemctl enable --now hubkeyd; reinstall hubkey's " NAMES_BUS ".service",
+        doctor_say(doctor, DOCTOR_WARNING, CHECK,
+                   "systemctl enable --now hubkeyd; reinstall hubkey's " NAMES_BUS ".service",
                    "the bus does not know how to start hubkeyd");
 }
 
@@ -45,8 +46,9 @@ check_owner(struct doctor *doctor)
     if (dbus_error_is_set(&problem))
         dbus_error_free(&problem);
     else if (hubkey && uid != hubkey->pw_uid)
-        doctor_say(doctor, DOCTOR_BAD, CHECK, RESTART " && systemctl reload dbus", NAMES_BUS " on the bus belongs to uid "
-                   "%lu, not to user hubkey: is the bus policy of hubkey installed?", uid);
+        doctor_say(doctor, DOCTOR_BAD, CHECK, RESTART " && systemctl reload dbus",
+                   NAMES_BUS " on the bus belongs to uid %lu, not to user hubkey: is the bus policy of hubkey "
+                   "installed?", uid);
 }
 
 /* Everything that a call of hubkeyd can run into before it is there. */

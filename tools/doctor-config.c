@@ -88,7 +88,8 @@ check_tpm_group(struct doctor *doctor)
                    "user " USER " is not in group " TPM_GROUP " and cannot open the TPM");
     if (*others && strcmp(others, TPM_GROUP) != 0)
         doctor_say(doctor, DOCTOR_WARNING, "people", "gpasswd --delete USER " TPM_GROUP,
-                   "in group " TPM_GROUP ": %s; they can sign with any key in the TPM, past all rules of hubkeyd", others);
+                   "in group " TPM_GROUP ": %s; they can sign with any key in the TPM, past all rules of hubkeyd",
+                   others);
     else
         doctor_say(doctor, DOCTOR_OK, "people", NULL, "nobody else is in group " TPM_GROUP);
 }
@@ -104,8 +105,10 @@ doctor_people(struct doctor *doctor)
                    "there is no group " USER ": by default nobody but root gets a token");
     } else {
         g_autofree char *members = members_of(group, USER);
-        doctor_say(doctor, DOCTOR_OK, "people", NULL, "tokens are for root and group " USER " (%s) where the "
-                   "configuration names nobody; hubkeyctl show N tells a slot's limits", *members ? members : "no members");
+        doctor_say(doctor, DOCTOR_OK, "people", NULL,
+                   "tokens are for root and group " USER " (%s) where the "
+                   "configuration names nobody; hubkeyctl show N tells a slot's limits",
+                   *members ? members : "no members");
     }
     check_tpm_group(doctor);
 }

@@ -35,8 +35,9 @@ check_skew(struct doctor *doctor, const char *host, int64_t there_s, int64_t her
     if (there_s <= 0)
         doctor_say(doctor, DOCTOR_OK, CHECK, NULL, "%s answers, but does not say what time it is", host);
     else if (llabs(slow_s) > SKEW_S)
-        doctor_say(doctor, DOCTOR_BAD, CHECK, "timedatectl set-ntp true", "this machine's clock is %lld s %s that of %s",
-                   llabs(slow_s), slow_s > 0 ? "behind" : "ahead of", host);
+        doctor_say(doctor, DOCTOR_BAD, CHECK, "timedatectl set-ntp true",
+                   "this machine's clock is %lld s %s that of %s", llabs(slow_s), slow_s > 0 ? "behind" : "ahead of",
+                   host);
     else
         doctor_say(doctor, DOCTOR_OK, CHECK, NULL, "%s answers, and its clock agrees to %lld s", host, llabs(slow_s));
 }
@@ -111,5 +112,6 @@ doctor_network(struct doctor *doctor)
     while (g_hash_table_iter_next(&iter, &host, NULL))
         check_host(doctor, host);
     if (g_hash_table_size(hosts) == 0)
-        doctor_say(doctor, DOCTOR_WARNING, CHECK, "hubkeyctl provision N", "no slot is ready, so there is no hub to reach");
+        doctor_say(doctor, DOCTOR_WARNING, CHECK, "hubkeyctl provision N",
+                   "no slot is ready, so there is no hub to reach");
 }

@@ -36,9 +36,9 @@ static const struct {
       "hubkeyctl clear N, then hubkeyctl provision N, for each slot", DOCTOR_BAD },
     { "lockout", "the TPM is in lockout after wrong passwords; tokens go on", "tpm2_dictionarylockout --clear-lockout",
       DOCTOR_BAD },
-    { "auth-required", "the TPM's owner has a password that hubkeyd does not know; tokens go on, slots 0 to 9 cannot be "
-      "changed", "put it into a file, name that by OwnerAuthFile= in hubkeyd.conf, then: systemctl restart hubkeyd",
-      DOCTOR_BAD },
+    { "auth-required",
+      "the TPM's owner has a password that hubkeyd does not know; tokens go on, slots 0 to 9 cannot be changed",
+      "put it into a file, name that by OwnerAuthFile= in hubkeyd.conf, then: systemctl restart hubkeyd", DOCTOR_BAD },
 };
 
 static void
@@ -77,7 +77,8 @@ check_info(struct doctor *doctor)
     }
     json_t *info = value_object(reply);
     json_int_t free_objects = number(info, "persistent_free"), free_nv = number(info, "nv_free");
-    doctor_say(doctor, DOCTOR_OK, CHECK, NULL, "made by %s, firmware %s; persistent objects: %lld in use, room for %lld; "
+    doctor_say(doctor, DOCTOR_OK, CHECK, NULL,
+               "made by %s, firmware %s; persistent objects: %lld in use, room for %lld; "
                "NV indices: %lld in use, room for %lld counters",
                json_string_value(json_object_get(info, "manufacturer")),
                json_string_value(json_object_get(info, "firmware")), (long long)number(info, "persistent_used"),

@@ -30,7 +30,8 @@ doctor_say(struct doctor *doctor, enum doctor_level level, const char *check, co
     doctor->bad += level == DOCTOR_BAD;
     doctor->warnings += level == DOCTOR_WARNING;
     if (doctor->json) {
-        output_json(json_pack("{s:s, s:s, s:s, s:s?}", "check", check, "level", names[level], "text", text, "mend", mend));
+        output_json(
+            json_pack("{s:s, s:s, s:s, s:s?}", "check", check, "level", names[level], "text", text, "mend", mend));
         return;
     }
     for (char *c = text; *c; c++)

@@ -99,8 +99,8 @@ refuse_quotes(const struct secret *text, const char *path, const char *what, GEr
         if ((size_t)(end - begin) < len)
             continue;
         if (memcmp(begin, quotes[i], len) == 0 || memcmp(end - len, quotes[i], len) == 0) {
-            error_set(error, ERROR_INVALID_ARGUMENT, "%s: the %s stands in quotes (%s); take them away", shown_path(path), what,
-                      quotes[i]);
+            error_set(error, ERROR_INVALID_ARGUMENT, "%s: the %s stands in quotes (%s); take them away",
+                      shown_path(path), what, quotes[i]);
             return false;
         }
     }
@@ -126,8 +126,8 @@ keyfile_read_text(const char *path, GError **error)
     trim(text);
     if (text->len >= 1 && text->len <= KEYFILE_KEY_MAX)
         return g_steal_pointer(&text);
-    error_set(error, ERROR_INVALID_ARGUMENT, "the key in %s has %zu bytes; 1 to %d are allowed", shown_path(path), text->len,
-              KEYFILE_KEY_MAX);
+    error_set(error, ERROR_INVALID_ARGUMENT, "the key in %s has %zu bytes; 1 to %d are allowed", shown_path(path),
+              text->len, KEYFILE_KEY_MAX);
     return NULL;
 }
 

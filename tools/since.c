@@ -34,8 +34,9 @@ parse_day(const char *text, GDateTime *now, int64_t *ms)
         if (strcmp(text, words[i].word) != 0)
             continue;
         g_autoptr(GDateTime) day = g_date_time_add_days(now, words[i].days);
-        return take(g_date_time_new(g_date_time_get_timezone(now), g_date_time_get_year(day), g_date_time_get_month(day),
-                                    g_date_time_get_day_of_month(day), 0, 0, 0), ms);
+        return take(g_date_time_new(g_date_time_get_timezone(now), g_date_time_get_year(day),
+                                    g_date_time_get_month(day), g_date_time_get_day_of_month(day), 0, 0, 0),
+                    ms);
     }
     return false;
 }

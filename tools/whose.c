@@ -11,7 +11,10 @@ struct whose whose_options;
 static bool
 check_device(const struct context *context, const struct whose *whose)
 {
-    const char *missing = !whose->host ? "--host-name" : !whose->device ? "--device-id" : !whose->key_file ? "--key-file" : NULL;
+    const char *missing = !whose->host       ? "--host-name"
+                          : !whose->device   ? "--device-id"
+                          : !whose->key_file ? "--key-file"
+                                             : NULL;
     if (missing)
         command_usage(context, "%s is missing", missing);
     return !missing;
@@ -25,8 +28,9 @@ check_audience(const struct context *context, const struct whose *whose)
                           : !whose->key_file ? "--key-file"
                                              : NULL;
     if (whose->host || whose->device || whose->module || whose->gateway)
-        command_usage(context, "a key is a device's (--host-name, --device-id) or an audience's (--audience, --key-name), "
-                               "not both");
+        command_usage(context,
+                      "a key is a device's (--host-name, --device-id) or an audience's (--audience, --key-name), "
+                      "not both");
     else if (missing)
         command_usage(context, "%s is missing", missing);
     else

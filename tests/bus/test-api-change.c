@@ -157,8 +157,10 @@ test_provision_file(struct api_bus *api, gconstpointer unused)
         device[] = { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "d" }, { NULL } },
         module[] = { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "d" }, { "ModuleId", 's', "m" },
                      { "GatewayHostName", 's', "edge" }, { NULL } },
-        audience[] = { { "Audience", 's', "sb://ns.servicebus.windows.net/hub" }, { "KeyName", 's', "send" }, { NULL } },
-        in_file[] = { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "d" }, { "Storage", 's', "file" }, { NULL } };
+        audience[] = { { "Audience", 's', "sb://ns.servicebus.windows.net/hub" }, { "KeyName", 's', "send" },
+                       { NULL } },
+        in_file[] = { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "d" }, { "Storage", 's', "file" },
+                      { NULL } };
     dbus_uint32_t ttl = 0;
     if (!is_root())
         return;
@@ -210,8 +212,10 @@ test_bad_adopt(struct api_bus *api, gconstpointer unused)
     } bad[] = {
         { { { NULL } }, "must all be given" },
         { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "pump" } }, "must all be given" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "pump" }, { "TpmName", 's', "ee" } }, "68 lower-case" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', ".." }, { "TpmName", 's', NAME } }, "DeviceId must not" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "pump" }, { "TpmName", 's', "ee" } },
+          "68 lower-case" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', ".." }, { "TpmName", 's', NAME } },
+          "DeviceId must not" },
         { { { "HostName", 'b', NULL } }, "must be a string" },
         { { { "TpmName", 's', NAME }, { "TpmName", 's', NAME } }, "stands twice" },
         { { { "ModuleId", 's', "m" } }, "\"ModuleId\" is not known; HostName, DeviceId and TpmName are" },

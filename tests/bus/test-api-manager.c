@@ -47,10 +47,12 @@ is_root(void)
 
 /* ---- making the call ---- */
 
-static const struct api_bus_entry good[] = { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "dev-1" }, { NULL } };
+static const struct api_bus_entry good[] = { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "dev-1" },
+                                             { NULL } };
 
 static DBusMessage *
-provision_message(struct api_bus *api, uint32_t slot, const struct api_bus_entry *settings, int fd, const struct api_bus_entry *options)
+provision_message(struct api_bus *api, uint32_t slot, const struct api_bus_entry *settings, int fd,
+                  const struct api_bus_entry *options)
 {
     DBusMessage *message = api_bus_message(api, NAMES_ROOT, NAMES_MANAGER, "Provision");
     DBusMessageIter iter;

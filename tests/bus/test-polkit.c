@@ -201,8 +201,8 @@ test_answers(struct fixture *fixture, gconstpointer unused)
         ask(fixture, ":1.77", SOMEBODY, i % 2);
         g_assert_true(await_count(&fixture->n_answers, (int)i + 1));
         g_assert_cmpint(fixture->answers[rows[i].answer], ==, 1);
-        g_autofree char *wanted = g_strdup_printf("system-bus-name :1.77 org.hubkey.clear method=Clear slot=5 %zu hubkey-%zu", i % 2,
-                                                  i + 1);
+        g_autofree char *wanted = g_strdup_printf(
+            "system-bus-name :1.77 org.hubkey.clear method=Clear slot=5 %zu hubkey-%zu", i % 2, i + 1);
         g_assert_cmpstr(fixture->asked, ==, wanted);
     }
 }

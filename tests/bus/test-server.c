@@ -362,7 +362,8 @@ hold(struct fixture *fixture, DBusConnection *client)
     return call;
 }
 
-/* Above its share, a user's own connections make room: the one that has been silent the longest and waits for nothing. */
+/* Above its share, a user's own connections make room: the one that has been silent the longest and waits for
+ * nothing. */
 static void
 test_caps(struct fixture *fixture, gconstpointer unused)
 {

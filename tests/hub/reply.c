@@ -124,7 +124,8 @@ body_text(const struct reply *reply)
         return strdup(page);
     }
     random_hex(tracking);
-    json = reply->shape == FAULT_SHAPE_B || reply->shape == FAULT_SHAPE_NUMBER ? body_b(reply, tracking) : body_a(reply, tracking);
+    json = reply->shape == FAULT_SHAPE_B || reply->shape == FAULT_SHAPE_NUMBER ? body_b(reply, tracking)
+                                                                               : body_a(reply, tracking);
     text = json_dumps(json, JSON_COMPACT);
     json_decref(json);
     return reply->shape == FAULT_SHAPE_BIG ? pad(text) : text;
@@ -166,8 +167,8 @@ response_of(enum fault_shape shape, char *text)
     if (shape == FAULT_SHAPE_CHUNKED || shape == FAULT_SHAPE_CUT) {
         struct pieces *pieces = g_new(struct pieces, 1);
         *pieces = (struct pieces){ text, len, shape == FAULT_SHAPE_CUT ? len / 2 : len };
-        return MHD_create_response_from_callback(shape == FAULT_SHAPE_CUT ? len : MHD_SIZE_UNKNOWN, PIECE_BYTES, read_piece,
-                                                 pieces, free_pieces);
+        return MHD_create_response_from_callback(shape == FAULT_SHAPE_CUT ? len : MHD_SIZE_UNKNOWN, PIECE_BYTES,
+                                                 read_piece, pieces, free_pieces);
     }
     return MHD_create_response_from_buffer(len, text, text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
 }

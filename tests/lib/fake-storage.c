@@ -274,7 +274,8 @@ idle(void *user)
 }
 
 static bool
-provision(void *user, uint32_t slot, bool file, const struct identity *identity, const struct secret *key, GError **error)
+provision(void *user, uint32_t slot, bool file, const struct identity *identity, const struct secret *key,
+          GError **error)
 {
     struct fake_storage *storage = user;
     struct content *content = &storage->slots[slot];

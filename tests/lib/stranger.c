@@ -384,7 +384,8 @@ stranger_set_owner(struct stranger *stranger, const char *from, const char *to)
 void
 stranger_set_lockout(struct stranger *stranger, bool locked)
 {
-    DONE(Esys_DictionaryAttackParameters(stranger->esys, ESYS_TR_RH_LOCKOUT, BY_PASSWORD, locked ? 0 : 32, 7200, 86400));
+    UINT32 tries = locked ? 0 : 32;
+    DONE(Esys_DictionaryAttackParameters(stranger->esys, ESYS_TR_RH_LOCKOUT, BY_PASSWORD, tries, 7200, 86400));
 }
 
 uint32_t

@@ -125,7 +125,8 @@ static TSS2_RC
 receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *response, int32_t timeout)
 {
     struct spy *spy = (struct spy *)context;
-    TSS2_RC rc = spy->injected ? answer(spy, size, response) : Tss2_Tcti_Receive(spy->child.child, size, response, timeout);
+    TSS2_RC rc = spy->injected ? answer(spy, size, response)
+                               : Tss2_Tcti_Receive(spy->child.child, size, response, timeout);
     if (rc != TSS2_RC_SUCCESS || !response)
         return rc;
     put(spy, '<', response, *size);

@@ -335,8 +335,8 @@ test_guest(void)
     remove_files(&fixture);
 }
 
-/* A host whose sandbox knows no getrandom and has no descriptor left: posts that need an id of ours fail, the others and
- * the program go on. */
+/* A host whose sandbox knows no getrandom and has no descriptor left: posts that need an id of ours fail, the others
+ * and the program go on. */
 static bool
 posts_without_random(void)
 {

@@ -128,7 +128,8 @@ test_bad_lines(struct fixture *fixture, gconstpointer unused)
           "TokenGranularity MetricsFile AdminOnSocket" },
         { "[hubkeyd]\ntcti=a:b\n", 2, "tcti is not a key" },
         { "[slots]\nTcti=a:b\n", 2,
-          "Tcti is not a key of [slots]; there are: AllowUsers AllowGroups Scopes DefaultTtl MaxTtl RequestsPerMinute" },
+          "Tcti is not a key of [slots]; there are: AllowUsers AllowGroups Scopes DefaultTtl MaxTtl "
+          "RequestsPerMinute" },
         { "[slot 1]\nTcti=a:b\n", 2, "DefaultTtl MaxTtl RequestsPerMinute HostName DeviceId" },
         { "[slots]\nHostName=hub.azure-devices.net\n", 2, "HostName is not a key of [slots]" },
         { "[hubkeyd]\nMaxTtl=60\n", 2, "MaxTtl is not a key of [hubkeyd]" },
@@ -378,7 +379,8 @@ test_some_by_default(struct fixture *fixture, gconstpointer unused)
 static void
 test_rate(struct fixture *fixture, gconstpointer unused)
 {
-    write_text(fixture, NULL, "[slots]\nRequestsPerMinute=60\n[slot 1]\nRequestsPerMinute=1000000\n[slot 2]\nMaxTtl=60\n");
+    write_text(fixture, NULL,
+               "[slots]\nRequestsPerMinute=60\n[slot 1]\nRequestsPerMinute=1000000\n[slot 2]\nMaxTtl=60\n");
     const struct config *config = load_good(fixture);
     g_assert_cmpuint(config_rules(config, 0)->requests_per_minute, ==, 60);
     g_assert_cmpuint(config_rules(config, 1)->requests_per_minute, ==, 1000000);

@@ -80,8 +80,8 @@ test_in_turn(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpuint(take(fixture), ==, 7 * GENERATIONS_RANGE);
 }
 
-/* Lost again and again, with the record of the one slot that had what was given: far above the others, and never the same
- * again. */
+/* Lost again and again, with the record of the one slot that had what was given: far above the others, and never the
+ * same again. */
 static void
 test_lost(struct fixture *fixture, gconstpointer unused)
 {

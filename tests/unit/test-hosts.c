@@ -85,8 +85,10 @@ static void
 test_refused(void)
 {
     g_autofree char *longest = g_strnfill(254, 'a');
-    const char *const lists[] = { "", " ; ;", "a..b", ".a", "a.", "https://a.org", "a.org:443", "a b.org", "a.org,b.org",
-                                  "h\xc3\xbc.org", "a?.org", "[a].org", longest };
+    const char *const lists[] = {
+        "",        " ; ;",        "a..b",          ".a",     "a.",      "https://a.org", "a.org:443",
+        "a b.org", "a.org,b.org", "h\xc3\xbc.org", "a?.org", "[a].org", longest
+    };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_autoptr(GError) error = NULL;
         g_assert_null(hosts_parse(lists[i], &error));

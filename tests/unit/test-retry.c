@@ -256,7 +256,8 @@ test_token_life(void)
     g_assert_true(token_due(&token)); /* 85 % with the largest */
     token_set(&token, "t", clock_wall_s() + 5, 0, 1, 5, UINT32_MAX);
     scratch_clock_move(4);
-    g_assert_true(token_usable(&token)); /* a short one to nine tenths: what it is renewed by comes first, with its jitter */
+    /* A short one to nine tenths: what it is renewed by comes first, with its jitter. */
+    g_assert_true(token_usable(&token));
     g_assert_false(token_due(&token));
     scratch_clock_move(1);
     g_assert_false(token_usable(&token));

@@ -383,7 +383,8 @@ test_first_srk(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpstr(slots_srk_name(fixture->slots), ==, FAKE_STORAGE_SRK);
 }
 
-/* Who waits behind it is answered within five seconds, and nothing was done; its own caller within two minutes: what became of the slot is known when the TPM comes back. */
+/* Who waits behind it is answered within five seconds, and nothing was done; its own caller within two minutes: what
+ * became of the slot is known when the TPM comes back. */
 static void
 test_change_hangs(struct fixture *fixture, gconstpointer unused)
 {

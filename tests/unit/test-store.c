@@ -339,8 +339,8 @@ note_slot(uint32_t slot, void *user, GError **error)
 static void
 test_listing(struct fixture *fixture, gconstpointer unused)
 {
-    static const char *const others[] = { "slot-", "slot-04", "slot-65536", "slot-1x", "slot--1", "slot-5.new", "slot-6.intent",
-                                          "srk", "slot-7.intent.new" };
+    static const char *const others[] = { "slot-",      "slot-04",       "slot-65536", "slot-1x",          "slot--1",
+                                          "slot-5.new", "slot-6.intent", "srk",        "slot-7.intent.new" };
     g_autofree bool *records = g_new0(bool, UINT16_MAX + 1), *intents = g_new0(bool, UINT16_MAX + 1);
     save(fixture, 3, 1);
     save(fixture, 65535, 1);

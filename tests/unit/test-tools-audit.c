@@ -44,10 +44,10 @@ test_since(void)
         { "2026-11-24T10:34:56Z", NOW },
         { "2026-11-24T12:34:56", NOW },
     };
-    static const char *const bad[] = { "", " ", "-", "+", "-h", "-1x", "ago", "1 ago ago", "1h", "h ago", "@", "@x", "@-1",
-                                       "10", "10:", "10:61", "25:00", "10:00x", "10:00:00x", "2026-13-01", "2026-02-30",
-                                       "2026-11-24x", "2026-11-24 x", "2026-11-24 10", "Today", "T", "-99999999999h",
-                                       "today UTC" };
+    static const char *const bad[] = { "", " ", "-", "+", "-h", "-1x", "ago", "1 ago ago", "1h", "h ago", "@", "@x",
+                                       "@-1", "10", "10:", "10:61", "25:00", "10:00x", "10:00:00x", "2026-13-01",
+                                       "2026-02-30", "2026-11-24x", "2026-11-24 x", "2026-11-24 10", "Today", "T",
+                                       "-99999999999h", "today UTC" };
     g_autoptr(GTimeZone) zone = g_time_zone_new_offset(7200);
     g_autoptr(GDateTime) utc = g_date_time_new_from_unix_utc(NOW);
     g_autoptr(GDateTime) now = g_date_time_to_timezone(utc, zone);
@@ -84,8 +84,8 @@ static void
 test_records(void)
 {
     static const char *const expected =
-        "{\"caller\":\":1.5\",\"decision\":\"denied\",\"error\":\"NotAuthorized\",\"event\":\"token\",\"rule\":\"Scopes\","
-        "\"scope\":\"a/b=c\",\"slot\":3,\"time\":1800000000123,\"ttl\":60,\"uid\":1000}";
+        "{\"caller\":\":1.5\",\"decision\":\"denied\",\"error\":\"NotAuthorized\",\"event\":\"token\","
+        "\"rule\":\"Scopes\",\"scope\":\"a/b=c\",\"slot\":3,\"time\":1800000000123,\"ttl\":60,\"uid\":1000}";
     g_autofree char *line = json_of("Nov 24 10:00 host hubkeyd: info: token denied: slot 3 HUBKEY_TIME=1800000000123 "
                                     "HUBKEY_EVENT=token HUBKEY_DECISION=denied HUBKEY_SLOT=3 HUBKEY_UID=1000 "
                                     "HUBKEY_CALLER=:1.5 HUBKEY_SCOPE=a/b=c HUBKEY_TTL=60 HUBKEY_RULE=Scopes "
@@ -93,7 +93,8 @@ test_records(void)
     g_autofree char *journal = json_of("{\"__REALTIME_TIMESTAMP\":\"1800000000123456\",\"HUBKEY_EVENT\":\"token\","
                                        "\"HUBKEY_DECISION\":\"denied\",\"HUBKEY_SLOT\":\"3\",\"HUBKEY_UID\":\"1000\","
                                        "\"HUBKEY_CALLER\":\":1.5\",\"HUBKEY_SCOPE\":\"a/b=c\",\"HUBKEY_TTL\":\"60\","
-                                       "\"HUBKEY_RULE\":\"Scopes\",\"HUBKEY_ERROR\":\"NotAuthorized\",\"MESSAGE\":[1,2]}");
+                                       "\"HUBKEY_RULE\":\"Scopes\",\"HUBKEY_ERROR\":\"NotAuthorized\","
+                                       "\"MESSAGE\":[1,2]}");
     g_assert_cmpstr(line, ==, expected);
     g_assert_cmpstr(journal, ==, expected);
     g_autofree char *empty_scope = json_of("HUBKEY_EVENT=token HUBKEY_DECISION=allowed HUBKEY_SCOPE= HUBKEY_SLOT=x");
