@@ -29,7 +29,7 @@ class StringWay {
     constructor() {
         this.parts = new PartsView();
         this.string = new SecretField(_("Connection string"),
-            _("As the portal shows it: HostName=…;DeviceId=…;SharedAccessKey=…"),
+            _("As the portal shows it: HostName=...;DeviceId=...;SharedAccessKey=..."),
             { oninput: () => this.parts.show(this.string) });
         this.element = h("div", {}, this.string.element, this.parts.element);
     }

@@ -35,7 +35,7 @@ export class DoctorView {
 
     async run() {
         this.look.disabled = true;
-        this.verdict.textContent = _("Looking…");
+        this.verdict.textContent = _("Looking");
         this.list.replaceChildren();
         try {
             const findings = await doctor();

@@ -101,4 +101,6 @@ class Page {
     }
 }
 
+document.documentElement.lang = cockpit.language || "en";
+document.title = _("Device keys");
 cockpit.transport.wait(() => new Page(document.getElementById("page")));

@@ -28,6 +28,8 @@ async function login(browser, role, options = {}) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
     await context.grantPermissions(['clipboard-read', 'clipboard-write']);
     context.setDefaultTimeout(PATIENCE_MS);
+    if (options.language)
+        await context.addCookies([{ name: 'CockpitLang', value: options.language, url: process.env.HUBKEY_PORTAL_URL }]);
     const page = await context.newPage();
     const noted = { console: [], errors: [], requests: [], frames: [] };
     listen(page, noted);

@@ -23,6 +23,16 @@ async function viewer(browser) {
     await session.context.close();
 }
 
+async function german(browser) {
+    const { context, page, frame } = await login(browser, 'VIEWER', { language: 'de-de' });
+    ok(await frame.innerText('h1') === 'Geräteschlüssel', 'the page speaks the language of the session',
+        await frame.innerText('h1'));
+    ok(await frame.evaluate(() => document.documentElement.lang) === 'de-de', 'and says so to screen readers',
+        await frame.evaluate(() => document.documentElement.lang));
+    ok((await page.innerText('nav')).includes('Geräteschlüssel'), 'and so does the menu', await page.innerText('nav'));
+    await context.close();
+}
+
 async function admin(browser, means) {
     const session = await login(browser, 'ADMIN');
     await turnOn(session.frame);
@@ -51,6 +61,7 @@ async function main(modules) {
     const browser = await launch(require(path.join(modules, 'node_modules', 'playwright-core')));
     try {
         await viewer(browser);
+        await german(browser);
         await admin(browser, looks.means(modules));
     } finally {
         await browser.close();

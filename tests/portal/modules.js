@@ -14,9 +14,11 @@ globalThis.window = {
     cockpit: { gettext: text => text, format: (text, ...words) => text.replace(/\$(\d)/g, (all, i) => words[i]) },
 };
 
+const COCKPIT = path.join(__dirname, '..', '..', 'cockpit');
+
 // A file of the page is a module by what index.html says, not by its name.
 function load(name) {
-    const text = fs.readFileSync(path.join(__dirname, '..', '..', 'cockpit', name));
+    const text = fs.readFileSync(path.join(COCKPIT, name));
     return import(`data:text/javascript;base64,${text.toString('base64')}`);
 }
 
@@ -115,7 +117,25 @@ async function pages({ PAGE, readPage }) {
     ok(last.rows.length === 1 && last.rows[0].slot === 10009, 'the last of all is found');
 }
 
+// Every text of the page is in the translation, with the same places to fill.
+function translations() {
+    const po = fs.readFileSync(path.join(COCKPIT, 'po', 'de.po'), 'utf8');
+    const known = new Map([...po.matchAll(/^msgid "(.*)"\nmsgstr "(.*)"$/gm)].map(([all, id, text]) => [id, text]));
+    const texts = fs.readdirSync(COCKPIT).filter(name => name.endsWith('.js')).flatMap(name =>
+        [...fs.readFileSync(path.join(COCKPIT, name), 'utf8').matchAll(/\b_\(((?:\s*\+?\s*"(?:[^"\\]|\\.)*")+)\s*\)/g)]
+            .map(([all, pieces]) => [...pieces.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([piece, text]) => text).join('')));
+    ok(texts.length > 150, 'the texts of the page are found', texts.length);
+    const missing = texts.filter(text => !known.get(text));
+    ok(missing.length === 0, 'all are translated', missing.join('\n'));
+    const places = text => (text.match(/\$\d/g) || []).sort().join();
+    const other = [...known].filter(([id, text]) => places(id) !== places(text));
+    ok(other.length === 0, 'with the same places', other.join('\n'));
+    const unused = [...known.keys()].filter(id => id && !texts.includes(id));
+    ok(unused.length === 0, 'and nothing else is', unused.join('\n'));
+}
+
 async function main() {
+    translations();
     strings(await load('identity.js'));
     await pages(await load('slots.js'));
 }
