@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The TPM and hubkeyd: what they are, how they are, and what they do at the moment. The figures are asked for every second,
- * the TPM now and then, and only while the page is in sight.
+ * The TPM and hubkeyd: what they are, how they are, and what they do at the moment. The figures are asked for every
+ * second, the TPM now and then, and only while the page is in sight.
  */
 
 import { Chart } from "./chart.js";

@@ -74,8 +74,8 @@ store_put_key(GKeyFile *file, const char *group, const struct store_key *key)
     }
 }
 
-/* NULL where there is none. Not without a look: about a key that is missing GLib writes a text and translates it, though
- * nobody wants the error, and that would be five times in each of ten thousand records. */
+/* NULL where there is none. Not without a look: about a key that is missing GLib writes a text and translates it,
+ * though nobody wants the error, and that would be five times in each of ten thousand records. */
 static char *
 get(GKeyFile *file, const char *group, const char *key)
 {

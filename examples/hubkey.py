@@ -146,8 +146,8 @@ def wrapped(kind, function):
 
 
 class Client:
-    """Options are the fields of struct hubkey_options. Every method may be called from every thread, but only one thread
-    may close it, when no other uses it any more."""
+    """Options are the fields of struct hubkey_options. Every method may be called from every thread, but only one
+    thread may close it, when no other uses it any more."""
 
     close_timeout_ms = 5000
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the hubkey authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""examples/hubkey.py for tests: results are numbers to be compared, many bodies go in one post, every look at the counts
-checks that they add up, and the library may have a sanitizer in it."""
+"""examples/hubkey.py for tests: results are numbers to be compared, many bodies go in one post, every look at the
+counts checks that they add up, and the library may have a sanitizer in it."""
 
 import ctypes
 import importlib.util
@@ -13,7 +13,7 @@ from sandboxed import sanitizer_environment
 
 
 def preload_sanitizer():
-    """Starts Python again with what the library's sanitizer needs, and keeps that from the programs that tests start."""
+    """Starts Python again with what the library's sanitizer needs, and keeps that from programs that tests start."""
     wanted = sanitizer_environment()
     if wanted and 'libasan' not in os.environ.get('LD_PRELOAD', ''):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **wanted})

@@ -90,7 +90,7 @@ class Case:
         return [one for one in pages('/requests', 'requests') if one['device'] == self.device]
 
     def expect(self, requests, n):
-        """(status, items) of all requests, and that 0 to n - 1 arrived once and in order. Returns the gaps in seconds."""
+        """(status, items) of all requests, and that 0 to n - 1 arrived once and in order. Returns the gaps in s."""
         seen = self.requests()
         self.ok([(one['status'], one['items']) for one in seen] == requests, 'its requests', seen)
         arrived = [base64.b64decode(one['body']) for one in pages(f'/messages?device={self.device}', 'messages')]
@@ -125,7 +125,8 @@ def passing(case, state, least_s=0, twice=False, attempts=1):
         case.ok(client.flush(SECONDS * 1000) == 0, 'delivered', client.states)
         stats = client.stats()
         case.ok(stats.counts.dead == 0, 'nothing is dead')
-        case.ok((stats.duplicates_possible > 0) == twice, 'whether it may have arrived before', stats.duplicates_possible)
+        case.ok((stats.duplicates_possible > 0) == twice, 'whether it may have arrived before',
+                stats.duplicates_possible)
     gaps = case.expect([(code, 3)] * attempts + [(204, 3)], 3)
     case.ok(all(gap >= least_s - 0.1 for gap in gaps), f'not before {least_s} s', gaps)
 
@@ -150,7 +151,8 @@ def quota(case):
         now = time.time()
         left = client.stats().next_attempt_ms / 1000 - (now // 86400 + 1) * 86400
         case.ok(-5 <= left <= 305, 'goes on at 00:00 UTC, or soon after', left)
-        case.ok(client.flush(1500) == binding.TIMEOUT and client.stats().counts.waiting == 3, 'flush does not change that')
+        case.ok(client.flush(1500) == binding.TIMEOUT and client.stats().counts.waiting == 3,
+                'flush does not change that')
     case.expect([(403, 3)], 0)
 
 
@@ -162,7 +164,8 @@ def at_fault(case):
         case.post_fault(count=4)
         first = client.post([b'%d' % number for number in (99, 1, 2, 3, 4, 5, 6, 7)])
         case.ok(client.flush(SECONDS * 1000) == 0, 'nothing waits any more', client.states)
-        case.ok(client.wait_seq(first) == binding.GONE and client.wait_seq(first + 1) == 0, 'it is gone, its neighbour not')
+        case.ok(client.wait_seq(first) == binding.GONE and client.wait_seq(first + 1) == 0,
+                'it is gone, its neighbour not')
         counts = client.stats().counts
         case.ok((counts.delivered, counts.dead) == (8, 1), 'all are accounted for', (counts.delivered, counts.dead))
     case.expect([(204, 1), (code, 8), (code, 4), (code, 2), (code, 1), (204, 7)], 8)

@@ -95,12 +95,14 @@ def fault(kind, **more):
 def live():
     with Case('live') as case, case.client() as client:
         for number in range(5):
-            seq = client.post([message(b'%d' % number, f'id-{number}', {'level': 'warn'}, content_type=b'application/json',
+            seq = client.post([message(b'%d' % number, f'id-{number}', {'level': 'warn'},
+                                       content_type=b'application/json',
                                        content_encoding=b'utf-8', created_ms=1700000000123)])
             case.ok(client.wait_seq(seq) == 0, f'message {number} is delivered')
         case.expect_all(5)
         requests = case.requests()
-        case.ok(all(request['items'] == 1 and 'json' not in request['contentType'] for request in requests), 'each alone')
+        case.ok(all(request['items'] == 1 and 'json' not in request['contentType'] for request in requests),
+                'each alone')
         case.ok(len({request['connection'] for request in requests}) == 1, 'one connection', requests)
         case.ok(len({request['tokenId'] for request in requests}) == 1, 'one token')
         first = hub(f'/messages?device={DEVICE}&limit=1')['messages'][0]
@@ -157,7 +159,8 @@ def key_changed():
             with case.client() as client:
                 wait_until(lambda: client.state() == 'rejected, key', 'the rejection')
                 requests = case.requests()
-                case.ok([request['status'] for request in requests] == [401, 401], 'one fresh token, one retry', requests)
+                case.ok([request['status'] for request in requests] == [401, 401],
+                        'one fresh token, one retry', requests)
                 case.ok(client.stats().counts.waiting == 4, 'nothing is lost')
                 with open(os.path.join(os.environ['HUBKEY_SANDBOX'], 'hubkeyd.log')) as log:
                     case.ok('rejected' in log.read(), 'hubkeyd was told')
@@ -222,7 +225,8 @@ def trouble(name, state, n, *, duplicates=False, **more):
             case.ok(client.flush() == 0, 'delivered', client.state())
             stats = client.stats()
             twice = hub('/stats')['duplicates'] - case.duplicates
-            case.ok(stats.duplicates_possible >= twice, 'what arrived twice is counted', (stats.duplicates_possible, twice))
+            case.ok(stats.duplicates_possible >= twice, 'what arrived twice is counted',
+                    (stats.duplicates_possible, twice))
             case.ok(stats.counts.dead == 0, 'nothing is dead')
         case.expect_all(n, duplicates)
 
@@ -301,7 +305,7 @@ def refused_for_good():
 
 
 def bad_message():
-    """Eight go together and are refused, so are the left four, the left two and the left one: that one is kept aside."""
+    """Eight go together and are refused, so are the left four, left two and left one: that one is kept aside."""
     with Case('bad message') as case, case.client() as client:
         case.ok(client.wait_seq(client.post([b'0'])) == 0, 'another one is delivered before')
         fault('status', code=413, errorCode='MessageTooLarge', count=4)

@@ -81,7 +81,8 @@ def main():
     tap.ok(len(starts) == total, 'one request a client', len(starts))
     tap.ok(busiest < total * 15 // 100, 'no stampede', sorted(buckets.items()))
     tap.ok(max(starts) - min(starts) > 5e6, 'spread over seconds')
-    tap.ok(hub('/stats')['unexplainedDuplicates'] == 0 and len(list(pages('/messages', 'messages'))) == total * MESSAGES,
+    tap.ok(hub('/stats')['unexplainedDuplicates'] == 0 and
+           len(list(pages('/messages', 'messages'))) == total * MESSAGES,
            'everything arrived once')
     return tap.done()
 

@@ -83,7 +83,8 @@ def forks():
         for number in range(20):
             client.post([b'x'], ident=f'fork-parent-{number}')
             if number % 5 == 0:
-                tap.ok(in_child(lambda: client.state_code() == binding.FORKED), f'fork {number}: not the child\'s to use')
+                tap.ok(in_child(lambda: client.state_code() == binding.FORKED),
+                       f'fork {number}: not the child\'s to use')
                 tap.ok(in_child(lambda: post_alone(number)), f'fork {number}: the child posts with a client of its own')
             subprocess.run(['true'], check=True)
         tap.ok(client.flush() == 0, 'fork: the parent delivers all of its own', client.stats().text)

@@ -71,8 +71,8 @@ def main():
     child = start('1', '2')
     wait_until(lambda: (sender() or {}).get('last_delivery'), 'a delivery')
     seen = sender()
-    tap.ok((seen['live'], seen['state'], seen['reason'], seen['text'], seen['http_status']) == (True, 'online', '', '', 204),
-           'online', seen)
+    tap.ok((seen['live'], seen['state'], seen['reason'], seen['text'], seen['http_status']) ==
+           (True, 'online', '', '', 204), 'online', seen)
     tap.ok(abs(seen['last_delivery'] - time.time() * 1000) < 60000 and seen['next_attempt'] is None, 'its times', seen)
     child.communicate('', timeout=60)
     seen = sender()
@@ -82,8 +82,8 @@ def main():
     child = start('3')
     wait_until(lambda: sender()['state'] == 'rejected', 'the rejection')
     seen, text = sender(), status()
-    tap.ok(seen['live'] and seen['reason'] == 'device' and 'DeviceNotFound' in seen['text'] and seen['http_status'] == 404,
-           'rejected, and why', seen)
+    tap.ok(seen['live'] and seen['reason'] == 'device' and 'DeviceNotFound' in seen['text'] and
+           seen['http_status'] == 404, 'rejected, and why', seen)
     tap.ok(25000 < seen['next_attempt'] - time.time() * 1000 < 40000, 'and when it probes', seen)
     tap.ok('State' in text and 'rejected, device since' in text and 'Next try' in text and 'DeviceNotFound' in text,
            'also in words', text)

@@ -185,8 +185,8 @@ def gateway():
     """Parents of IoT Edge terminate nothing here: what counts is where the client connects, and under whose name."""
     number = os.getpid() % 60000 + 256
     parent = Forwarder((f'127.7.{number >> 8}.{number & 255}', 443))
-    ctl('provision', '21', '--host-name', HOST, '--device-id', DEVICE, '--gateway', parent.address[0], '--key-file', '-',
-        input=os.environ['HUBKEY_DEVICE_KEY'].encode())
+    ctl('provision', '21', '--host-name', HOST, '--device-id', DEVICE, '--gateway', parent.address[0],
+        '--key-file', '-', input=os.environ['HUBKEY_DEVICE_KEY'].encode())
     with environment(HUBKEY_CONNECT_TO=''):
         with Client(queue('gateway'), slot=21) as client:
             client.post([b'by a parent'])
@@ -197,7 +197,8 @@ def gateway():
             wait_until(lambda: client.state() == 'offline, network', 'the state')
             address, parent = parent.address, Forwarder(parent.address)
             tap.ok(client.flush() == 0, 'gateway: goes on when the parent is back', client.stats().text)
-        tap.ok(bodies()[-2:] == [b'by a parent', b'while the parent is away'], 'gateway: both arrived once', bodies()[-4:])
+        tap.ok(bodies()[-2:] == [b'by a parent', b'while the parent is away'], 'gateway: both arrived once',
+               bodies()[-4:])
         parent.close()
 
 
@@ -235,8 +236,8 @@ def proxy_with_password():
         text = client.stats().text.decode()
         tap.ok('407' in text and 'password' in text, 'password: a wrong one is told', text)
         tap.ok(secret not in text and 'us%' not in text, 'password: but not which', text)
-        tap.ok(client.stats().counts.waiting == 1 and len(proxy.heads) - before < 5, 'password: kept, without hammering',
-               len(proxy.heads) - before)
+        tap.ok(client.stats().counts.waiting == 1 and len(proxy.heads) - before < 5,
+               'password: kept, without hammering', len(proxy.heads) - before)
         proxy.user = 'us%er:s3cr3t'
         tap.ok(client.flush() == 0, 'password: goes on when it is right again', client.stats().text)
         tap.ok(client.stats().duplicates_possible <= 1, 'password: what the proxy refused was never sent twice')
@@ -263,8 +264,9 @@ def untrusted():
     issuer = subprocess.run(['openssl', 'x509', '-noout', '-subject', '-nameopt', 'RFC2253'], input=right, check=True,
                             stdout=subprocess.PIPE).stdout.decode().strip().removeprefix('subject=')
     with tempfile.NamedTemporaryFile(suffix='.pem') as roots:
-        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout',
-                        '/dev/null', '-subj', '/CN=somebody else', '-out', roots.name], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+                        '-keyout', '/dev/null', '-subj', '/CN=somebody else', '-out', roots.name], check=True,
+                       stderr=subprocess.DEVNULL)
         with Client(queue('trust'), ca_file=roots.name.encode()) as client:
             client.post([b'to nobody but the hub'])
             wait_until(lambda: client.state() == 'offline, tls', 'the state')
@@ -286,7 +288,8 @@ def descriptors():
         client.post([b'x'])
         tap.ok(client.flush() == 0, 'descriptors: online', client.stats().text)
         # Started as other languages do it, without Python's closing of descriptors.
-        listed = subprocess.run(['ls', '-l', '/proc/self/fd'], close_fds=False, stdout=subprocess.PIPE, check=False, text=True)
+        listed = subprocess.run(['ls', '-l', '/proc/self/fd'], close_fds=False, stdout=subprocess.PIPE,
+                                check=False, text=True)
         inherited = [line.split(' -> ')[1] for line in listed.stdout.splitlines() if ' -> ' in line]
         tap.ok(len(inherited) >= 3, 'descriptors: a program lists what it inherited', listed)
         with open('/proc/net/tcp') as file:
@@ -320,7 +323,8 @@ def dead_dns():
         file.write(f'nameserver {address}\noptions timeout:15 attempts:2\n')
         file.flush()
         script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
-        child = subprocess.Popen(['unshare', '-m', 'sh', '-c', script, file.name, sys.executable, os.path.abspath(__file__),
+        child = subprocess.Popen(['unshare', '-m', 'sh', '-c', script, file.name,
+                                  sys.executable, os.path.abspath(__file__),
                                   '--post-and-close'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         server.recv(512)  # the question for the hub's address; there is no answer
         out, _ = child.communicate('now\n', timeout=60)

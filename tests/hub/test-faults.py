@@ -116,7 +116,8 @@ def number(hub):
 
 @fault_case('status: 2xx of a portal accepts nothing, an empty one does')
 def successes(hub):
-    for code, shape, accepted in ((200, 'html', False), (200, 'empty', True), (201, 'empty', True), (204, 'html', False)):
+    for code, shape, accepted in ((200, 'html', False), (200, 'empty', True), (201, 'empty', True),
+                                  (204, 'html', False)):
         hub.fault('status', code=code, shape=shape, count=1)
         request = with_id()
         equal(post(hub, **request).status, code, 'status')

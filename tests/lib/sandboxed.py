@@ -76,7 +76,7 @@ def as_user(user, *command):
 
 
 def wait_until(condition, what, seconds=60):
-    """Looks until condition is true and returns what it gave; a look costs a call or a read, so few a second will do."""
+    """Looks until condition is true and returns what it gave; a look costs a call or a read, so few a second do."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:

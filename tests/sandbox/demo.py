@@ -184,7 +184,8 @@ def verify(station, queued):
     in_order = ordered == sorted(ordered) and numbers == list(range(1, len(first) + 1))
     print(f'  sent       {sent:>4} readings')
     print(f'  queued     {queued:>4} of them at once, on disk, while the hub was away')
-    print(f'  replayed   {sum(batches):>4} in {len(batches)} batch{"es" if len(batches) != 1 else ""} when it came back')
+    plural = 'es' if len(batches) != 1 else ''
+    print(f'  replayed   {sum(batches):>4} in {len(batches)} batch{plural} when it came back')
     print(f'  at the hub {len(first):>4}, {len(arrived) - len(first)} of them twice')
     if sent != READINGS or len(first) != sent:
         raise Failed(f'{READINGS - len(first)} of {READINGS} readings are missing')

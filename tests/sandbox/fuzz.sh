@@ -46,7 +46,8 @@ fuzz_one() {
     mkdir -p -- "$learned"
     step "fuzzing $name for $2 s"
     if "$program" -max_total_time="$2" -max_len=4096 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$build_dir/found/$name-" "$learned" "$here/tests/fuzz/corpus/$name" >"$log" 2>&1 </dev/null; then
+        -artifact_prefix="$build_dir/found/$name-" "$learned" "$here/tests/fuzz/corpus/$name" \
+        >"$log" 2>&1 </dev/null; then
         printf '%s: %s inputs, nothing found\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")"
         return
     fi

@@ -65,7 +65,8 @@ class Server:
         try:
             while not self.answers():
                 if not self.running():
-                    raise Failed(f'{self.name} ended with {self.process.returncode} instead of answering\n{self.tail()}')
+                    raise Failed(f'{self.name} ended with {self.process.returncode} instead of answering\n'
+                                 f'{self.tail()}')
                 if time.monotonic() > deadline:
                     raise Failed(f'{self.name} did not answer within {START_SECONDS} s\n{self.tail()}')
                 # Looks again in 10 ms, or at once when the server ended.

@@ -54,7 +54,8 @@ def test_binding(tap):
     report = json.loads(base64.b64decode(sent[0]['body']))
     tap.ok(list(report) == ['/', '/proc'] and report['/']['free'] > 0, 'what was asked for', report)
     done = example('/usr/bin/python3', path, '65536', more=more)
-    tap.ok(done.returncode == 1 and b'slot must be 0 to 65535' in done.stderr, 'or says what is wrong', done.stderr.decode())
+    tap.ok(done.returncode == 1 and b'slot must be 0 to 65535' in done.stderr, 'or says what is wrong',
+           done.stderr.decode())
     done = example('/usr/bin/python3', '-', os.path.dirname(path), input=BINDING.encode(), more=more)
     tap.ok(done.returncode == 0, 'its client tells by callbacks, dispatched by select', done.stderr.decode())
 
@@ -113,12 +114,14 @@ def test_poll(tap):
     bodies = [base64.b64decode(message['body']) for message in of_kind('door')]
     tap.ok(done.returncode == 0 and bodies == [b'door 1 open', b'door 1 closed', b'door 2 open'],
            'poll posts lines, and one without its end', f'{done.returncode} {bodies} {done.stderr.decode()}')
-    tap.ok(b'-- online' in done.stdout and b'delivered' in done.stdout, 'and hears of their delivery', done.stdout.decode())
+    tap.ok(b'-- online' in done.stdout and b'delivered' in done.stdout, 'and hears of their delivery',
+           done.stdout.decode())
 
 
 def test_glib_loop(tap):
     done = example('glib-loop', '3', '10')
-    tap.ok(done.returncode == 0 and len(of_kind('load')) == 3, 'glib-loop posts by a timer, and ends with the last delivery',
+    tap.ok(done.returncode == 0 and len(of_kind('load')) == 3,
+           'glib-loop posts by a timer, and ends with the last delivery',
            f'{done.returncode} {done.stdout.decode()} {done.stderr.decode()}')
     child = subprocess.Popen(as_user('hubkey-in', 'glib-loop', '0', '10'), stdout=subprocess.PIPE,
                              env={**os.environ, 'STATE_DIRECTORY': STATE})
@@ -138,8 +141,8 @@ def test_alone(tap):
         with open(path) as file:
             command = re.search(r'Build it with: (cc .*)', file.read())[1]
         command = command.replace('cc ', 'cc -Wall -Wextra -Werror ').replace(f'{name}.c', path)
-        done = subprocess.run(command.replace(f'-o {name}', '-o /dev/null'), shell=True, capture_output=True, timeout=60,
-                              env={**os.environ, 'PKG_CONFIG_PATH': box})
+        done = subprocess.run(command.replace(f'-o {name}', '-o /dev/null'), shell=True,
+                              capture_output=True, timeout=60, env={**os.environ, 'PKG_CONFIG_PATH': box})
         tap.ok(done.returncode == 0, f'{name}.c is built as it says', done.stderr.decode())
 
 

@@ -195,7 +195,8 @@ def test_other_forms(tap):
     database.close()
     for verb in ('status', 'list', 'peek', 'export', 'check'):
         code, out, err = ctl('queue', verb, '--queue', path)
-        tap.ok(code == 1 and f'hubkeyctl queue flush SLOT --queue {path}' in err, f'{verb} of an older form', (out, err))
+        tap.ok(code == 1 and f'hubkeyctl queue flush SLOT --queue {path}' in err,
+               f'{verb} of an older form', (out, err))
     with sqlite3.connect(path) as database:
         tap.ok(database.execute('PRAGMA user_version').fetchone()[0] == 0, 'changes nothing')
         database.execute('PRAGMA user_version = 1000')

@@ -71,7 +71,8 @@ is "about others: exit 3" "$code" 3
 is "about others: no answer" "$out" ""
 ctl why 0 --user hubkey-out --json
 is "in JSON" "$(sed 's/"advice":".*"/"advice":""/' <<<"$out")" \
-    "{\"slot\":0,\"uid\":$(id -u hubkey-out),\"user\":\"hubkey-out\",\"scope\":\"\",\"allowed\":false,\"rule\":\"outside-group-hubkey\",\"advice\":\"\"}"
+    "{\"slot\":0,\"uid\":$(id -u hubkey-out),\"user\":\"hubkey-out\",\"scope\":\"\",\"allowed\":false,$(
+    )\"rule\":\"outside-group-hubkey\",\"advice\":\"\"}"
 
 # ---- other rules ----
 

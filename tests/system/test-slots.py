@@ -90,7 +90,8 @@ def test_kinds(tap):
     text = b'the text itself, not base64='
     ctl('provision', '14', '--audience', AUDIENCE, '--key-name', 'send', '--key-file', '-', key=text)
     expect_token(tap, 14, text, AUDIENCE, 'an audience: its key is the text', 'send')
-    answer = run('busctl', 'call', 'org.hubkey', '/org/hubkey/slot/14', 'org.hubkey.Slot1', 'GetConnectionString', 'u', '0')
+    answer = run('busctl', 'call', 'org.hubkey', '/org/hubkey/slot/14', 'org.hubkey.Slot1',
+                 'GetConnectionString', 'u', '0')
     tap.ok(answer.returncode != 0 and b'Audience' in answer.stderr, 'which has no connection string', answer.stderr)
     code, out, _ = ctl('list', '--json')
     kinds = {line['slot']: line['storage'] for line in map(json.loads, out.splitlines())}
@@ -230,8 +231,8 @@ def swap_record():
 def test_tampered_and_foreign(tap):
     generation = str(show(2)['generation'])
     tap.ok(swap_record(), 'a stranger writes another host into the TPM')
-    run(*as_user('hubkey-in', 'busctl', 'call', 'org.hubkey', '/org/hubkey/slot/2', 'org.hubkey.Slot1', 'ReportRejected',
-                 'ts', generation, 'x'))
+    run(*as_user('hubkey-in', 'busctl', 'call', 'org.hubkey', '/org/hubkey/slot/2', 'org.hubkey.Slot1',
+                 'ReportRejected', 'ts', generation, 'x'))
     wait_until(lambda: show(2)['state'] == 'tampered', 'slot 2 tampered')
     reason = expect_state(tap, 2, 'tampered', 'a rejected token makes hubkeyd look')
     code, _, err = ctl('token', '2')
@@ -251,8 +252,8 @@ def test_tampered_and_foreign(tap):
 def swap_key():
     run('tpm2_evictcontrol', '-C', 'o', '-c', '0x81000103')
     path = os.path.join(os.environ['HUBKEY_SANDBOX'], 'client', 'theirs')
-    run('tpm2_createprimary', '-C', 'o', '-G', 'hmac:sha256', '-a', 'userwithauth|sign|noda|fixedtpm|fixedparent|sensitivedataorigin',
-        '-c', path)
+    run('tpm2_createprimary', '-C', 'o', '-G', 'hmac:sha256', '-a',
+        'userwithauth|sign|noda|fixedtpm|fixedparent|sensitivedataorigin', '-c', path)
     return run('tpm2_evictcontrol', '-C', 'o', '-c', path, '0x81000103').returncode == 0
 
 
@@ -261,8 +262,8 @@ def test_swapped_key(tap):
     expect_token(tap, 3, KEY, f'{HOST}/devices/d', 'a slot in use')
     tap.ok(swap_key(), 'a stranger\'s key takes its place')
     run('tpm2_flushcontext', '-t')
-    run(*as_user('hubkey-in', 'busctl', 'call', 'org.hubkey', '/org/hubkey/slot/3', 'org.hubkey.Slot1', 'ReportRejected',
-                 'ts', str(show(3)['generation']), 'x'))
+    run(*as_user('hubkey-in', 'busctl', 'call', 'org.hubkey', '/org/hubkey/slot/3', 'org.hubkey.Slot1',
+                 'ReportRejected', 'ts', str(show(3)['generation']), 'x'))
     wait_until(lambda: show(3)['state'] == 'tampered', 'slot 3 tampered')
     code, _, err = ctl('token', '3')
     tap.ok(code == 1 and 'another key' in err, 'is noticed, and nothing is signed with it', err)

@@ -97,7 +97,7 @@ def test_windows_layout(tap):
     public = run('tpm2_readpublic', '-c', '0x81000103', text=True).stdout
     tap.ok('value: userwithauth|noda|sign' in public.replace('  ', ''), 'the key has the attributes of Windows', public)
     clear(3)
-    left = run('tpm2_getcap', 'handles-persistent', text=True).stdout + run('tpm2_getcap', 'handles-nv-index', text=True).stdout
+    left = ''.join(run('tpm2_getcap', kind, text=True).stdout for kind in ('handles-persistent', 'handles-nv-index'))
     tap.ok('0x81000103' not in left.lower() and '0x1400103' not in left.lower(), 'clearing leaves neither behind', left)
 
 

@@ -40,8 +40,8 @@ class Item:
 
 
 def parse(header):
-    """What is declared, each with its comment: the one before it, with at most others of its kind in between, or the one
-    behind it on its line."""
+    """What is declared, each with its comment: the one before it, with at most others of its kind in between, or the
+    one behind it on its line."""
     items, comment, end = [], '', 0
     for found in ITEM.finditer(header):
         between, kind = header[end:found.start()], found.lastgroup
@@ -140,8 +140,8 @@ def man_page_faults(items, page):
                  for item in of_kind(items, 'function')}
     there = in_man_page(page)
     faults = differing('libhubkey(3)', set(there), set(functions))
-    return faults + [f'{name}: libhubkey(3) says {there[name]}, hubkey.h {functions[name]}' for name in sorted(functions)
-                     if name in there and there[name] != functions[name]]
+    return faults + [f'{name}: libhubkey(3) says {there[name]}, hubkey.h {functions[name]}'
+                     for name in sorted(functions) if name in there and there[name] != functions[name]]
 
 
 def python_structs(source):

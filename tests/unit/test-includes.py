@@ -26,7 +26,8 @@ LIBRARIES = {
     r"tss2/": r"daemon/tpm[^/]*",
     r"curl/": r"client/http[^/]*\.c|tools/doctor-network\.c",
     r"sqlite3\.h": r"client/(queue[^/]*|commit\.c)",
-    r"dbus/dbus\.h": r"dbus/[^/]+|daemon/(api[^/]*|admin\.h|polkit\.h|main\.c)|client/bus\.c|tools/(bus|slots|value|doctor[^/]*)\.[ch]",
+    r"dbus/dbus\.h": r"dbus/[^/]+|daemon/(api[^/]*|admin\.h|polkit\.h|main\.c)|client/bus\.c|"
+    r"tools/(bus|slots|value|doctor[^/]*)\.[ch]",
     r"jansson\.h": r"client/(batch|message|reply|stored)\.c|tools/[^/]+",
     r"zlib\.h": r"client/queue-row\.c",
     r"openssl/": r"daemon/[^/]+|client/http-trust\.c",
@@ -36,20 +37,20 @@ LIBRARIES = {
 # is not named here is bound by the folders' rule and by having no cycle alone.
 LEVELS = (
     "common/*",
-    "dbus/loop dbus/names daemon/tpm daemon/tpm-object daemon/tpm-sys daemon/tpm-space daemon/config daemon/access daemon/limits daemon/sas "
-    "daemon/worker daemon/store daemon/audit daemon/audit-fold daemon/audit-limit daemon/audit-record daemon/clock-step "
-    "daemon/hosts daemon/rate daemon/stats daemon/key-pipe client/http client/retry client/batch client/queue-schema "
-    "client/queue-row client/damaged client/pages client/cells",
-    "dbus/object dbus/call daemon/generations daemon/reload daemon/tpm-info daemon/tpm-key daemon/tpm-hmac daemon/tpm-nv daemon/tpm-srk "
-    "client/queue client/relic",
+    "dbus/loop dbus/names daemon/tpm daemon/tpm-object daemon/tpm-sys daemon/tpm-space daemon/config daemon/access "
+    "daemon/limits daemon/sas daemon/worker daemon/store daemon/audit daemon/audit-fold daemon/audit-limit "
+    "daemon/audit-record daemon/clock-step daemon/hosts daemon/rate daemon/stats daemon/key-pipe client/http "
+    "client/retry client/batch client/queue-schema client/queue-row client/damaged client/pages client/cells",
+    "dbus/object dbus/call daemon/generations daemon/reload daemon/tpm-info daemon/tpm-key daemon/tpm-hmac "
+    "daemon/tpm-nv daemon/tpm-srk client/queue client/relic",
     "dbus/caller dbus/server daemon/polkit daemon/slot client/bus",
     "daemon/admin daemon/sharing daemon/health daemon/intent client/token client/commit",
     "daemon/slot-key daemon/slot-view",
     "daemon/slot-settle client/pump",
     "daemon/slot-tpm daemon/slot-file",
     "daemon/slot-storage",
-    "daemon/api daemon/api-settings daemon/api-change daemon/api-manager daemon/api-rules daemon/api-slot daemon/api-token daemon/api-tpm "
-    "daemon/api-objects client/client",
+    "daemon/api daemon/api-settings daemon/api-change daemon/api-manager daemon/api-rules daemon/api-slot "
+    "daemon/api-token daemon/api-tpm daemon/api-objects client/client",
     "daemon/metrics",
     "daemon/main",
 )

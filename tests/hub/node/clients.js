@@ -43,7 +43,8 @@ function startHub() {
 
 function admin(method, resource, body) {
   return new Promise((resolve, reject) => {
-    const request = http.request({ host: '127.0.0.1', port: ready.admin_port, method, path: resource, agent: false }, (answer) => {
+    const where = { host: '127.0.0.1', port: ready.admin_port, method, path: resource, agent: false };
+    const request = http.request(where, (answer) => {
       let text = '';
       answer.on('data', (piece) => { text += piece; });
       answer.on('end', () => resolve(text ? JSON.parse(text) : null));
@@ -124,7 +125,8 @@ const cases = [
     await sender.close();
     const got = (await messages()).slice(before);
     assert.deepStrictEqual(got.map((m) => m.messageId), Array.from({ length: 20 }, (_, i) => `row-${i}`));
-    const connections = new Set((await admin('GET', '/requests?limit=10000')).requests.slice(-20).map((r) => r.connection));
+    const { requests } = await admin('GET', '/requests?limit=10000');
+    const connections = new Set(requests.slice(-20).map((r) => r.connection));
     assert.strictEqual(connections.size, 1);
   }],
   ['a wrong key is refused, single and batch', async () => {
