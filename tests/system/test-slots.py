@@ -330,7 +330,7 @@ def told_at_start(box):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         restarted = pool.submit(restart_server, 'hubkeyd')
         pid = stop_while_reading(os.path.join(box, 'state'), before)
-        time.sleep(0.6)  # NAME_LIMIT_MS of daemon/main.c, and a little
+        time.sleep(0.6)  # NAME_LIMIT_MS of daemon/serve.c, and a little
         os.kill(pid, signal.SIGCONT)
         restarted.result()
     wait_until(lambda: show(0)['hardware_device_id'], 'the look at the TPM')

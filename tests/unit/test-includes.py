@@ -26,7 +26,7 @@ LIBRARIES = {
     r"tss2/": r"daemon/tpm[^/]*",
     r"curl/": r"client/http[^/]*\.c|tools/doctor-network\.c",
     r"sqlite3\.h": r"client/(queue[^/]*|commit\.c)",
-    r"dbus/dbus\.h": r"dbus/[^/]+|daemon/(api[^/]*|admin\.h|polkit\.h|main\.c)|client/bus\.c|"
+    r"dbus/dbus\.h": r"dbus/[^/]+|daemon/(api[^/]*|admin\.h|polkit\.h|serve\.c)|client/bus\.c|"
     r"tools/(bus|slots|value|doctor[^/]*)\.[ch]",
     r"jansson\.h": r"client/(batch|message|reply|stored)\.c|tools/[^/]+",
     r"zlib\.h": r"client/queue-row\.c",
@@ -52,6 +52,7 @@ LEVELS = (
     "daemon/api daemon/api-settings daemon/api-change daemon/api-manager daemon/api-rules daemon/api-slot "
     "daemon/api-token daemon/api-tpm daemon/api-objects client/client",
     "daemon/metrics",
+    "daemon/serve",
     "daemon/main",
 )
 
