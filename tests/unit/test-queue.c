@@ -286,6 +286,45 @@ test_journal(void)
     scratch_free(scratch);
 }
 
+/* Bytes that this process has read, from files and caches alike. */
+static uint64_t
+bytes_read(void)
+{
+    g_autofree char *text = NULL;
+    if (!g_file_get_contents("/proc/self/io", &text, NULL, NULL))
+        return 0;
+    return g_ascii_strtoull(text + strlen("rchar: "), NULL, 10);
+}
+
+static uint64_t
+bytes_to_open(struct scratch *scratch)
+{
+    scratch_reopen(scratch); /* and so moves the journal into the file */
+    uint64_t before = bytes_read();
+    scratch_reopen(scratch);
+    scratch_counts(scratch);
+    return bytes_read() - before;
+}
+
+/* Nothing is counted or searched when a queue is opened: it takes as long whatever waits in it. */
+static void
+test_open(void)
+{
+    struct scratch *scratch = scratch_new(10);
+    if (bytes_read() == 0) {
+        g_test_skip("the kernel does not say what was read");
+        scratch_free(scratch);
+        return;
+    }
+    g_autofree const char **many = g_new(const char *, 20000);
+    uint64_t few = bytes_to_open(scratch);
+    for (size_t i = 0; i < 20000; i++)
+        many[i] = ten[i % 10];
+    scratch_post(scratch, many, 20000);
+    g_assert_cmpuint(bytes_to_open(scratch), <=, few + 64 * 1024);
+    scratch_free(scratch);
+}
+
 static void
 test_rollback(void)
 {
@@ -444,6 +483,7 @@ main(int argc, char **argv)
     g_test_add_func("/queue/drop-too-few", test_drop_too_few);
     g_test_add_func("/queue/drop-around-gaps", test_drop_around_gaps);
     g_test_add_func("/queue/journal", test_journal);
+    g_test_add_func("/queue/open", test_open);
     g_test_add_func("/queue/rollback", test_rollback);
     g_test_add_func("/queue/identity", test_identity);
     g_test_add_func("/queue/lock", test_lock);
