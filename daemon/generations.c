@@ -101,7 +101,8 @@ generations_take(struct store *store, uint64_t *generation, GError **error)
     *generation = (highest.generation / GENERATIONS_RANGE + 1) * GENERATIONS_RANGE;
     if (*generation <= STORE_GENERATION_MAX)
         return save_mark(store, *generation, error);
-    error_set(error, ERROR_INTERNAL, "no generation is left above those in the state directory; clear the slot whose record "
-              "has %" G_GUINT64_FORMAT, highest.generation);
+    error_set(error, ERROR_INTERNAL,
+              "no generation is left above those in the state directory; clear the slot whose record has %"
+              G_GUINT64_FORMAT, highest.generation);
     return false;
 }

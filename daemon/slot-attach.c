@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Looking at the TPM with all of its slots: at the start, as it comes and goes, when somebody asks for it. What is found
- * and wanted by the configuration is adopted.
+ * Looking at the TPM with all of its slots: at the start, as it comes and goes, when somebody asks for it. What is
+ * found and wanted by the configuration is adopted.
  */
 #include <config.h>
 
@@ -13,7 +13,8 @@
 #define PENDING_RETRY_MAX_MS 60000
 
 /* Which slots a look at the TPM is about: those that can stand in it, and what is not as it should be. The others' keys
- * prove themselves when they are loaded; but all are looked at when the TPM turns out to be another one, or itself again. */
+ * prove themselves when they are loaded; but all are looked at when the TPM turns out to be another one, or itself
+ * again. */
 static struct slot_job *
 new_look(struct slots *slots)
 {
@@ -125,8 +126,8 @@ adopt_wanted(struct slots *slots)
     }
 }
 
-/* A TPM that is not there, or not well, is looked for every second; what is pending because the TPM refuses to let it be
- * finished, ever more seldom. */
+/* A TPM that is not there, or not well, is looked for every second; what is pending because the TPM refuses to let it
+ * be finished, ever more seldom. */
 static void
 retry_if_needed(struct slots *slots, bool unwell)
 {

@@ -39,7 +39,8 @@ run_rotate(struct worker_job *base)
 {
     struct slot_job *job = (struct slot_job *)base;
     struct slots *slots = job->slots;
-    bool changed = slots->ops->rotate(slots->storage, job->number, job->generation, job->identity, job->key, &job->error);
+    bool changed = slots->ops->rotate(slots->storage, job->number, job->generation, job->identity, job->key,
+                                      &job->error);
     g_clear_pointer(&job->key, secret_free);
     survey_after(job, changed);
 }

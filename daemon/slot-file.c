@@ -282,8 +282,12 @@ bool
 slot_file_rotate(struct slot_file *storage, uint32_t slot, const struct store_record *old,
                  const struct identity *identity, const struct secret *key, GError **error)
 {
-    struct intent intent = { .operation = INTENT_ROTATE, .file = true, .generation = old->generation + 1, .old = old->key };
-    struct store_record record = { .in_use = true, .file = true, .generation = intent.generation, .previous = old->key };
+    struct intent intent = {
+        .operation = INTENT_ROTATE, .file = true, .generation = old->generation + 1, .old = old->key
+    };
+    struct store_record record = {
+        .in_use = true, .file = true, .generation = intent.generation, .previous = old->key
+    };
     slot_file_let_go(storage);
     intent.made.identity = identity_copy(identity);
     bool ok = make(storage, slot, &intent, &record, key, error);

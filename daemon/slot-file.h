@@ -21,8 +21,8 @@ void slot_file_free(struct slot_file *storage);
 void slot_file_know_srk(struct slot_file *storage, const char *srk_name);
 
 /* Flushes keys of ours that are loaded although nobody holds them: hubkeyd was killed, or lost the TPM, meanwhile.
- * Where there is no resource manager each would fill one of the three places that many a TPM has. Once in an epoch, and again where a
- * key could not be let go. */
+ * Where there is no resource manager each would fill one of the three places that many a TPM has. Once in an epoch, and
+ * again where a key could not be let go. */
 bool slot_file_sweep(struct slot_file *storage, GError **error);
 
 /* Ready or damaged: what disk tells, identity against the key's policy; the SRK where it is known; and the TPM's own

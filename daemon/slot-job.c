@@ -42,7 +42,7 @@ slots_note_trouble(struct slots *slots, const GError *error)
         !g_error_matches(error, ERROR_DOMAIN, ERROR_TPM_FAILED))
         return;
     if (worker_busy_us(slots->worker) >= SLOT_JOB_LOOK_LIMIT_US)
-        slots_set_tpm_state(slots, SLOT_TPM_FAILED, error->message); /* it hangs: nothing else tells before it is back */
+        slots_set_tpm_state(slots, SLOT_TPM_FAILED, error->message); /* nothing else tells before it is back */
     /* Whether the whole TPM is out of order or just this command was refused, a fresh look tells. */
     slots_attach(slots);
 }
@@ -53,7 +53,8 @@ drop(struct worker_job *base)
 {
     struct slot_job *job = (struct slot_job *)base;
     g_autoptr(GError) error = NULL;
-    error_set(&error, ERROR_BUSY, "hubkeyd is shutting down and has not touched slot %u; retry in 1000 ms", job->number);
+    error_set(&error, ERROR_BUSY, "hubkeyd is shutting down and has not touched slot %u; retry in 1000 ms",
+              job->number);
     slot_job_answer(job, error);
     slot_job_free(job);
 }
@@ -67,8 +68,9 @@ give_up_waiting(struct slot_job *job)
         worker_extend(job->slots->worker, &job->job, CHANGE_LIMIT_US);
         return;
     }
-    error_set(&error, ERROR_BUSY, "the TPM is busy with something that takes long, and slot %u was not touched; retry in "
-              "5000 ms", job->number);
+    error_set(&error, ERROR_BUSY,
+              "the TPM is busy with something that takes long, and slot %u was not touched; retry in 5000 ms",
+              job->number);
     slot_job_answer(job, error);
     slot_job_free(job);
 }

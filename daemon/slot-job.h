@@ -31,8 +31,8 @@ struct slot_job {
     GError *error, *unseen; /* of the job itself, and of the look afterwards */
 };
 
-/* With room for the findings of n_numbers slots. Where it expires or is dropped it is answered as a change is; job.expire
- * and job.drop can be set to something else. */
+/* With room for the findings of n_numbers slots. Where it expires or is dropped it is answered as a change is;
+ * job.expire and job.drop can be set to something else. */
 struct slot_job *slot_job_new(struct slots *slots, unsigned n_numbers);
 void slot_job_free(struct slot_job *job);
 

@@ -59,9 +59,11 @@ do_without_srk_intent(struct store *store, GError *why, GError **error)
         return false;
     }
     intent_set_srk_aside(store, &failed);
-    g_warning("%s; %s, and hubkeyd goes on without it. Should it have been killed while it made the storage root key, a "
-              "loaded object of that is left in the TPM until its next reset, or tpm2_flushcontext -t (which flushes other "
-              "programs' objects, too)", why->message, failed ? failed->message : "it is kept as srk.intent.damaged");
+    g_warning(
+        "%s; %s, and hubkeyd goes on without it. Should it have been killed while it made the storage root key, a "
+        "loaded object of that is left in the TPM until its next reset, or tpm2_flushcontext -t (which flushes other "
+        "programs' objects, too)",
+        why->message, failed ? failed->message : "it is kept as srk.intent.damaged");
     g_error_free(why);
     return true;
 }

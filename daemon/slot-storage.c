@@ -19,7 +19,7 @@ struct slot_storage {
     struct slot_tpm *in_tpm;
     struct slot_file *in_files;
     GHashTable *refused; /* slot -> the epoch in which the TPM refused to finish or undo what was cut short */
-    GHashTable *intents; /* set of the slots that have one, while all slots are loaded; else NULL, and each file is tried */
+    GHashTable *intents; /* which slots have one, while all are loaded; else NULL, and each file is tried */
 };
 
 struct slot_storage *
@@ -52,9 +52,9 @@ describe_intent(uint32_t slot, const struct intent *intent, struct slot_finding 
     const struct store_key *key = intent->made.name ? &intent->made : &intent->old;
     finding->state = SLOT_PENDING;
     finding->file = intent->file;
-    finding->reason = g_strdup_printf("%s was cut short and is %s as soon as the TPM allows; hubkeyctl clear %u says what "
-                                      "keeps it", intent_name(intent->operation),
-                                      intent->operation == INTENT_PROVISION ? "undone" : "finished or undone", slot);
+    finding->reason = g_strdup_printf(
+        "%s was cut short and is %s as soon as the TPM allows; hubkeyctl clear %u says what keeps it",
+        intent_name(intent->operation), intent->operation == INTENT_PROVISION ? "undone" : "finished or undone", slot);
     finding->identity = identity_copy(key->identity);
 }
 
@@ -349,7 +349,8 @@ provision(void *data, uint32_t slot, bool file, const struct identity *identity,
 
 /* The record of a slot that something can be done with, and that is still the one that the caller saw. */
 static bool
-read_in_use(struct slot_storage *storage, uint32_t slot, uint64_t generation, struct store_record *record, GError **error)
+read_in_use(struct slot_storage *storage, uint32_t slot, uint64_t generation, struct store_record *record,
+            GError **error)
 {
     slot_file_let_go(storage->in_files);
     if (!read_quiet(storage, slot, record, error))
@@ -358,8 +359,10 @@ read_in_use(struct slot_storage *storage, uint32_t slot, uint64_t generation, st
     if (!record->in_use)
         error_set(error, ERROR_NOT_PROVISIONED, "slot %u holds no key of hubkeyd's", slot);
     else if (!same)
-        error_set(error, ERROR_BUSY, "slot %u was changed by another call meanwhile; look at it with hubkeyctl show %u, "
-                  "then retry in 1000 ms", slot, slot);
+        error_set(error, ERROR_BUSY,
+                  "slot %u was changed by another call meanwhile; look at it with hubkeyctl show %u, "
+                  "then retry in 1000 ms",
+                  slot, slot);
     if (same && tpm_open(storage->tpm, error))
         return true;
     store_record_clear(record);
@@ -390,8 +393,8 @@ undo(void *data, uint32_t slot, uint64_t generation, GError **error)
     if (!read_in_use(storage, slot, generation, &record, error))
         return false;
     if (!record.previous.name)
-        error_set(error, ERROR_UNSUPPORTED, "slot %u has no earlier key: it was not rotated, or that was undone already",
-                  slot);
+        error_set(error, ERROR_UNSUPPORTED,
+                  "slot %u has no earlier key: it was not rotated, or that was undone already", slot);
     else
         ok = record.file ? slot_file_undo(storage->in_files, slot, &record, error)
                          : slot_tpm_undo(storage->in_tpm, slot, &record, error);
@@ -405,7 +408,8 @@ adopt(void *data, uint32_t slot, const struct slot_expected *expected, GError **
     struct slot_storage *storage = data;
     struct store_record record = { 0 };
     struct slot_finding finding;
-    bool settled = read_disk(storage, slot, &record, &finding), free = !settled && !record.in_use && slot < SLOT_TPM_COUNT;
+    bool settled = read_disk(storage, slot, &record, &finding);
+    bool free = !settled && !record.in_use && slot < SLOT_TPM_COUNT;
     uint64_t generation = record.generation + 1;
     if (!free)
         refuse_occupied(slot, &finding, error);

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The inside of the slot table, for slot.c (what is in it) and slot-job.c, slot-attach.c and slot-change.c (what is done
- * with it off the main thread).
+ * The inside of the slot table, for slot.c (what is in it) and slot-job.c, slot-attach.c and slot-change.c (what is
+ * done with it off the main thread).
  */
 #pragma once
 
@@ -31,7 +31,8 @@ struct slot *slots_find(const struct slots *slots, uint32_t number); /* NULL whe
 
 /* Takes over what storage found, and tells whoever must know. */
 void slots_apply(struct slots *slots, uint32_t number, struct slot_finding *finding);
-void slots_set_tpm_state(struct slots *slots, enum slot_tpm_state state, const char *why); /* for the log; may be NULL */
+/* why is for the log, and may be NULL. */
+void slots_set_tpm_state(struct slots *slots, enum slot_tpm_state state, const char *why);
 void slots_set_srk(struct slots *slots, char *srk_name); /* takes it */
 
 bool slots_any_pending(const struct slots *slots);

@@ -202,12 +202,14 @@ count_ours(struct slot_tpm *storage, uint32_t slot, const struct store_record *r
     return true;
 }
 
-/* All or nothing: where the TPM refuses before anything is gone, as for a wrong owner password, it never began. What was
- * begun is finished at the next attach. */
+/* All or nothing: where the TPM refuses before anything is gone, as for a wrong owner password, it never began. What
+ * was begun is finished at the next attach. */
 bool
 slot_tpm_clear(struct slot_tpm *storage, uint32_t slot, const struct store_record *record, GError **error)
 {
-    const struct intent intent = { .operation = INTENT_CLEAR, .generation = record->generation + 1, .old = record->key };
+    const struct intent intent = { .operation = INTENT_CLEAR,
+                                   .generation = record->generation + 1,
+                                   .old = record->key };
     unsigned before, after;
     let_go(storage, slot);
     if (!tpm_open(storage->tpm, error) || !count_ours(storage, slot, record, &before, error) ||
@@ -236,8 +238,8 @@ slot_tpm_adopt(struct slot_tpm *storage, uint32_t slot, uint64_t generation, con
     slot_view_close(storage->tpm, &view);
     bool same = finding.state == SLOT_FOUND && identity_equal(finding.identity, expected->identity) &&
                 g_strcmp0(finding.tpm_name, expected->tpm_name) == 0;
-    struct store_record record = { .in_use = true, .generation = generation, .srk_name = srk_name,
-                                   .key = { .identity = finding.identity, .name = finding.tpm_name, .nv_text = nv_text } };
+    struct store_record record = { .in_use = true, .generation = generation, .srk_name = srk_name };
+    record.key = (struct store_key){ .identity = finding.identity, .name = finding.tpm_name, .nv_text = nv_text };
     bool ok = same && srk_name && slot_key_get_srk(storage->tpm, storage->store, &pinned, error) &&
               store_save_record(storage->store, slot, &record, error);
     if (finding.state == SLOT_FOREIGN)

@@ -101,8 +101,9 @@ slot_view_find(const struct slot_view *view, uint32_t slot, const char *srk_name
     finding->tpm_name = g_strdup(view->key_name);
     if (view->key_usable && view->nv.present && (finding->identity = parse_nv(&view->nv, hardware_id))) {
         finding->state = SLOT_FOUND;
-        finding->reason = g_strdup_printf("hubkeyd did not put this key here, so it is not used; hubkeyctl adopt %u shows "
-                                          "it and takes it over", slot);
+        finding->reason = g_strdup_printf(
+            "hubkeyd did not put this key here, so it is not used; hubkeyctl adopt %u shows it and takes it over",
+            slot);
     } else {
         finding->state = SLOT_FOREIGN;
         finding->reason = describe_foreign(view, slot);

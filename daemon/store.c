@@ -137,7 +137,8 @@ store_sweep(struct store *store)
         closedir(directory);
 }
 
-/* A file that cannot be read tells as little as a damaged one; what hubkeyd itself is short of says nothing about it. */
+/* A file that cannot be read tells as little as a damaged one; what hubkeyd itself is short of says nothing about
+ * it. */
 static char *
 unreadable(struct store *store, const char *name, GError **error)
 {

@@ -23,12 +23,13 @@ struct store;
 struct store *store_open(const char *directory, GError **error);
 void store_close(struct store *store);
 
-/* The key file called name. Not there: *absent true and NULL without error. Not readable or not whole: Damaged. Internal
- * where hubkeyd has no descriptor or memory left to look at it. */
+/* The key file called name. Not there: *absent true and NULL without error. Not readable or not whole: Damaged.
+ * Internal where hubkeyd has no descriptor or memory left to look at it. */
 GKeyFile *store_read(struct store *store, const char *name, bool *absent, GError **error);
 bool store_write(struct store *store, const char *name, GKeyFile *file, GError **error);
 bool store_remove(struct store *store, const char *name, GError **error); /* not there is fine */
-/* Keeps a file that cannot be read as NAME.damaged, where nothing looks for it, in place of one that was kept so before. */
+/* Keeps a file that cannot be read as NAME.damaged, where nothing looks for it, in place of one that was kept so
+ * before. */
 bool store_set_aside(struct store *store, const char *name, GError **error);
 
 /* Removes temporary files that a crash left. */
@@ -70,7 +71,8 @@ bool store_each_intent(struct store *store, store_slot_fn each, void *user, GErr
 char *store_load_srk(struct store *store, GError **error);
 bool store_save_srk(struct store *store, const char *name, GError **error);
 
-/* A key in and out of a group of a key file; shared with intent.c. A group that is not there is no key, without error. */
+/* A key in and out of a group of a key file; shared with intent.c. A group that is not there is no key, without
+ * error. */
 void store_put_key(GKeyFile *file, const char *group, const struct store_key *key);
 bool store_get_key(GKeyFile *file, const char *group, struct store_key *key, GError **error);
 

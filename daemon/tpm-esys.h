@@ -51,8 +51,8 @@ bool tpm_check_auth(struct tpm *tpm, TSS2_RC rc, const char *what, const char *w
 /* The answer of the TPM itself (or of a resource manager for it), not trouble on the way to it. */
 bool tpm_refused(TSS2_RC rc);
 
-/* Nothing stands at the handle that a command named, or it is not loaded any more. Every other refusal says nothing about
- * what stands there. */
+/* Nothing stands at the handle that a command named, or it is not loaded any more. Every other refusal says nothing
+ * about what stands there. */
 bool tpm_is_absent(TSS2_RC rc);
 
 /* The TPM's own code without layer, handle and parameter numbers. */

@@ -83,8 +83,8 @@ feed_sequence(struct tpm *tpm, ESYS_TR session, ESYS_TR sequence, const uint8_t 
     return complete_sequence(tpm, session, sequence, &part, mac, error);
 }
 
-/* A sequence needs ESYS's record of its key, which a key that was loaded to sign does not have. Texts this long and TPMs
- * without TPM2_HMAC are rare. */
+/* A sequence needs ESYS's record of its key, which a key that was loaded to sign does not have. Texts this long and
+ * TPMs without TPM2_HMAC are rare. */
 static bool
 hold_record(struct tpm *tpm, uint32_t key, ESYS_TR *record, GError **error)
 {

@@ -22,8 +22,8 @@ read_properties(struct tpm *tpm, TPM2_PT first, uint32_t count, uint32_t values[
     TPMI_YES_NO more;
     TSS2_RC rc;
     do
-        rc = Esys_GetCapability(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES, first, count,
-                                &more, &data);
+        rc = Esys_GetCapability(tpm->esys, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES, first,
+                                count, &more, &data);
     while (tpm_again(tpm, &retry, rc));
     if (!tpm_check(tpm, rc, "TPM2_GetCapability of properties", error))
         return false;

@@ -25,8 +25,8 @@ bool tpm_key_load(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error);
 
 /* The same in one command, for a key that is only to be signed with. */
 bool tpm_key_load_to_sign(struct tpm *tpm, GBytes *blob, uint32_t *key, GError **error);
-/* Flushes what either gave, or nothing for TPM_KEY_NONE, which *key is then. False where the TPM refused, so that it may
- * still be loaded; what is gone already is fine, and so is a TPM that is not open. */
+/* Flushes what either gave, or nothing for TPM_KEY_NONE, which *key is then. False where the TPM refused, so that it
+ * may still be loaded; what is gone already is fine, and so is a TPM that is not open. */
 bool tpm_key_flush(struct tpm *tpm, uint32_t *key, GError **error);
 
 /* A persistent key: *key is TPM_KEY_NONE where nothing stands at handle, else usable is whether it is an unrestricted

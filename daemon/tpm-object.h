@@ -19,8 +19,8 @@ bool tpm_object_get_name(struct tpm *tpm, ESYS_TR object, struct tpm_name *name,
 /* TPM2_EvictControl to a free handle, in a session of the owner. */
 bool tpm_object_persist(struct tpm *tpm, ESYS_TR owner, ESYS_TR object, TPM2_HANDLE handle, GError **error);
 
-/* Calls visit with each transient object in the TPM that has a public area, until it is false. Through a resource manager
- * that is nothing but our own. False also where the TPM did not tell of one what it is. */
+/* Calls visit with each transient object in the TPM that has a public area, until it is false. Through a resource
+ * manager that is nothing but our own. False also where the TPM did not tell of one what it is. */
 typedef bool (*tpm_object_fn)(struct tpm *tpm, TPM2_HANDLE handle, const TPM2B_PUBLIC *public, void *data,
                               GError **error);
 bool tpm_object_each(struct tpm *tpm, tpm_object_fn visit, void *data, GError **error);

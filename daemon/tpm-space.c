@@ -53,9 +53,11 @@ permanent(ESYS_CONTEXT *esys)
     g_autoptr(GString) text = g_string_new(NULL);
     tell(text, esys, TPM2_HT_PERSISTENT, "persistent objects");
     tell(text, esys, TPM2_HT_NV_INDEX, "NV indices");
-    return g_strdup_printf("its memory for what lasts is full: it holds %s; remove what nobody needs "
-                           "(tpm2_evictcontrol -C o -c HANDLE, tpm2_nvundefine INDEX), or use a slot from 10 on: its key "
-                           "is kept in a file and needs no room in the TPM", text->len ? text->str : "something that it does not tell");
+    return g_strdup_printf(
+        "its memory for what lasts is full: it holds %s; remove what nobody needs "
+        "(tpm2_evictcontrol -C o -c HANDLE, tpm2_nvundefine INDEX), or use a slot from 10 on: its key "
+        "is kept in a file and needs no room in the TPM",
+        text->len ? text->str : "something that it does not tell");
 }
 
 static char *

@@ -29,8 +29,8 @@ static const TPM2B_PUBLIC srk_template = {
 typedef TPMS_TIME_INFO esys_time;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(esys_time, Esys_Free)
 
-/* One that only this TPM ever had: whoever else knows a storage key, because it can be duplicated or was brought in, can
- * unwrap what is under it and read what sessions salted to it encrypt. */
+/* One that only this TPM ever had: whoever else knows a storage key, because it can be duplicated or was brought in,
+ * can unwrap what is under it and read what sessions salted to it encrypt. */
 static bool
 is_storage_key(const TPMT_PUBLIC *area)
 {
@@ -51,9 +51,12 @@ tpm_srk_open(struct tpm *tpm, ESYS_TR *srk, struct tpm_name *name, GError **erro
         return true;
     bool ok = tpm_object_read_public(tpm, *srk, &public, error);
     if (ok && !is_storage_key(&public->publicArea)) {
-        error_set(error, ERROR_FOREIGN, "the object at 0x%08x is no storage key with a SHA-256 name that stays in this "
-                  "TPM (fixedtpm, fixedparent, sensitivedataorigin); another program put it where the TCG wants the SRK; "
-                  "if nobody needs it: tpm2_evictcontrol -C o -c 0x%x", TPM_SRK_HANDLE, TPM_SRK_HANDLE);
+        error_set(
+            error, ERROR_FOREIGN,
+            "the object at 0x%08x is no storage key with a SHA-256 name that stays in this "
+            "TPM (fixedtpm, fixedparent, sensitivedataorigin); another program put it where the TCG wants the SRK; "
+            "if nobody needs it: tpm2_evictcontrol -C o -c 0x%x",
+            TPM_SRK_HANDLE, TPM_SRK_HANDLE);
         ok = false;
     }
     if (ok)

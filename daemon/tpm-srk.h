@@ -7,8 +7,8 @@
 
 #include "daemon/tpm.h"
 
-/* The SRK at 0x81000001: its Name, or *present false. Foreign where something else stands there than an asymmetric storage
- * key with a SHA-256 name that was made in this TPM and cannot leave it. */
+/* The SRK at 0x81000001: its Name, or *present false. Foreign where something else stands there than an asymmetric
+ * storage key with a SHA-256 name that was made in this TPM and cannot leave it. */
 bool tpm_srk_find(struct tpm *tpm, struct tpm_name *name, bool *present, GError **error);
 
 /* Makes the TCG RSA-2048 SRK (template L-1 with 256 zero bytes of unique) and persists it. Needs the owner. */

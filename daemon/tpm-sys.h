@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * The commands of every day by the System API, on the context that ESYS has underneath: authorised by an empty
- * password or by nobody, they need nothing that ESYS keeps of an object. That is its Name above all, for which ESYS sets up all of
- * libcrypto, half a millisecond and 2 MB. One command each; the caller repeats with tpm_again.
+ * password or by nobody, they need nothing that ESYS keeps of an object. That is its Name above all, for which ESYS
+ * sets up all of libcrypto, half a millisecond and 2 MB. One command each; the caller repeats with tpm_again.
  */
 #pragma once
 

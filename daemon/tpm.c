@@ -163,8 +163,8 @@ tpm_again(struct tpm *tpm, struct tpm_retry *retry, TSS2_RC rc)
     return true;
 }
 
-/* Of a persistent object ESYS has one record, however often it is looked up, and it does not count: whoever looks at the
- * SRK meanwhile must not drop the record that the sessions of signatures are salted to. */
+/* Of a persistent object ESYS has one record, however often it is looked up, and it does not count: whoever looks at
+ * the SRK meanwhile must not drop the record that the sessions of signatures are salted to. */
 void
 tpm_forget(struct tpm *tpm, ESYS_TR *object)
 {
@@ -195,8 +195,8 @@ send_flush(struct tpm *tpm, TPM2_HANDLE handle)
     return GUINT32_FROM_BE(code);
 }
 
-/* What is gone already needs no flush: after a reset of the TPM, or a session that ended with a command whose answer was
- * lost. */
+/* What is gone already needs no flush: after a reset of the TPM, or a session that ended with a command whose answer
+ * was lost. */
 bool
 tpm_flush_handle(struct tpm *tpm, TPM2_HANDLE handle, GError **error)
 {

@@ -4,7 +4,8 @@
  * One TPM, reached through any TCTI, opened and opened again as it comes and goes. Only the worker thread calls this.
  *
  * Errors: TpmAbsent (nothing there, or the connection was lost: the context is closed by then), TpmFailed (the TPM
- * refused or is broken), NoSpace, Busy (its memory is filled by others). Raw TSS codes are logged here and nowhere else.
+ * refused or is broken), NoSpace, Busy (its memory is filled by others). Raw TSS codes are logged here and nowhere
+ * else.
  */
 #pragma once
 

@@ -1,9 +1,9 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * soak-client COUNT NAME SLOT...: asks for COUNT tokens of the slots in turn, each of a scope never asked for before, many
- * at a time over one connection. Refusals that a TPM in trouble explains are asked again; any other, and silence, is the end (1).
- * Prints the tokens so far, a line each STEP.
+ * soak-client COUNT NAME SLOT...: asks for COUNT tokens of the slots in turn, each of a scope never asked for before,
+ * many at a time over one connection. Refusals that a TPM in trouble explains are asked again; any other, and silence,
+ * is the end (1). Prints the tokens so far, a line each STEP.
  */
 #include <config.h>
 

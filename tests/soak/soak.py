@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # Copyright (c) 2026 the hubkey authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""What ./run soak [N] runs inside a sandbox: N tokens to several callers, of a slot in the TPM and of two in files, whose
-keys are loaded in turn, with power cuts of the TPM, rotations of a slot's key and a neighbour that holds sessions idle. No
-handle and no descriptor more at the end than after the first fifth, no memory beyond a hundredth; after each rotation a
-token is proved to be of the key that the slot has now.
+"""What ./run soak [N] runs inside a sandbox: N tokens to several callers, of a slot in the TPM and of two in files,
+whose keys are loaded in turn, with power cuts of the TPM, rotations of a slot's key and a neighbour that holds sessions
+idle. No handle and no descriptor more at the end than after the first fifth, no memory beyond a hundredth; after each
+rotation a token is proved to be of the key that the slot has now.
 
 As a test (`make check`) N is small."""
 
@@ -25,8 +25,8 @@ from sandboxed import Tap, enter, is_sanitized, kill_server, progress, restart_s
 
 BOX = os.environ.get('HUBKEY_SANDBOX', '')
 TOKENS = 3000
-# Until what hubkeyd keeps by design has had its fill: 4096 tokens of the same expiry. By default that is what one second
-# brings, and so depends on how busy the machine is; with expiries an hour apart it is all of them.
+# Until what hubkeyd keeps by design has had its fill: 4096 tokens of the same expiry. By default that is what one
+# second brings, and so depends on how busy the machine is; with expiries an hour apart it is all of them.
 WARM_UP = 6000
 CONFIGURATION = '[hubkeyd]\nTokenGranularity=3600\n'
 # What each client asks for in turn.
@@ -134,8 +134,8 @@ class Soak:
         return len(os.listdir(f'/proc/{self.pid}/fd'))
 
     def run(self, tokens, power_cuts, label):
-        """All of the tokens, evenly between them the power cuts and a rotation before each and after the last; returns the
-        clients' exit codes."""
+        """All of the tokens, evenly between them the power cuts and a rotation before each and after the last; returns
+        the clients' exit codes."""
         clients = [Client(tokens // len(CLIENTS), f'{label}{number}', slots) for number, slots in enumerate(CLIENTS)]
 
         def ended():

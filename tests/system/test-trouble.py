@@ -24,7 +24,8 @@ BOX = os.environ.get('HUBKEY_SANDBOX', '')
 SOCKET = os.path.join(BOX, 'tpm/socket')
 RULES = os.path.join(BOX, 'rules/rules')
 OWNER_FILE = os.path.join(BOX, 'rules/owner')
-# Which slot each caller asks: one in the TPM, and two in files, so that a key is loaded for almost every token of theirs.
+# Which slot each caller asks: one in the TPM, and two in files, so that a key is loaded for almost each of their
+# tokens.
 CALLERS = (0, 0, 0, 10, 11)
 FILE_SLOTS = (10, 11)
 ANSWER_SECONDS = 5
@@ -395,7 +396,7 @@ def lockout(bench):
 
 
 def passwords(bench):
-    """The endorsement hierarchy's is nobody's business; the owner's is asked for by name, and taken when it is there."""
+    """The endorsement hierarchy's is nobody's business; the owner's is asked for by name, and taken when there."""
     tpm2('tpm2_changeauth', '-c', 'endorsement', 'e-secret')
     expect_provision_done()
     tpm2('tpm2_changeauth', '-c', 'owner', 'o-secret')

@@ -91,7 +91,8 @@ void
 record_expect_salted(GPtrArray *messages)
 {
     for (guint i = 0; i < messages->len; i++)
-        if (record_is_command(messages->pdata[i]) && record_number(messages->pdata[i], 6) == RECORD_START_AUTH_SESSION) {
+        if (record_is_command(messages->pdata[i]) &&
+            record_number(messages->pdata[i], 6) == RECORD_START_AUTH_SESSION) {
             const uint8_t *bytes = g_bytes_get_data(messages->pdata[i], NULL);
             size_t nonce = 1 + 18, salt = nonce + 2 + (size_t)(bytes[nonce] << 8 | bytes[nonce + 1]);
             g_assert_cmphex(record_number(messages->pdata[i], 10), ==, BENCH_SRK);

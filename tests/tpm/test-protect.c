@@ -84,8 +84,8 @@ test_crosses(gconstpointer data)
 
 /* ---- what is changed on its way ---- */
 
-/* Where in the answer of TPM2_HMAC: in the signature, behind tag, length, code, length of parameters and its own; and in
- * the proof, which comes last. */
+/* Where in the answer of TPM2_HMAC: in the signature, behind tag, length, code, length of parameters and its own; and
+ * in the proof, which comes last. */
 static const int offsets[] = { 16, 40, -1, -20 };
 
 /* Everyday signing cannot tell, which is why there is the other mode. */

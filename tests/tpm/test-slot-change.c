@@ -161,7 +161,8 @@ test_srk_pin(void)
     bench_stop(bench);
 }
 
-/* Making the SRK is refused at whatever command: nothing of it stays, and a stranger's object that looks like it does. */
+/* Making the SRK is refused at whatever command: nothing of it stays, and a stranger's object that looks like it
+ * does. */
 static void
 test_srk_refused(void)
 {
@@ -175,7 +176,8 @@ test_srk_refused(void)
         expect_provision_fails(bench, ERROR_TPM_FAILED, "0x17f");
         g_assert_cmpuint(bench_injected(bench), ==, 1);
         g_autoptr(GBytes) srk = stranger_look(bench->stranger, BENCH_SRK);
-        g_assert_true(!srk == (strcmp(commands[i], "0x165") != 0)); /* it stands, and only its copy could not be flushed */
+        /* It stands where only its copy could not be flushed. */
+        g_assert_true(!srk == (strcmp(commands[i], "0x165") != 0));
     }
     /* As after a kill, and the flush is refused then: it is not forgotten that something is left. */
     stranger_evict(bench->stranger, BENCH_SRK);

@@ -89,7 +89,8 @@ test_life(void)
     }
     idle(bench);
     g_assert_true(stranger_same_usage(bench->stranger, &before));
-    /* Nothing of it stands in the TPM but the SRK, and what stands there at a slot's number is no concern of a file's. */
+    /* Nothing of it stands in the TPM but the SRK, and what stands there at a slot's number is no concern of a
+     * file's. */
     g_assert_null(stranger_look(bench->stranger, BENCH_KEY(0)));
     for (size_t i = 0; i < G_N_ELEMENTS(identities); i++)
         g_assert_true(bench_clear(bench, slots[i], &error));
@@ -326,7 +327,8 @@ test_power_cut(void)
 static void
 test_rotate(void)
 {
-    static const struct identity elsewhere = { .host = (char *)"new.azure-devices.net", .device = (char *)BENCH_DEVICE };
+    static const struct identity elsewhere = { .host = (char *)"new.azure-devices.net",
+                                               .device = (char *)BENCH_DEVICE };
     struct bench *bench = start();
     g_autoptr(GError) error = NULL;
     provision(bench, 10, NULL, key);
@@ -456,7 +458,8 @@ test_misplaced(void)
     bench_stop(bench);
 }
 
-/* The public area that says the right policy, before a private area that was made with another: the TPM itself refuses. */
+/* The public area that says the right policy, before a private area that was made with another: the TPM itself
+ * refuses. */
 static void
 test_forged_policy(void)
 {
@@ -466,7 +469,8 @@ test_forged_policy(void)
     provision(bench, 11, NULL, other_key);
     struct store_record mine = read_record(bench, 10), theirs = read_record(bench, 11);
     gsize size, other_size;
-    const uint8_t *bytes = g_bytes_get_data(mine.key.blob, &size), *other = g_bytes_get_data(theirs.key.blob, &other_size);
+    const uint8_t *bytes = g_bytes_get_data(mine.key.blob, &size),
+                  *other = g_bytes_get_data(theirs.key.blob, &other_size);
     gsize public_size = 2 + ((gsize)bytes[0] << 8 | bytes[1]); /* TPM2B_PUBLIC, then TPM2B_PRIVATE */
     GByteArray *forged = g_byte_array_new();
     g_byte_array_append(forged, bytes, (guint)public_size);

@@ -309,8 +309,8 @@ test_refused_look(void)
 
 /* ---- the SRK ---- */
 
-/* What a stranger with the owner's rights put in its place, one that could be known outside of this TPM too, gets no key to
- * see, and is not touched. */
+/* What a stranger with the owner's rights put in its place, one that could be known outside of this TPM too, gets no
+ * key to see, and is not touched. */
 static void
 test_srk_foreign(gconstpointer kind)
 {

@@ -434,8 +434,8 @@ flush_since(struct bench *bench, const char *scene)
     g_assert_no_error(error);
 }
 
-/* Of each object the TPM must have told what it is: one that it kept to itself for a moment may be ours, and one that is
- * missing in the scene would be taken for ours later. */
+/* Of each object the TPM must have told what it is: one that it kept to itself for a moment may be ours, and one that
+ * is missing in the scene would be taken for ours later. */
 static void
 test_leftovers_untold(void)
 {
