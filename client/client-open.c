@@ -205,10 +205,7 @@ on_dropped(uint64_t first, uint64_t last, int how, void *user)
 static void
 on_damaged(const char *text, void *user)
 {
-    struct hubkey_client *client = user;
-    client_tell_damage(client, text);
-    if (client->has_thread)
-        http_wake(client->http);
+    client_tell_damage(user, text);
 }
 
 /* ---- Putting together */
@@ -230,6 +227,15 @@ open_queue(struct hubkey_client *client, const struct hubkey_options *options, G
     return client->reader && (options->policy != HUBKEY_POLICY_DROP_OLDEST || queue_allow_drops(client->writer, error));
 }
 
+/* The last word of who sent before was not that he ended. */
+static bool
+ended_badly(const char *path)
+{
+    struct pump_status status;
+    int32_t pid;
+    return state_file_read(path, &status, &pid) && status.state != HUBKEY_STATE_STOPPED;
+}
+
 static bool
 make_sender(struct hubkey_client *client, const struct hubkey_options *options, GError **error)
 {
@@ -238,7 +244,8 @@ make_sender(struct hubkey_client *client, const struct hubkey_options *options, 
                                        .connect_timeout_ms = options->connect_timeout_ms,
                                        .request_timeout_ms = options->request_timeout_ms };
     const struct pump_options pump = { .token_ttl_s = options->token_ttl_s,
-                                       .max_requests_per_minute = options->max_requests_per_minute };
+                                       .max_requests_per_minute = options->max_requests_per_minute,
+                                       .unclean = ended_badly(client->path) };
     const struct pump_ops ops = { op_send, op_take_reply, op_ask, op_take_answer, op_report_rejected,
                                   op_news, op_random,     client };
     const struct pump_hooks hooks = { on_state, on_gone, on_log, on_identity, on_progress, client };

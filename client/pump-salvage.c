@@ -72,12 +72,24 @@ tell_begin(struct pump *pump, unsigned n)
     pump_show(pump, HUBKEY_STATE_OFFLINE, HUBKEY_REASON_QUEUE, text);
 }
 
+/* Damage that is found now has not spread yet. What else goes wrong will show by itself. */
+static void
+look_through(struct pump *pump)
+{
+    g_autoptr(GError) failed = NULL;
+    bool due = pump->options.unclean;
+    pump->options.unclean = false;
+    if (due && !queue_look_through(pump->queue, &failed))
+        (void)pump_replace_queue(pump, failed, NULL);
+}
+
 int
 pump_salvage(struct pump *pump, GError **error)
 {
     g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
     struct queue_salvaged told = { .runs = runs };
     struct queue_state state;
+    look_through(pump);
     tell_found(pump);
     if (!queue_get_state(pump->queue, &state, error) ||
         (state.salvage && pump->salvage != state.salvage && !note_delivered(pump, error)))

@@ -43,6 +43,7 @@ struct pump_hooks {
 struct pump_options {
     uint32_t token_ttl_s;             /* 0: the slot's default */
     uint32_t max_requests_per_minute; /* UINT32_MAX: no limit */
+    bool unclean;                     /* the last sender was killed, or the power failed */
 };
 
 /* For other threads. */

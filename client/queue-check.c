@@ -12,8 +12,10 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#define FAULTS_MAX 20 /* of SQLite's, told one by one */
+#define FAULTS_MAX 20        /* of SQLite's, told one by one */
+#define LOOK_MAX (16 << 20) /* bytes: what is looked through while messages wait for it */
 
 struct check {
     struct queue *queue;
@@ -70,6 +72,33 @@ check_pages(struct check *check, GError **error)
     sqlite3_finalize(statement);
     return find_damage(check, problem, error);
 }
+
+/* ---- Before it is used */
+
+static void
+keep_first(int32_t level, const char *text, void *user)
+{
+    char **first = user;
+    if (!*first)
+        *first = g_strdup(text);
+}
+
+bool
+queue_look_through(struct queue *queue, GError **error)
+{
+    struct stat st;
+    g_autofree char *first = NULL;
+    struct check check = { .queue = queue, .log = keep_first, .user = &first };
+    if (stat(queue->path, &st) != 0 || st.st_size > LOOK_MAX)
+        return true;
+    if (!check_pages(&check, error))
+        return false;
+    if (check.found > 0)
+        failure_set(error, HUBKEY_E_QUEUE_DAMAGED, "%s was not closed properly, and %s", queue->path, first);
+    return check.found == 0;
+}
+
+/* ---- When somebody asks */
 
 static void
 compare(struct check *check, const char *what, uint64_t counted, uint64_t there)

@@ -47,6 +47,10 @@ struct queue *queue_open(const char *path, struct lock *lock, struct guard *gate
  * again. All connections to the file follow by themselves, in all processes. */
 bool queue_replace(struct queue *queue, const GError *why, GError **error);
 
+/* SQLite's own look at the pages of a file that somebody did not close; where it is small, else true.
+ * HUBKEY_E_QUEUE_DAMAGED where something is wrong. */
+bool queue_look_through(struct queue *queue, GError **error);
+
 /* What damage this connection has found since the last call; NULL: none. */
 char *queue_take_found(struct queue *queue);
 

@@ -12,9 +12,11 @@
 #include "common/error.h"
 #include "tests/lib/scratch.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
@@ -50,6 +52,7 @@ struct world {
     unsigned news, reports;
     int32_t state, reason;
     unsigned troubles; /* with the queue, that were told */
+    bool unclean;      /* the next pump is told that the last one was killed */
     uint64_t gone[7]; /* messages, by HUBKEY_GONE_* */
 };
 
@@ -216,7 +219,7 @@ on_progress(void *user)
 static void
 start_pump(struct world *world, uint32_t per_minute)
 {
-    const struct pump_options options = { .max_requests_per_minute = per_minute };
+    const struct pump_options options = { .max_requests_per_minute = per_minute, .unclean = world->unclean };
     const struct pump_ops ops = {
         op_send, op_take_reply, op_ask, op_take_answer, op_report, op_news, op_random, world
     };
@@ -1130,6 +1133,31 @@ test_damaged(void)
     world_free(world);
 }
 
+/* Damage where nothing has been read yet is found after a sender was killed, before it can spread. */
+static void
+test_damaged_unclean(void)
+{
+    struct queue_state state;
+    for (int unclean = 0; unclean <= 1; unclean++) {
+        struct world *world = world_new();
+        post(world, 10);
+        pump_free(world->pump);
+        queue_close(g_steal_pointer(&world->scratch.queue));
+        int fd = open(world->scratch.path, O_WRONLY | O_CLOEXEC);
+        g_assert_cmpint(pwrite(fd, "\7", 1, 39), ==, 1); /* seven pages are said to be free, and there are none */
+        close(fd);
+        scratch_reopen(&world->scratch);
+        world->unclean = unclean;
+        start_pump(world, UINT32_MAX);
+        settle(world);
+        expect(world, 1, 10, 0, 0);
+        g_assert_true(queue_get_state(world->scratch.queue, &state, NULL));
+        g_assert_cmpuint(world->troubles, ==, unclean);
+        g_assert_cmpuint(state.lost, ==, 0);
+        world_free(world);
+    }
+}
+
 /* What is under way when the file is replaced, and what was delivered before, is not sent once more. */
 static void
 test_damaged_in_flight(void)
@@ -1214,6 +1242,7 @@ main(int argc, char **argv)
     g_test_add_func("/pump/disk-refuses", test_disk_refuses);
     g_test_add_func("/pump/claim", test_claim);
     g_test_add_func("/pump/damaged", test_damaged);
+    g_test_add_func("/pump/damaged/unclean", test_damaged_unclean);
     g_test_add_func("/pump/damaged/in-flight", test_damaged_in_flight);
     return g_test_run();
 }
