@@ -166,11 +166,44 @@ await_turn(struct hubkey_client *client, uint64_t turn, int64_t deadline_us)
     return true;
 }
 
+void
+client_tell_damage(struct hubkey_client *client, const char *text)
+{
+    events_log(client->events, HUBKEY_LOG_ERROR,
+               "%s; it was set aside, posting goes on in a fresh file, and what can be read of the old one is sent "
+               "first",
+               text);
+    if (client->has_thread)
+        http_wake(client->http);
+}
+
+/* What failed can be tried once more: the file was damaged, and a fresh one has taken its place. Else false, and the
+ * error goes on. */
+static bool
+is_replaced(struct hubkey_client *client, GError *failed, GError **error)
+{
+    if (!failed)
+        return false;
+    if (!g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED) ||
+        !queue_replace(client->reader, failed, NULL)) {
+        g_propagate_error(error, failed);
+        return false;
+    }
+    g_error_free(failed);
+    g_autofree char *found = queue_take_found(client->reader);
+    if (found)
+        client_tell_damage(client, found);
+    return true;
+}
+
 static int
 fate_of(struct hubkey_client *client, uint64_t seq, GError **error)
 {
+    GError *failed = NULL;
     guard_lock(&client->reading);
-    int fate = queue_fate(client->reader, seq, error);
+    int fate = queue_fate(client->reader, seq, &failed);
+    if (is_replaced(client, failed, error))
+        fate = queue_fate(client->reader, seq, error);
     guard_unlock(&client->reading);
     return fate;
 }
@@ -203,8 +236,11 @@ hubkey_client_wait_seq(hubkey_client *client, uint64_t seq, int32_t timeout_ms)
 static int
 waits_up_to(struct hubkey_client *client, uint64_t seq, GError **error)
 {
+    GError *failed = NULL;
     guard_lock(&client->reading);
-    int waits = queue_waits_up_to(client->reader, seq, error);
+    int waits = queue_waits_up_to(client->reader, seq, &failed);
+    if (is_replaced(client, failed, error))
+        waits = queue_waits_up_to(client->reader, seq, error);
     guard_unlock(&client->reading);
     return waits;
 }
@@ -212,8 +248,11 @@ waits_up_to(struct hubkey_client *client, uint64_t seq, GError **error)
 static bool
 read_state(struct hubkey_client *client, struct queue_state *state, GError **error)
 {
+    GError *failed = NULL;
     guard_lock(&client->reading);
-    bool good = queue_get_state(client->reader, state, error);
+    bool good = queue_get_state(client->reader, state, &failed);
+    if (is_replaced(client, failed, error))
+        good = queue_get_state(client->reader, state, error);
     guard_unlock(&client->reading);
     return good;
 }
@@ -344,15 +383,6 @@ tell_state(struct hubkey_client *client)
         if (client->pump)
             pump_get_status(client->pump, &now);
     } while (told.state != now.state || told.reason != now.reason || strcmp(told.text, now.text) != 0);
-}
-
-void
-client_tell_damage(struct hubkey_client *client, const char *text)
-{
-    events_log(client->events, HUBKEY_LOG_ERROR,
-               "%s; it was set aside, posting goes on in a fresh file, and what can be read of the old one is sent "
-               "first",
-               text);
 }
 
 /* What was found before there was anybody to tell. */

@@ -69,6 +69,8 @@ enum queue_statement {
     SQL_STATEMENTS
 };
 
+struct pages;
+
 struct queue {
     sqlite3 *db;
     char *path;
@@ -81,6 +83,7 @@ struct queue {
     ino_t inode;
     char *found;  /* what damage was found and set aside; queue_take_found */
     bool looked;  /* for damaged files beside it */
+    struct pages *damaged; /* the one that is being carried over; NULL: not open */
     sqlite3_stmt *statements[SQL_STATEMENTS];
     enum queue_statement scanning; /* of queue_scan or queue_scan_dead, whichever was called last */
     uint64_t boot;                 /* the number of this boot in the file; 0: not looked up */
@@ -121,6 +124,9 @@ void queue_leave(struct queue *queue);
 /* The gate and lock_setup_begin. */
 void queue_setup_begin(struct queue *queue);
 void queue_setup_end(struct queue *queue);
+
+/* Lets go of the damaged file. */
+void queue_salvage_end(struct queue *queue);
 
 /* Fills a file that was just made: counters and owner as in the newest damaged one, all of whose messages are to come.
  * In a transaction of its own kind. */

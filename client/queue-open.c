@@ -49,6 +49,7 @@ close_connection(struct queue *queue)
     queue->db = NULL;
     queue->boot = 0;
     queue->looked = false;
+    queue_salvage_end(queue);
 }
 
 static void
@@ -120,7 +121,9 @@ set_up(struct queue *queue, GError **error)
         return false;
     if (queue->tidies)
         queue_tidy_later(queue);
-    return !outdated || queue_schema_update(queue->db, queue->path, fill, queue, error);
+    struct queue_state state;
+    return (!outdated || queue_schema_update(queue->db, queue->path, fill, queue, error)) &&
+           queue_get_state(queue, &state, error); /* without counters nothing works */
 }
 
 /* For looking only: nothing is brought up to date, least of all under a program that is older than this one. */

@@ -12,8 +12,13 @@ queue_get_state(struct queue *queue, struct queue_state *state, GError **error)
     uint64_t n[14];
     if (!queue_follow(queue, error))
         return false;
-    if (queue_ask(queue, SQL_GET_STATE, 0, 0, n, G_N_ELEMENTS(n)) != 1)
+    int found = queue_ask(queue, SQL_GET_STATE, 0, 0, n, G_N_ELEMENTS(n));
+    if (found < 0)
         return queue_fail(queue, "reading", error);
+    if (found == 0) {
+        failure_set(error, HUBKEY_E_QUEUE_DAMAGED, "the counters in %s are gone; check the disk", queue->path);
+        return false;
+    }
     *state = (struct queue_state){
         .counts = { .last_seq = n[0],
                     .accepted = n[1],

@@ -443,11 +443,31 @@ look_around(struct queue *queue, struct salvage *salvage, GError **error)
     return queue->looked;
 }
 
+void
+queue_salvage_end(struct queue *queue)
+{
+    pages_close(queue->damaged);
+    queue->damaged = NULL;
+}
+
+/* A file that is no more there has nothing to be carried over. */
+static bool
+open_damaged(struct queue *queue, unsigned n, GError **error)
+{
+    g_autofree char *aside = damaged_pending_path(queue->path, n);
+    g_autoptr(GError) failed = NULL;
+    if (!queue->damaged)
+        queue->damaged = pages_open(aside, &failed);
+    if (queue->damaged || errno == ENOENT)
+        return true;
+    g_propagate_error(error, g_steal_pointer(&failed));
+    return false;
+}
+
 int
 queue_salvage(struct queue *queue, struct queue_salvaged *told, GError **error)
 {
     struct salvage salvage;
-    g_autoptr(GError) failed = NULL;
     if (!queue_follow(queue, error))
         return -1;
     if (!read_salvage(queue, &salvage)) {
@@ -459,16 +479,10 @@ queue_salvage(struct queue *queue, struct queue_salvaged *told, GError **error)
     told->n = (unsigned)salvage.n;
     if (salvage.n == 0)
         return 0;
-    g_autofree char *aside = damaged_pending_path(queue->path, told->n);
-    struct pages *pages = pages_open(aside, &failed);
-    if (!pages && errno != ENOENT) {
-        g_propagate_error(error, g_steal_pointer(&failed));
-        return -1;
-    }
-    bool good = run_step(queue, pages, told, error);
-    pages_close(pages);
-    if (!good)
+    if (!open_damaged(queue, told->n, error) || !run_step(queue, queue->damaged, told, error))
         return -1;
     queue->looked = read_salvage(queue, &salvage) && salvage.n == told->n;
+    if (!queue->looked)
+        queue_salvage_end(queue);
     return 1;
 }

@@ -735,6 +735,47 @@ test_post(void)
     scratch_close(&scratch);
 }
 
+/* Whoever only waits, or asks, meets it as well; and is told it once he can be. */
+static void
+count_errors(int32_t level, const char *text, void *user)
+{
+    *(int *)user += level == HUBKEY_LOG_ERROR && strstr(text, "set aside");
+}
+
+static void
+test_client(off_t at)
+{
+    struct scratch scratch;
+    struct hubkey_options options = { .size = sizeof options, .flags = HUBKEY_FLAG_QUEUE_ONLY };
+    struct hubkey_stats stats = { .size = sizeof stats };
+    struct hubkey_error error;
+    hubkey_client *client;
+    int told = 0;
+    scratch_open(&scratch);
+    fill(&scratch);
+    close_queue(&scratch);
+    spoil(scratch.path, at, PAGE);
+    options.queue_path = scratch.path;
+    g_assert_cmpint(hubkey_client_open(&options, &client, &error), ==, 0);
+    g_assert_cmpint(hubkey_client_set_callbacks(client, NULL, NULL, count_errors, &told), ==, 0);
+    g_assert_cmpint(hubkey_client_wait_seq(client, MANY, 0), ==, HUBKEY_E_TIMEOUT);
+    g_assert_cmpint(hubkey_client_flush(client, 0, &error), ==, HUBKEY_E_TIMEOUT);
+    g_assert_cmpint(hubkey_client_stats(client, &stats), ==, 0);
+    g_assert_cmpuint(stats.counts.waiting, ==, MANY - MANY / 5 - 2);
+    g_assert_cmpint(hubkey_client_dispatch(client), >, 0);
+    g_assert_cmpint(told, ==, 1);
+    g_assert_true(exists(&scratch, ".salvage-1"));
+    hubkey_client_close(client, 0);
+    scratch_close(&scratch);
+}
+
+static void
+test_waiter(void)
+{
+    test_client(0);    /* found when it is opened */
+    test_client(PAGE); /* found when it is read */
+}
+
 int
 main(int argc, char **argv)
 {
@@ -755,5 +796,6 @@ main(int argc, char **argv)
     g_test_add_func("/salvage/delivered-meanwhile", test_delivered_meanwhile);
     g_test_add_func("/salvage/expiry", test_expiry);
     g_test_add_func("/salvage/post", test_post);
+    g_test_add_func("/salvage/waiter", test_waiter);
     return g_test_run();
 }
