@@ -44,11 +44,12 @@ static void
 measure(hubkey_client *client, int fd, const char *row)
 {
     static int64_t posts[ROUNDS], appends[ROUNDS];
+    size_t n = timing_samples(ROUNDS);
     char body[BYTES];
     memset(body, 'x', sizeof body);
     for (size_t i = 0; i < WARM_UP; i++)
         post(client, body);
-    for (size_t i = 0; i < ROUNDS; i++) {
+    for (size_t i = 0; i < n; i++) {
         int64_t begun = timing_now_ns();
         post(client, body);
         int64_t posted = timing_now_ns();
@@ -58,10 +59,10 @@ measure(hubkey_client *client, int fd, const char *row)
     }
     bool append_first = row && strcmp(row, "append") == 0;
     if (append_first)
-        timing_print("append", appends, ROUNDS);
-    timing_print("post-idle", posts, ROUNDS);
+        timing_print("append", appends, n);
+    timing_print("post-idle", posts, n);
     if (!append_first)
-        timing_print("append", appends, ROUNDS);
+        timing_print("append", appends, n);
 }
 
 int

@@ -9,6 +9,7 @@ import mmap
 import os
 import shutil
 import struct
+import time
 from typing import NamedTuple
 
 from processes import hubkeyd, make_folder
@@ -21,12 +22,12 @@ def library(name, path):
     return shutil.copy(os.path.join(os.environ['HUBKEY_BUILDDIR'], 'tests/lib/.libs', name), path)
 
 
-def configure(path, milliseconds):
+def configure(path, milliseconds, settings):
     """Slot 0 stands in the TPM, so that naming its identity makes it this hubkeyd's, too. Its TPM takes at least
-    MILLISECONDS a command and counts."""
+    MILLISECONDS a command and counts. SETTINGS are lines of [hubkeyd]."""
     chip = library('libtcti-chip.so', path)
     with open(f'{path}/hubkeyd.conf', 'w') as file:
-        file.write(f'[hubkeyd]\n'
+        file.write(f'[hubkeyd]\n{settings}'
                    f'Tcti={chip}:ms={milliseconds},counts={path}/tpm-counts,child={os.environ["TPM2TOOLS_TCTI"]}\n'
                    f'[slot 0]\nHostName={os.environ["HUBKEY_HUB_HOST"]}\nDeviceId={os.environ["HUBKEY_DEVICE_ID"]}\n')
     return f'{path}/hubkeyd.conf'
@@ -63,6 +64,9 @@ class Counted:
         return self.daemon.bus.call_blocking('org.hubkey', '/org/hubkey/slot/0', 'org.hubkey.Slot1', 'GetToken', 'su',
                                              (scope, 600), timeout=60)[1]
 
+    def statistics(self):
+        return self.daemon.bus.call_blocking('org.hubkey', '/org/hubkey', 'org.hubkey.Manager1', 'GetStatistics', '', ())
+
     def shared(self, count):
         """COUNT calls for one and the same token, which is there already; again where a second ended meanwhile."""
         while True:
@@ -72,7 +76,9 @@ class Counted:
                 return self.counts().since(before)
 
     def fresh(self, count):
-        """COUNT calls for tokens that are not there."""
+        """COUNT calls for tokens that are not there, from the beginning of a second on: hubkeyd writes a record for each
+        of the first hundred of a second (daemon/audit-fold.h)."""
+        time.sleep(1 - time.time() % 1)
         before = self.counts()
         for _ in range(count):
             self.number += 1
@@ -81,11 +87,11 @@ class Counted:
 
 
 @contextlib.contextmanager
-def counted_hubkeyd(name, *before, milliseconds=0, **environment):
+def counted_hubkeyd(name, *before, milliseconds=0, settings='', **environment):
     """BEFORE are words put before its command line. Its files are in a folder NAME of $STATE_DIRECTORY."""
     path = os.path.join(os.environ['STATE_DIRECTORY'], name)
     make_folder(path)
-    with hubkeyd(path, configure(path, milliseconds), 0, *before, **environment) as daemon:
+    with hubkeyd(path, configure(path, milliseconds, settings), 0, *before, **environment) as daemon:
         yield Counted(path, daemon)
 
 

@@ -21,7 +21,7 @@ packages_test=(
 )
 
 # shellcheck disable=SC2034
-packages_check=(g++ mandoc polkitd bash-completion)
+packages_check=(g++ mandoc polkitd bash-completion strace valgrind)
 
 # libFuzzer is in the second. ./run check replays what it found with gcc, and needs neither.
 # shellcheck disable=SC2034
