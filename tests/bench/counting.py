@@ -1,8 +1,8 @@
 # Copyright (c) 2026 the hubkey authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""A hubkeyd of its own whose work is counted while tokens are asked for: what its TPM does, what it takes from the heap,
-and, with what is put before it, its instructions and system calls. Counts say the same on a busy machine and a quiet
-one."""
+"""A hubkeyd of its own whose work is counted while tokens are asked for: what its TPM does, what it takes from the
+heap, and, with what is put before it, its instructions and system calls. Counts say the same on a busy machine and a
+quiet one."""
 
 import contextlib
 import mmap
@@ -65,7 +65,8 @@ class Counted:
                                              (scope, 600), timeout=60)[1]
 
     def statistics(self):
-        return self.daemon.bus.call_blocking('org.hubkey', '/org/hubkey', 'org.hubkey.Manager1', 'GetStatistics', '', ())
+        return self.daemon.bus.call_blocking('org.hubkey', '/org/hubkey', 'org.hubkey.Manager1', 'GetStatistics', '',
+                                             ())
 
     def shared(self, count):
         """COUNT calls for one and the same token, which is there already; again where a second ended meanwhile."""
@@ -76,8 +77,8 @@ class Counted:
                 return self.counts().since(before)
 
     def fresh(self, count):
-        """COUNT calls for tokens that are not there, from the beginning of a second on: hubkeyd writes a record for each
-        of the first hundred of a second (daemon/audit-fold.h)."""
+        """COUNT calls for tokens that are not there, from the beginning of a second on: hubkeyd writes a record for
+        each of the first hundred of a second (daemon/audit-fold.h)."""
         time.sleep(1 - time.time() % 1)
         before = self.counts()
         for _ in range(count):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the hubkey authors
 # SPDX-License-Identifier: BSD-2-Clause
-"""Where a row's processes run. Of calls made one after the other, most of the time is waking who is next, and that takes
-two or three times as long on another processor, as chance has it; on one processor it always takes the same."""
+"""Where a row's processes run. Of calls made one after the other, most of the time is waking who is next, and that
+takes two or three times as long on another processor, as chance has it; on one processor it always takes the same."""
 
 import contextlib
 import os

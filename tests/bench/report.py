@@ -23,9 +23,9 @@ Written by `{command}` on {date}.
 
 Ratios are what counts: each is made of what was measured in the same round, one row after the other, and stands here
 as the median of the rounds; the other figures of another machine will differ. The TPM is a software one, except that
-the rows `chip-…` make it as slow as hardware. The rows marked ¹ call once at a time, with every process that takes part
-on one processor, where waking the next always takes the same; all other rows leave placement to the kernel. Those
-marked ² were measured once.
+the rows `chip-…` make it as slow as hardware. The rows marked ¹ call once at a time, with every process that takes
+part on one processor, where waking the next always takes the same; all other rows leave placement to the kernel.
+Those marked ² were measured once.
 
 | row | what | median | p99 | unit | ratio | goal | met |
 |---|---|---:|---:|---|---:|---|---|
@@ -107,8 +107,8 @@ def table(rows, results):
 
 
 def write(folder, rows, results, missing, arguments):
-    text = TEXT.format(command=shlex.join(['./run', 'bench', *arguments]), date=time.strftime('%Y-%m-%d', time.gmtime()),
-                       machine=machine(), table=table(rows, results),
+    text = TEXT.format(command=shlex.join(['./run', 'bench', *arguments]),
+                       date=time.strftime('%Y-%m-%d', time.gmtime()), machine=machine(), table=table(rows, results),
                        missing=f'\nCannot run on this machine: {" ".join(missing)}.\n' if missing else '')
     by_name = {result['name']: result for result in results}
     for name, content in (('benchmarks.md', text), ('benchmarks-latency.svg', pictures.latency(by_name)),

@@ -29,8 +29,8 @@ enter()
 
 import counting  # noqa: E402
 
-# hubkeyd writes a record for each of 10 shared tokens of a second and of 100 fresh ones, and counts those above: so many
-# that the ten do not show, and so few that each has its own.
+# hubkeyd writes a record for each of 10 shared tokens of a second and of 100 fresh ones, and counts those above: so
+# many that the ten do not show, and so few that each has its own.
 SHARED_CALLS = 1000
 FRESH_CALLS = 90
 BATCHES, BATCH = 4, 50  # under callgrind, which is slow
@@ -124,9 +124,9 @@ def dumps(path):
 def instructions():
     """Of a shared and of a fresh token. Before and after get_statistics callgrind writes down what it has counted."""
     path = os.path.join(os.environ['STATE_DIRECTORY'], 'callgrind')
-    with counting.counted_hubkeyd('callgrind', 'valgrind', '-q', '--fair-sched=yes', '--tool=callgrind', '--dump-before=get_statistics',
-                                  '--dump-after=get_statistics', f'--callgrind-out-file={path}/callgrind',
-                                  settings=HOUR, **PLAIN_PROCESSOR) as counted:
+    callgrind = ('valgrind', '-q', '--fair-sched=yes', '--tool=callgrind', '--dump-before=get_statistics',
+                 '--dump-after=get_statistics', f'--callgrind-out-file={path}/callgrind')
+    with counting.counted_hubkeyd('callgrind', *callgrind, settings=HOUR, **PLAIN_PROCESSOR) as counted:
         for work in (counted.shared, counted.fresh):
             for _ in range(1 + BATCHES):
                 work(BATCH)
@@ -157,7 +157,7 @@ def check_instructions():
     for kind, count in found.items():
         before = known['instructions'][kind]
         tap.ok(abs(count - before) <= TOLERANCE * before, f'{kind}: instructions a token within 3 % of those recorded',
-               f'{count} a token, {before} recorded. Where that is meant: HUBKEY_RECORD=1, as this file says at its head')
+               f'{count} a token, {before} recorded. If that is meant: HUBKEY_RECORD=1, as this file says at its head')
         tap.note(f'{kind}: {count} instructions, {before} recorded')
 
 
