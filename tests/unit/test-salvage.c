@@ -14,6 +14,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -96,6 +97,14 @@ open_queue(struct scratch *scratch)
     g_autoptr(GError) error = NULL;
     scratch->queue = queue_open(scratch->path, scratch->lock, NULL, &error);
     g_assert_no_error(error);
+}
+
+/* Somebody else has found something. */
+static void
+damage_again(struct scratch *scratch)
+{
+    g_autoptr(GError) damage = g_error_new(FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED, "once more");
+    g_assert_true(queue_replace(scratch->queue, damage, NULL));
 }
 
 /* ---- Looking at the outcome */
@@ -465,6 +474,87 @@ test_log_frame(void)
     scratch_close(&scratch);
 }
 
+/* ---- Several processes */
+
+#define POSTERS 4
+#define POSTS 150
+
+/* Posts its numbers, and ends. Whatever happens to the file, each post is accepted. */
+static void
+post_own(const char *path, unsigned poster)
+{
+    static const struct commit_limits limits = { UINT64_MAX, UINT64_MAX, 0, HUBKEY_POLICY_REFUSE };
+    static const struct commit_hooks hooks = { 0 };
+    struct lock *lock = lock_open(path, true, NULL);
+    struct queue *queue = queue_open(path, lock, NULL, NULL);
+    struct commit *commit = queue ? commit_new(queue, path, lock, &limits, &hooks) : NULL;
+    for (unsigned i = 0; commit && i < POSTS; i++) {
+        g_autofree char *text = g_strdup_printf("%u", poster * POSTS + i);
+        struct message message = scratch_message(text);
+        uint64_t seq;
+        if (!commit_post(commit, &message, 1, clock_monotonic_us() + 60 * G_USEC_PER_SEC, &seq, NULL))
+            _exit(1);
+        message_clear(&message);
+    }
+    if (!commit)
+        _exit(1);
+    commit_free(commit);
+    queue_close(queue);
+    lock_close(lock);
+    _exit(0);
+}
+
+static bool
+all_ended(pid_t posters[POSTERS])
+{
+    bool all = true;
+    for (unsigned i = 0; i < POSTERS; i++) {
+        int status;
+        if (posters[i] && waitpid(posters[i], &status, WNOHANG) == posters[i]) {
+            g_assert_cmpint(status, ==, 0);
+            posters[i] = 0;
+        }
+        all = all && !posters[i];
+    }
+    return all;
+}
+
+/* The file is replaced again and again under processes that post: each post is there in the end, once. */
+static void
+test_processes(void)
+{
+    struct scratch scratch;
+    g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    g_autofree bool *seen = g_new0(bool, POSTERS *POSTS);
+    pid_t posters[POSTERS];
+    struct queue_row row;
+    unsigned n = 0, replaced = 0;
+    scratch_open(&scratch);
+    for (unsigned i = 0; i < POSTERS; i++) {
+        posters[i] = fork();
+        if (posters[i] == 0)
+            post_own(scratch.path, i);
+    }
+    while (!all_ended(posters)) {
+        damage_again(&scratch);
+        g_assert_cmpuint(salvage(&scratch, runs).lost, ==, 0);
+        replaced++;
+    }
+    g_assert_cmpuint(replaced, >, 0);
+    for (queue_scan(scratch.queue, 0); queue_scan_next(scratch.queue, &row, NULL) == 1; n++) {
+        g_autofree char *text = g_strndup(row.body, row.len);
+        unsigned number = (unsigned)strtoul(text, NULL, 10);
+        g_assert_cmpuint(number, <, POSTERS * POSTS);
+        g_assert_false(seen[number]);
+        seen[number] = true;
+    }
+    queue_scan_end(scratch.queue);
+    g_assert_cmpuint(n, ==, POSTERS * POSTS);
+    g_assert_cmpuint(scratch_counts(&scratch).accepted, ==, POSTERS * POSTS);
+    expect_whole(&scratch);
+    scratch_close(&scratch);
+}
+
 /* ---- Any damage: never a wrong message, never one twice, and the counters are right */
 
 static void
@@ -587,13 +677,6 @@ test_all_rubbish(void)
 }
 
 /* ---- More than one */
-
-static void
-damage_again(struct scratch *scratch)
-{
-    g_autoptr(GError) damage = g_error_new(FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED, "once more");
-    g_assert_true(queue_replace(scratch->queue, damage, NULL));
-}
 
 static void
 test_bounds(void)
@@ -782,6 +865,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/salvage/empty-file", test_empty_file); /* first: these fork, and threads come later */
     g_test_add_func("/salvage/log-frame", test_log_frame);
+    g_test_add_func("/salvage/processes", test_processes);
     g_test_add_func("/salvage/relics", test_relics);
     g_test_add_func("/salvage/header", test_header);
     g_test_add_func("/salvage/post-meanwhile", test_post_meanwhile);
