@@ -4,8 +4,11 @@
 #include <config.h>
 
 #include "client/opened.h"
+#include "client/damaged.h"
 #include "client/failure.h"
 #include "client/place.h"
+
+#include <unistd.h>
 
 static struct queue *
 open_reader(struct opened *opened, GError **error)
@@ -40,6 +43,21 @@ open_holder(struct opened *opened, GError **error)
     return queue;
 }
 
+/* Who sets a damaged file aside can be killed before there is a fresh one. */
+static char *
+prepare(const char *path, unsigned how, GError **error)
+{
+    bool between = access(path, F_OK) != 0 && damaged_pending(path, 0) != 0;
+    if (!between || (how & OPENED_HOLD))
+        return place_prepare(path, between || (how & OPENED_MAKE), error);
+    failure_set(
+        error, HUBKEY_E_QUEUE_DAMAGED,
+        "%s was damaged and is being set aside; whoever opens it to post or to send makes a fresh one and saves "
+        "what can be read, as hubkeyctl queue flush SLOT --queue %s does",
+        path, path);
+    return NULL;
+}
+
 bool
 opened_open(struct opened *opened, const char *path, unsigned how, GError **error)
 {
@@ -49,7 +67,7 @@ opened_open(struct opened *opened, const char *path, unsigned how, GError **erro
         failure_set(error, HUBKEY_E_INVALID, "path is NULL");
         return false;
     }
-    opened->path = place_prepare(path, how & OPENED_MAKE, error);
+    opened->path = prepare(path, how, error);
     opened->lock = opened->path ? lock_open(opened->path, hold, error) : NULL;
     if (opened->lock)
         opened->queue = (hold ? open_holder : open_reader)(opened, error);

@@ -474,6 +474,31 @@ test_log_frame(void)
     scratch_close(&scratch);
 }
 
+/* Somebody was killed between setting the old file aside and making a fresh one. */
+static void
+test_between(void)
+{
+    struct scratch scratch;
+    struct hubkey_queue_info info = { .size = sizeof info };
+    struct hubkey_error error;
+    uint64_t n = 0;
+    scratch_open(&scratch);
+    fill(&scratch);
+    close_queue(&scratch);
+    g_autofree char *aside = damaged_pending_path(scratch.path, 1);
+    g_assert_cmpint(rename(scratch.path, aside), ==, 0);
+    g_assert_cmpint(hubkey_queue_status(scratch.path, &info, &error), ==, HUBKEY_E_QUEUE_DAMAGED);
+    g_assert_nonnull(strstr(error.text, "queue flush"));
+    g_assert_cmpint(hubkey_queue_requeue(scratch.path, 1, UINT64_MAX, &n, &error), ==, 0);
+    g_assert_cmpuint(n, ==, 1);
+    g_assert_cmpint(hubkey_queue_status(scratch.path, &info, &error), ==, 0);
+    g_assert_cmpuint(info.counts.waiting, ==, MANY - MANY / 5 - 1);
+    g_assert_cmpuint(info.damaged_files, ==, 1);
+    open_queue(&scratch);
+    expect_whole(&scratch);
+    scratch_close(&scratch);
+}
+
 /* ---- Several processes */
 
 #define POSTERS 4
@@ -872,6 +897,7 @@ main(int argc, char **argv)
     g_test_add_func("/salvage/lost-page", test_lost_page);
     g_test_add_func("/salvage/wrong-byte", test_wrong_byte);
     g_test_add_func("/salvage/counters", test_counters);
+    g_test_add_func("/salvage/between", test_between);
     g_test_add_func("/salvage/random", test_random);
     g_test_add_func("/salvage/not-ours", test_not_ours);
     g_test_add_func("/salvage/all-rubbish", test_all_rubbish);
