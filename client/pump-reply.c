@@ -52,8 +52,11 @@ bury(struct pump *pump, uint64_t seq, int status, const char *text)
         pump_queue_trouble(pump, error);
         return;
     }
-    if (queue_fate(pump->queue, seq, NULL) != HUBKEY_GONE_DEAD)
-        return; /* it was dropped meanwhile, and that has been told */
+    int fate = queue_fate(pump->queue, seq, NULL);
+    if (fate == 0) /* it is in a damaged file still, from which it will be carried over */
+        pump->window.after = MIN(pump->window.after, seq - 1);
+    if (fate != HUBKEY_GONE_DEAD)
+        return; /* or it was dropped meanwhile, and that has been told */
     pump_log(pump, HUBKEY_LOG_ERROR, "message %" G_GUINT64_FORMAT " is a dead letter: %s", seq, text);
     pump->hooks.gone(seq, seq, HUBKEY_GONE_DEAD, text, pump->hooks.user);
 }

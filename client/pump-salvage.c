@@ -41,6 +41,24 @@ note_delivered(struct pump *pump, GError **error)
     return through == 0 || queue_delivered(pump->queue, 1, through, error);
 }
 
+/* Another file has taken the queue's place, because it was damaged or because somebody removed it: numbers in it may be
+ * those of other messages. No request is under way. */
+static bool
+begin_anew(struct pump *pump, bool salvage, GError **error)
+{
+    if (!pump_record(pump, error) || (salvage && !note_delivered(pump, error)))
+        return false;
+    batch_reset(pump->current);
+    batch_reset(pump->next);
+    window_restart(&pump->window);
+    queue_settle(pump->queue);
+    if (!salvage)
+        pump_log(pump, HUBKEY_LOG_WARNING,
+                 "%s is another file than it was; what waits in it is sent from its beginning",
+                 queue_path(pump->queue));
+    return true;
+}
+
 static void
 tell_end(struct pump *pump, const struct queue_salvaged *told)
 {
@@ -92,12 +110,12 @@ pump_salvage(struct pump *pump, GError **error)
     look_through(pump);
     tell_found(pump);
     if (!queue_get_state(pump->queue, &state, error) ||
-        (state.salvage && pump->salvage != state.salvage && !note_delivered(pump, error)))
+        (queue_is_other(pump->queue) && !begin_anew(pump, state.salvage, error)))
         return -1;
     if (state.salvage)
         tell_begin(pump, state.salvage);
     int more = queue_salvage(pump->queue, &told, error);
-    if (told.ended) {
+    if (more >= 0 && told.ended) { /* else its commit failed, and it comes to its end again */
         batch_reset(pump->current);
         batch_reset(pump->next);
         tell_end(pump, &told);

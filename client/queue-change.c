@@ -212,6 +212,12 @@ queue_delivered(struct queue *queue, uint64_t first, uint64_t last, GError **err
         queue_rollback(queue);
         return false;
     }
+    if (queue_is_other(queue)) /* above that number everything is new in this file */
+        last = MIN(last, queue_salvage_base(queue));
+    if (first > last) {
+        queue_rollback(queue);
+        return true;
+    }
     if (!take_out(queue, &state, first, last, &n) || (state.salvage && !note_delivered(queue, first, last)))
         return queue_give_up(queue, "taking delivered messages out of", error);
     state.counts.delivered += n;

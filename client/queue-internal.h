@@ -83,6 +83,7 @@ struct queue {
     ino_t inode;
     char *found;  /* what damage was found and set aside; queue_take_found */
     bool looked;  /* for damaged files beside it */
+    unsigned changes, settled; /* how often another file took its place; as of the last queue_settle */
     struct pages *damaged; /* the one that is being carried over; NULL: not open */
     sqlite3_stmt *statements[SQL_STATEMENTS];
     enum queue_statement scanning; /* of queue_scan or queue_scan_dead, whichever was called last */

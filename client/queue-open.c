@@ -269,7 +269,20 @@ change_over(struct queue *queue, GError **error)
     if (queue->db)
         sqlite3_db_config(queue->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     close_connection(queue);
+    queue->changes++;
     return connect_safely(queue, error);
+}
+
+bool
+queue_is_other(const struct queue *queue)
+{
+    return queue->changes != queue->settled;
+}
+
+void
+queue_settle(struct queue *queue)
+{
+    queue->settled = queue->changes;
 }
 
 bool

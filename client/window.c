@@ -69,6 +69,12 @@ window_changed(struct window *window)
 }
 
 void
+window_restart(struct window *window)
+{
+    *window = (struct window){ 0 };
+}
+
+void
 window_probe(struct window *window)
 {
     if (window->n_suspects > 0)

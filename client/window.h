@@ -53,5 +53,8 @@ enum window_next window_refused(struct window *window, uint64_t seq, int status,
 /* Key, identity or daemon changed: what was proven before proves nothing any more. */
 void window_changed(struct window *window);
 
+/* The messages are others: nothing is known of them. */
+void window_restart(struct window *window);
+
 /* From the oldest message that is not delivered, one at a time. */
 void window_probe(struct window *window);

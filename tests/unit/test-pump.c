@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <glib/gstdio.h>
 #include <jansson.h>
 
 #define LOG_MAX 64
@@ -1179,6 +1180,76 @@ test_damaged_in_flight(void)
     world_free(world);
 }
 
+/* Numbers that the sender knows from before name other messages in the file that took the queue's place. What is posted
+ * to that must be sent, whatever the damaged one's counters said of numbers. */
+static void
+check_posted_after_damage(const char *sql)
+{
+    struct world *world = world_new();
+    g_autoptr(GError) damage = g_error_new(FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED, "found");
+    scratch_sql(&world->scratch, "UPDATE state SET last_seq = 5000000");
+    post(world, 10);
+    settle(world);
+    expect(world, 1, 10, 0, 0);
+    scratch_sql(&world->scratch, sql);
+    g_assert_true(queue_replace(world->scratch.queue, damage, NULL));
+    post(world, 3);
+    settle(world);
+    g_assert_cmpuint(world->seen->len, ==, 2);
+    g_assert_cmpuint(request(world, 1)->items, ==, 3);
+    g_assert_cmpuint(scratch_counts(&world->scratch).waiting, ==, 0);
+    world_free(world);
+}
+
+static void
+test_damaged_counters(void)
+{
+    check_posted_after_damage("UPDATE state SET removed = 77"); /* they do not add up: numbers begin below */
+}
+
+static void
+test_damaged_counters_stale(void)
+{
+    check_posted_after_damage("UPDATE state SET last_seq = 5000007, accepted = 7, delivered = 7");
+}
+
+static void
+test_damaged_refused(void)
+{
+    struct world *world = world_new();
+    g_autoptr(GError) damage = g_error_new(FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED, "found");
+    const struct reply large = answer(413, "MessageTooLarge");
+    post(world, 1);
+    settle(world);
+    plan(world, &large, 1);
+    post(world, 1);
+    world->holding = true;
+    settle_until_held(world);
+    g_assert_true(queue_replace(world->scratch.queue, damage, NULL));
+    world->holding = false;
+    settle(world);
+    expect(world, 3, 2, 0, 0); /* the hub took it the second time */
+    world_free(world);
+}
+
+static void
+test_removed(void)
+{
+    struct world *world = world_new();
+    g_autofree char *wal = g_strconcat(world->scratch.path, "-wal", NULL);
+    g_autofree char *shm = g_strconcat(world->scratch.path, "-shm", NULL);
+    post(world, 10);
+    settle(world);
+    g_unlink(world->scratch.path);
+    g_unlink(wal);
+    g_unlink(shm);
+    post(world, 3);
+    settle(world);
+    expect(world, 2, 3, 0, 0);
+    g_assert_cmpuint(request(world, 1)->items, ==, 3);
+    world_free(world);
+}
+
 /* Messages that may be in a request are not dropped; during a pause nothing is in one. */
 static void
 test_claim(void)
@@ -1244,5 +1315,9 @@ main(int argc, char **argv)
     g_test_add_func("/pump/damaged", test_damaged);
     g_test_add_func("/pump/damaged/unclean", test_damaged_unclean);
     g_test_add_func("/pump/damaged/in-flight", test_damaged_in_flight);
+    g_test_add_func("/pump/damaged/counters", test_damaged_counters);
+    g_test_add_func("/pump/damaged/counters-stale", test_damaged_counters_stale);
+    g_test_add_func("/pump/damaged/refused", test_damaged_refused);
+    g_test_add_func("/pump/removed", test_removed);
     return g_test_run();
 }
