@@ -8,6 +8,7 @@
 #include "client/http-trust.h"
 #include "common/buf.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,6 +28,7 @@ struct http {
     struct buf body;
     size_t body_seen;
     bool header_complete;
+    int socket_errno; /* why there is no socket, of which libcurl says nothing; 0: there is one */
     struct http_trust trust;
     char error[CURL_ERROR_SIZE];
 };
@@ -83,7 +85,9 @@ on_send(void *user, char *remote, char *local, int remote_port, int local_port)
 static curl_socket_t
 open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
 {
+    struct http *http = user;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    http->socket_errno = fd < 0 ? errno : 0;
     return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
@@ -114,6 +118,7 @@ set_up(struct http *http, const struct http_options *options)
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, http);
 #if CURL_AT_LEAST_VERSION(7, 87, 0)
     /* A name server that does not answer holds up a thread of libcurl's, not who closes the client. */
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
@@ -234,6 +239,7 @@ http_start(struct http *http, const struct http_request *request)
     http->body_seen = 0;
     http->header_complete = http->done = false;
     http->error[0] = '\0';
+    http->socket_errno = 0;
     http->trust.issuer[0] = '\0';
     http->running = set_request(http, request);
     if (http->running)
@@ -296,6 +302,8 @@ describe(const struct http *http, CURLcode code)
 {
     if (code == CURLE_OUT_OF_MEMORY && http->reply.sent)
         return "a line of its answer's header is too long, or memory is short";
+    if (http->socket_errno)
+        return g_strerror(http->socket_errno);
     return http->error[0] ? http->error : curl_easy_strerror(code);
 }
 

@@ -169,7 +169,7 @@ def main():
     tap.ok(soak.slot.rotations == 2 + cuts + 2, f'{soak.slot.rotations} rotations, each with a token of the right key')
     now = soak.idle_handles()
     tap.ok(now == handles, 'nothing more is held in the TPM', f'{handles} {now}')
-    tap.ok(soak.descriptors() == descriptors, 'no descriptor more', f'{descriptors} {soak.descriptors()}')
+    tap.ok(soak.descriptors() <= descriptors, 'no descriptor more', f'{descriptors} {soak.descriptors()}')
     after = soak.resident_kb()
     tap.note(f'{resident} kB resident after the first fifth, {after} kB at the end')
     if is_sanitized(soak.pid):
