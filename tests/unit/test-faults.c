@@ -252,6 +252,7 @@ run_script(struct script *script)
     replace(script);
     post(script, 2, 0);
     deliver(script, 11, 12); /* from what is still in the old file */
+    queue_settle(script->queue); /* all that is known of its numbers was told */
     salvage(script);
     requeue(script, 3);
     deliver(script, 13, 25);
