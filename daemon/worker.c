@@ -13,6 +13,7 @@
 
 #include <glib-unix.h>
 
+#define TOLD_A_TURN 8 /* of what has finished at once; then the connections have their turn of the loop */
 #define CHECK_INTERVAL_US (250 * 1000) /* how often deadlines are looked at while jobs are outstanding */
 
 enum { WAITING = 1, RUNNING, FINISHED };
@@ -36,6 +37,7 @@ struct worker {
     GCond changed;
     GHashTable *users; /* uid -> struct turns, only those with jobs */
     GQueue ring;       /* of struct turns; the head is next */
+    struct turns *served; /* whose job runs: not in the ring, so that whoever comes meanwhile goes before its next job */
     GQueue finished;
     int64_t running_since; /* 0: idle */
     bool stopping, stopped;
@@ -44,27 +46,32 @@ struct worker {
     bool tidied; /* idle was called after the last job */
 };
 
-static void
-free_turns(gpointer data)
-{
-    g_free(data);
-}
-
-/* The next job in fair turns; its user goes to the end of the ring. */
+/* The next job in fair turns. */
 static struct worker_job *
 take_turn(struct worker *worker)
 {
-    GList *head = g_queue_peek_head_link(&worker->ring);
+    GList *head = g_queue_pop_head_link(&worker->ring);
     if (!head)
         return NULL;
-    struct turns *turns = head->data;
-    g_queue_unlink(&worker->ring, head);
-    GList *node = g_queue_pop_head_link(&turns->jobs);
+    worker->served = head->data;
+    return g_queue_pop_head_link(&worker->served->jobs)->data;
+}
+
+static void
+end_turn(struct worker *worker)
+{
+    struct turns *turns = g_steal_pointer(&worker->served);
     if (g_queue_is_empty(&turns->jobs))
         g_hash_table_remove(worker->users, GUINT_TO_POINTER(turns->uid));
     else
-        g_queue_push_tail_link(&worker->ring, head);
-    return node->data;
+        g_queue_push_tail_link(&worker->ring, &turns->ring);
+}
+
+static void
+wake_main(struct worker *worker)
+{
+    if (eventfd_write(worker->finished_fd, 1) != 0)
+        g_error("eventfd: %s", g_strerror(errno));
 }
 
 static void
@@ -73,8 +80,8 @@ finish(struct worker *worker, struct worker_job *job)
     bool wake = g_queue_is_empty(&worker->finished);
     job->state = FINISHED;
     g_queue_push_tail_link(&worker->finished, &job->finished);
-    if (wake && eventfd_write(worker->finished_fd, 1) != 0)
-        g_error("eventfd: %s", g_strerror(errno));
+    if (wake)
+        wake_main(worker);
 }
 
 /* Runs job, or idle where there is none, without the lock. */
@@ -102,6 +109,7 @@ work(gpointer data)
         if (job) {
             job->state = RUNNING;
             run_unlocked(worker, job);
+            end_turn(worker);
             finish(worker, job);
         } else if (worker->idle && !worker->tidied) {
             run_unlocked(worker, NULL);
@@ -117,19 +125,21 @@ work(gpointer data)
     return NULL;
 }
 
-static void
-tell_finished(struct worker *worker)
+/* False where there are more than most. */
+static bool
+tell_finished(struct worker *worker, unsigned most)
 {
-    for (;;) {
+    for (; most > 0; most--) {
         g_mutex_lock(&worker->lock);
         GList *node = g_queue_pop_head_link(&worker->finished);
         g_mutex_unlock(&worker->lock);
         if (!node)
-            return;
+            return true;
         struct worker_job *job = node->data;
         g_queue_unlink(&worker->outstanding, &job->outstanding);
         job->done(job);
     }
+    return false;
 }
 
 static gboolean
@@ -137,7 +147,8 @@ deliver_finished(gint fd, GIOCondition condition, gpointer data)
 {
     eventfd_t count;
     (void)!eventfd_read(fd, &count);
-    tell_finished(data);
+    if (!tell_finished(data, TOLD_A_TURN))
+        wake_main(data);
     return G_SOURCE_CONTINUE;
 }
 
@@ -183,7 +194,7 @@ worker_new(GMainContext *context)
 {
     struct worker *worker = g_new0(struct worker, 1);
     worker->context = context;
-    worker->users = g_hash_table_new_full(NULL, NULL, NULL, free_turns);
+    worker->users = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     g_mutex_init(&worker->lock);
     g_cond_init(&worker->changed);
     worker->finished_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -260,7 +271,7 @@ worker_withdraw(struct worker *worker, struct worker_job *job)
     if (waiting) {
         struct turns *turns = g_hash_table_lookup(worker->users, GUINT_TO_POINTER(job->uid));
         g_queue_unlink(&turns->jobs, &job->turn);
-        if (g_queue_is_empty(&turns->jobs)) {
+        if (turns != worker->served && g_queue_is_empty(&turns->jobs)) {
             g_queue_unlink(&worker->ring, &turns->ring);
             g_hash_table_remove(worker->users, GUINT_TO_POINTER(job->uid));
         }
@@ -318,7 +329,7 @@ worker_stop(struct worker *worker, int64_t limit_us)
     if (!stopped)
         return false;
     g_thread_join(worker->thread);
-    tell_finished(worker);
+    (void)tell_finished(worker, G_MAXUINT);
     for (GList *node; (node = g_queue_pop_head_link(&worker->outstanding));) {
         struct worker_job *job = node->data;
         if (job->drop)

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The one thread that may wait for the TPM. Jobs go in from the main thread in fair turns (round robin over users);
- * what is finished comes back to the main thread. The main thread keeps the deadlines, because a TPM can block for ever
+ * The one thread that may wait for the TPM. Jobs go in from the main thread in fair turns (round robin over users;
+ * whoever comes while another user's job runs goes before that user's next); what is finished comes back to the main thread. The main thread keeps the deadlines, because a TPM can block for ever
  * whatever timeout it was given.
  */
 #pragma once

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 /* Messages handed out before other sources get their turn. */
-#define MESSAGES_A_TURN 64
+#define MESSAGES_A_TURN 8
 
 struct loop {
     GSource source; /* first: GLib allocates the whole struct */

@@ -40,10 +40,8 @@ run(struct worker_job *base)
     g_assert_true(g_thread_self() != fixture->main_thread);
     g_mutex_lock(&fixture->lock);
     g_string_append_c(fixture->ran, job->name);
-    if (job->gated) {
-        fixture->inside = true;
-        g_cond_broadcast(&fixture->changed);
-    }
+    fixture->inside |= job->gated;
+    g_cond_broadcast(&fixture->changed);
     while (job->gated && fixture->held)
         g_cond_wait(&fixture->changed, &fixture->lock);
     g_mutex_unlock(&fixture->lock);
@@ -248,6 +246,36 @@ test_turns(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpstr(fixture->done->str, ==, fixture->ran->str);
 }
 
+/* Whose job runs now has had his turn, however much he has waiting. */
+static void
+test_newcomer(struct fixture *fixture, gconstpointer unused)
+{
+    struct job *running = hold(fixture);
+    submit(fixture, running->job.uid, 'a');
+    submit(fixture, running->job.uid, 'b');
+    submit(fixture, 8, 'm');
+    release(fixture);
+    g_assert_true(await(is_idle, fixture));
+    g_assert_cmpstr(fixture->ran->str, ==, "Gmab");
+}
+
+/* What has finished while the main thread was away is told in parts, and others have their turn of the loop between. */
+static void
+test_burst(struct fixture *fixture, gconstpointer unused)
+{
+    const gsize burst = 64;
+    for (gsize i = 0; i < burst; i++)
+        submit(fixture, 1000, 'a');
+    g_mutex_lock(&fixture->lock);
+    while (fixture->ran->len < burst)
+        g_cond_wait(&fixture->changed, &fixture->lock);
+    g_mutex_unlock(&fixture->lock);
+    g_main_context_iteration(NULL, TRUE);
+    g_assert_cmpuint(fixture->done->len, <, burst / 2);
+    g_assert_true(await(is_idle, fixture));
+    g_assert_cmpuint(fixture->done->len, ==, burst);
+}
+
 static void
 test_withdraw(struct fixture *fixture, gconstpointer unused)
 {
@@ -335,6 +363,8 @@ main(int argc, char **argv)
     ADD("/worker/stuck-at-stop", test_stuck_at_stop);
     ADD("/worker/stop", test_stop);
     ADD("/worker/turns", test_turns);
+    ADD("/worker/newcomer", test_newcomer);
+    ADD("/worker/burst", test_burst);
     ADD("/worker/withdraw", test_withdraw);
     ADD("/worker/join", test_join);
     ADD("/worker/many", test_many);
