@@ -7,7 +7,7 @@
 import { Dialog } from "./dialog.js";
 import { h } from "./dom.js";
 import { hubkeyctl } from "./hubkeyctl.js";
-import { checkKey, keyIn, looksLikeString, takeApart } from "./identity.js";
+import { checkKey, isOfSlot, keyIn, looksLikeString, takeApart } from "./identity.js";
 import { PartsView, SecretField } from "./secret.js";
 import { whose } from "./slots.js";
 
@@ -64,9 +64,13 @@ function takeNext(row, next) {
     });
     if (wrong)
         throw new Error(wrong);
-    const kind = isString ? next.inspect(takeApart).kind : "";
+    const { kind, parts } = isString ? next.inspect(takeApart) : { kind: "", parts: [] };
     if (kind && (kind === "audience") !== Boolean(row.audience))
         throw new Error(_("This connection string is of another kind than the slot. Clear the slot first."));
+    /* Of an audience's string hubkeyctl gets the key alone, so nobody after this sees whose it is. */
+    if (kind === "audience" && !isOfSlot(row, parts))
+        throw new Error(
+            _("This connection string is of another resource or policy than the slot. Clear the slot first."));
     const text = next.take();
     if (kind === "device")
         return { words: ["--connection-string-file=-"], secret: text };

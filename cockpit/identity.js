@@ -127,6 +127,13 @@ export function audienceOf(parts) {
     };
 }
 
+/* Whether the key of such a string signs for the slot: it is of the slot's policy, and of its resource or one above it.
+ * The case of a resource does not count. */
+export function isOfSlot(row, parts) {
+    const { audience, keyName } = audienceOf(parts);
+    return keyName === row.keyName && `${row.audience}/`.toLowerCase().startsWith(`${audience}/`.toLowerCase());
+}
+
 export function keyIn(text) {
     const { parts } = takeApart(text);
     const { start, length } = parts.find(part => part.name === "SharedAccessKey");

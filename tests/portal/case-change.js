@@ -111,6 +111,37 @@ async function rotate({ frame }) {
     await holds(frame.waitForSelector(action(0, 'undo'), { state: 'detached' }), 'undone, once');
 }
 
+// A slot of Event Hubs: only a string of its own resource and policy may rotate it.
+async function audience({ frame }) {
+    const resource = 'sb://space.servicebus.windows.net/readings';
+    const [next, foreign] = [key(), key()];
+    const string = (name, policy, secret) => `Endpoint=sb://space.servicebus.windows.net/;` +
+        `SharedAccessKeyName=${policy};SharedAccessKey=${secret};EntityPath=${name}`;
+    const signature = () => Object.fromEntries(machine.ctl(['token', '11']).trim().split(' ')[1].split('&')
+        .map(part => part.split('=').map(decodeURIComponent)));
+    const isBy = (secret, { sr, se, sig }) => sig === crypto.createHmac('sha256', secret)
+        .update(`${encodeURIComponent(sr)}\n${se}`).digest('base64');
+    machine.ctl(['provision', '11', '--audience', resource, '--key-name', 'send', '--key-file', '-'], key());
+    await is(frame, 11, 'ready');
+    await frame.click(action(11, 'rotate'));
+    for (const [name, policy] of [['other', 'send'], ['readings', 'listen']]) {
+        await frame.fill('dialog input[type=password]', string(name, policy, foreign));
+        await submit(frame);
+        await holds(frame.waitForSelector('dialog .alert.danger:has-text("another resource or policy")'),
+            `an audience's slot is not rotated by a string of ${name}, ${policy}`);
+        await frame.fill('dialog input[type=password]', '');
+        await submit(frame);
+        await frame.waitForSelector('dialog .alert.danger:has-text("is missing")');
+    }
+    await frame.fill('dialog input[type=password]', string('readings', 'send', next));
+    await submit(frame);
+    await closed(frame);
+    await holds(frame.waitForSelector(action(11, 'undo')), 'but by its own');
+    ok(isBy(next, signature()), 'whose key makes its tokens');
+    machine.ctl(['clear', '11', '--yes']);
+    await frame.waitForSelector('tr[data-slot="11"]', { state: 'detached' });
+}
+
 async function adopt({ frame }) {
     const secret = key();
     await machine.hub('/devices', { deviceId: 'left-behind', primaryKey: secret });
@@ -151,4 +182,4 @@ async function refused({ frame }) {
     ok(machine.ctl(['show', '0', '--json']).includes('"ready"'), 'and the slot is what it was');
 }
 
-module.exports = { configure, token, rotate, adopt, clear, refused };
+module.exports = { configure, token, rotate, audience, adopt, clear, refused };

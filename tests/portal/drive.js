@@ -40,6 +40,7 @@ async function admin(browser, means) {
     await change.configure(session);
     await change.token(session);
     await change.rotate(session);
+    await change.audience(session);
     await change.adopt(session);
     await change.clear(session);
     await panel.facts(session);

@@ -64,6 +64,19 @@ function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, l
     ok(looksLikeString(' hostname=h') && !looksLikeString(KEY), 'a key is told from a string');
 }
 
+// Which strings of Event Hubs or Service Bus may rotate a slot.
+function ofSlot({ takeApart, isOfSlot }) {
+    const row = { audience: 'sb://n.servicebus.windows.net/hub', keyName: 'send' };
+    const fits = (host, policy, path) => isOfSlot(row, takeApart(`Endpoint=sb://${host}/;` +
+        `SharedAccessKeyName=${policy};SharedAccessKey=${KEY}${path ? `;EntityPath=${path}` : ''}`).parts);
+    const host = 'n.servicebus.windows.net';
+    ok(fits(host, 'send', 'hub') && fits(host.toUpperCase(), 'send', 'Hub'), 'a string of the slot\'s own resource');
+    ok(fits(host, 'send', ''), 'or of the namespace above it');
+    ok(!fits(host, 'listen', 'hub'), 'not of another policy');
+    ok(!fits('m.servicebus.windows.net', 'send', 'hub') && !fits(host, 'send', 'other'), 'nor of another resource');
+    ok(!fits(host, 'send', 'hu') && !fits(host, 'send', 'hub/below'), 'nor of one whose name begins so, or below it');
+}
+
 // What hubkeyd answers with this many slots in files, from number 10 on; counts what it is asked.
 class ManySlots {
     constructor(count) {
@@ -136,7 +149,9 @@ function translations() {
 
 async function main() {
     translations();
-    strings(await load('identity.js'));
+    const identity = await load('identity.js');
+    strings(identity);
+    ofSlot(identity);
     await pages(await load('slots.js'));
 }
 
