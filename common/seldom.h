@@ -18,6 +18,3 @@ struct seldom {
 /* Whether it is due: never done before, or gap_us ago. Then it counts as done now, and *missed (which may be NULL)
  * tells how often it was not due since the last time. */
 bool seldom_due(struct seldom *seldom, int64_t gap_us, unsigned *missed);
-
-/* How long until it is due; 0 where it is. */
-int64_t seldom_left_us(const struct seldom *seldom, int64_t gap_us);

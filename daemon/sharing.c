@@ -339,7 +339,13 @@ sharing_new(struct slots *slots, struct worker *worker, struct limits *limits, u
 void
 sharing_set_granularity(struct sharing *sharing, uint32_t granularity_s)
 {
+    bool changed = sharing->granularity_s != granularity_s;
     sharing->granularity_s = granularity_s;
+    if (changed && sharing->tidying) { /* it comes as seldom as the former one wanted */
+        g_source_destroy(sharing->tidying);
+        g_clear_pointer(&sharing->tidying, g_source_unref);
+        tidy_later(sharing);
+    }
 }
 
 static gboolean

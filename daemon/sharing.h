@@ -3,8 +3,8 @@
  *
  * Requests for the same slot, scope and expiry are one token, signed once: those that come while it is being made wait
  * for it together, those that come later in the same second get it at once. Whether a caller may have it at all has
- * been decided before it comes here. A token that nobody can be given any more is forgotten a second or two later,
- * asked or not, and the memory of many goes back to the system then, once a minute at most.
+ * been decided before it comes here. A token that nobody can be given any more is forgotten at the next request,
+ * without one after as long again, and the memory of many goes back to the system then, once a minute at most.
  */
 #pragma once
 

@@ -137,6 +137,16 @@ retry_if_needed(struct slots *slots, bool unwell)
         retry_later(slots, unwell ? ATTACH_RETRY_MS : slots->retry_ms);
 }
 
+/* Once: that what stands in the TPM is known, or that it does not answer. */
+static void
+tell_surveyed(struct slots *slots)
+{
+    if (slots->surveyed)
+        return;
+    slots->surveyed = true;
+    slots->hooks->surveyed(slots->user);
+}
+
 static void
 done_attach(struct worker_job *base)
 {
@@ -152,10 +162,7 @@ done_attach(struct worker_job *base)
     if (job->error)
         g_hash_table_remove_all(slots->not_adopted);
     slots_set_tpm_state(slots, state_after(job), job->error ? job->error->message : NULL);
-    if (!slots->surveyed) {
-        slots->surveyed = true;
-        slots->hooks->surveyed(slots->user);
-    }
+    tell_surveyed(slots);
     if (slots->afresh) /* asked for while this look was under way */
         slots_attach(slots);
     else
@@ -168,10 +175,7 @@ expired_attach(struct worker_job *base)
 {
     struct slots *slots = ((struct slot_job *)base)->slots;
     slots_set_tpm_state(slots, SLOT_TPM_FAILED, "it does not answer");
-    if (!slots->surveyed) {
-        slots->surveyed = true;
-        slots->hooks->surveyed(slots->user);
-    }
+    tell_surveyed(slots);
 }
 
 void

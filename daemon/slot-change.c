@@ -6,7 +6,6 @@
 #include <config.h>
 
 #include "daemon/slot-job.h"
-#include "common/clock.h"
 #include "common/error.h"
 
 /* After a change, well or not, the slot is looked at again: what is there counts, not what was meant. Where the TPM
@@ -178,12 +177,9 @@ slots_recheck(struct slots *slots, uint32_t number)
 void
 slots_doubt(struct slots *slots, uint32_t number)
 {
-    int64_t now = clock_boot_us();
     struct slot *slot = slots_find(slots, number);
-    if (!slot || (slot->doubted_us && now - slot->doubted_us < SLOT_DOUBT_GAP_S * G_USEC_PER_SEC))
-        return;
-    slot->doubted_us = now;
-    slots_recheck(slots, number);
+    if (slot && seldom_due(&slot->doubted, SLOT_DOUBT_GAP_S * G_USEC_PER_SEC, NULL))
+        slots_recheck(slots, number);
 }
 
 void

@@ -15,6 +15,7 @@
 
 #include "common/identity.h"
 #include "common/secret.h"
+#include "common/seldom.h"
 
 #define SLOT_TPM_COUNT 10     /* slots 0 to 9 can be kept in the TPM itself */
 #define SLOT_IN_USE_MAX 16384 /* slots that are not empty */
@@ -99,7 +100,7 @@ struct slot {
     char *tpm_name;
     bool file;
     bool can_undo;
-    int64_t doubted_us; /* when slots_doubt last asked for one */
+    struct seldom doubted; /* slots_doubt asks for one */
 };
 
 enum slot_tpm_state { SLOT_TPM_STARTING, SLOT_TPM_READY, SLOT_TPM_ABSENT, SLOT_TPM_FAILED, SLOT_TPM_CLEARED };

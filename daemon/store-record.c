@@ -141,17 +141,6 @@ store_key_clear(struct store_key *key)
     *key = (struct store_key){ 0 };
 }
 
-struct store_key
-store_key_copy(const struct store_key *key)
-{
-    return (struct store_key){
-        .identity = key->identity ? identity_copy(key->identity) : NULL,
-        .name = g_strdup(key->name),
-        .blob = key->blob ? g_bytes_ref(key->blob) : NULL,
-        .nv_text = g_strdup(key->nv_text),
-    };
-}
-
 void
 store_record_clear(struct store_record *record)
 {

@@ -54,7 +54,6 @@ struct store_record {
 };
 
 void store_key_clear(struct store_key *key);
-struct store_key store_key_copy(const struct store_key *key);
 void store_record_clear(struct store_record *record);
 
 /* A slot that was never used gives an empty record of generation 0. */

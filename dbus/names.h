@@ -13,8 +13,8 @@
 #define NAMES_SLOT "org.hubkey.Slot1"
 #define NAMES_ERROR_PREFIX "org.hubkey.Error."
 
-#define NAMES_SOCKET                                                                                                   \
-    "/run/hubkey/socket" /* where hubkeyd listens without a bus, unless it was told another directory */
+/* Where hubkeyd listens without a bus, unless it was told another directory. */
+#define NAMES_SOCKET "/run/hubkey/socket"
 
 #define NAMES_SLOT_MAX 65535   /* the highest slot number */
 #define NAMES_SLOT_PATH_MAX 32 /* bytes that hold any slot's path and its NUL */
