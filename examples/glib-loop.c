@@ -22,7 +22,7 @@ struct app {
     hubkey_client *client;
     gint64 left;    /* readings to take; below 0: no end */
     guint64 posted; /* the number of the last message that was accepted, and ... */
-    guint64 gone;   /* ... of the last that was delivered: they go in order */
+    guint64 gone;   /* ... of the last that left the queue */
 };
 
 static void
@@ -91,7 +91,7 @@ on_gone(uint64_t first, uint64_t last, int32_t how, const char *text, void *user
     struct app *app = user;
     g_print("%s up to %" G_GUINT64_FORMAT " %s\n", how == HUBKEY_GONE_DELIVERED ? "delivered" : "LOST", last, text);
     (void)first;
-    app->gone = last;
+    app->gone = MAX(app->gone, last); /* what is refused leaves after what stood behind it */
     quit_when_done(app);
 }
 

@@ -21,7 +21,7 @@
 
 #define PATIENCE_MS 30000 /* for what is still to be delivered when the input has ended */
 
-static uint64_t last_posted, last_gone; /* numbers of messages: they grow, and the first to come is the first to go */
+static uint64_t last_posted, last_gone; /* numbers of messages, which grow */
 
 static void
 on_state(int32_t state, int32_t reason, const char *text, void *user)
@@ -36,7 +36,7 @@ static void
 on_gone(uint64_t first, uint64_t last, int32_t how, const char *text, void *user)
 {
     (void)user;
-    last_gone = last;
+    last_gone = last > last_gone ? last : last_gone; /* what is refused leaves after what stood behind it */
     printf("%s %" PRIu64 " to %" PRIu64 " %s\n", how == HUBKEY_GONE_DELIVERED ? "delivered" : "LOST", first, last,
            text);
 }

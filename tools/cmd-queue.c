@@ -161,7 +161,9 @@ print_info_text(const char *path, const struct hubkey_queue_info *info)
     else
         fields_add(fields, "For", "nobody yet; the slot's identity when it is read next");
     g_autofree char *since = output_time(info->holder_since_ms);
-    if (info->holder_pid)
+    if (info->holder_pid < 0)
+        fields_add(fields, "Sent by", "a process that did not say its name");
+    else if (info->holder_pid)
         fields_add(fields, "Sent by", "%s (process %d) since %s", info->holder, info->holder_pid, since);
     else
         fields_add(fields, "Sent by", "nobody now");
@@ -206,12 +208,14 @@ note_seq(const struct hubkey_queue_row *row, void *user)
     return 1;
 }
 
-/* Whether a message up to goal still waits. */
+/* Whether a message up to goal still waits. What is in a damaged file yet is no row here. */
 static bool
 waits_up_to(const char *path, uint64_t goal)
 {
+    struct hubkey_queue_info info = { .size = sizeof info };
     uint64_t oldest = 0;
-    return hubkey_queue_each(path, HUBKEY_ROWS_WAITING, 0, 1, note_seq, &oldest, NULL) != 0 ||
+    return hubkey_queue_status(path, &info, NULL) != 0 || info.salvage != 0 ||
+           hubkey_queue_each(path, HUBKEY_ROWS_WAITING, 0, 1, note_seq, &oldest, NULL) != 0 ||
            (oldest != 0 && oldest <= goal);
 }
 
@@ -241,7 +245,8 @@ static int
 report_flush(const struct context *context, const struct target *target, int result, const struct hubkey_stats *before,
              const struct hubkey_stats *after, const struct hubkey_error *error)
 {
-    uint64_t delivered = after->counts.delivered - before->counts.delivered;
+    /* Counters that were lost with a damaged file begin below. */
+    uint64_t delivered = after->counts.delivered - MIN(before->counts.delivered, after->counts.delivered);
     if (context->json)
         output_json(json_pack("{s:s, s:I, s:I, s:I}", "queue", target->path, "delivered", (json_int_t)delivered,
                               "waiting", (json_int_t)after->counts.waiting, "dead", (json_int_t)after->counts.dead));
