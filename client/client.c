@@ -15,7 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define POST_MAX 10000
 #define STATS_MIN 416               /* the first published form */
 #define WAIT_MAX_MS (60 * 1000)     /* the sending thread looks around at least so often */
 #define OTHERS_POLL_US (100 * 1000) /* another process sends: how often waiting threads look */
@@ -110,25 +109,10 @@ hubkey_client_post_many(hubkey_client *client, const struct hubkey_message *cons
     int result = check_client(client, error);
     if (result)
         return result;
-    if (!messages || n < 1 || n > POST_MAX)
-        return failure_now(error, HUBKEY_E_INVALID, "%s", messages ? "n must be 1 to 10000" : "messages is NULL");
-
-    struct message *prepared = g_new0(struct message, n);
-    bool good = true;
-    for (size_t i = 0; good && i < n; i++) {
-        good = message_prepare(messages[i], &prepared[i], &problem);
-        if (good && prepared[i].ttl_s == 0)
-            prepared[i].ttl_s = client->max_age_s;
-        if (!good && n > 1)
-            g_prefix_error(&problem, "message %zu of %zu: ", i + 1, n);
-    }
-    if (good)
-        good = commit_post(client->commit, prepared, n, deadline_of(timeout_ms), &seq, &problem);
-    for (size_t i = 0; i < n; i++)
-        message_clear(&prepared[i]);
-    g_free(prepared);
-    if (good && first_seq)
+    struct message *prepared = message_prepare_all(messages, n, client->max_age_s, &problem);
+    if (prepared && commit_post(client->commit, prepared, n, deadline_of(timeout_ms), &seq, &problem) && first_seq)
         *first_seq = seq;
+    message_free_all(prepared, n);
     return failure_export(problem, 0, error);
 }
 

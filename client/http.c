@@ -52,7 +52,7 @@ static size_t
 on_header(char *line, size_t size, size_t n, void *user)
 {
     struct http *http = user;
-    if (n == 2 && memcmp(line, "\r\n", 2) == 0)
+    if (n > 0 && (line[0] == '\r' || line[0] == '\n')) /* a lone LF ends a line, too: RFC 9112 section 2.2 */
         http->header_complete = http->reply.status >= 200;
     else
         reply_header(&http->reply, line, size * n);

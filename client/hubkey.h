@@ -36,8 +36,8 @@
  * - HTTP proxies are used as libcurl does by itself: https_proxy, all_proxy and no_proxy.
  * - The library is a guest: it sets no signal handler, locale or environment variable, blocks signals in its own
  *   thread, raises no SIGPIPE, opens its descriptors close-on-exec (all but a pair that libcurl keeps for waking
- * itself, and one while it resolves a name), and calls back only inside hubkey_client_dispatch and hubkey_client_wait,
- * with user as it was given. It connects again by itself to a bus, hubkeyd or hub that was away.
+ *   itself, and one while it resolves a name), and calls back only inside hubkey_client_dispatch and
+ *   hubkey_client_wait, with user as it was given. It connects again by itself to a bus, hubkeyd or hub that was away.
  */
 #ifndef HUBKEY_H
 #define HUBKEY_H
@@ -256,9 +256,9 @@ int hubkey_client_post(hubkey_client *client, const struct hubkey_message *messa
 int hubkey_client_post_many(hubkey_client *client, const struct hubkey_message *const *messages, size_t n,
                             int32_t timeout_ms, uint64_t *first_seq, struct hubkey_error *error);
 
-/* Waits until the message seq left the queue: 0 it was delivered; HUBKEY_E_GONE it was not (dead, dropped, removed);
- * HUBKEY_E_TIMEOUT it still waits; HUBKEY_E_INVALID no message has this number yet. The last 4096 ranges of messages
- * that were not delivered are remembered; one from before them is taken for delivered.
+/* Waits until the message seq left the queue: 0 it was delivered; HUBKEY_E_GONE it was not (dead, dropped, expired,
+ * lost, removed); HUBKEY_E_TIMEOUT it still waits; HUBKEY_E_INVALID no message has this number yet. The last 4096
+ * ranges of messages that were not delivered are remembered; one from before them is taken for delivered.
  *
  * timeout_ms  how long
  *
@@ -396,6 +396,9 @@ int hubkey_client_stats(hubkey_client *client, struct hubkey_stats *stats);
 
 /* ---- Queues without a client: for tools -------------------------------------------------------------------------- */
 
+/* What changes a queue first carries over what a damaged file still holds; hubkey_queue_status tells what came of it:
+ * lost, damaged_files. */
+
 /* Where the queue of a slot lies when no path is given: $STATE_DIRECTORY/slot-N.queue (the first directory of the
  * list); for root /var/lib/hubkey-client/slot-N.queue; else ${XDG_STATE_HOME:-~/.local/state}/hubkey/slot-N.queue.
  * Nothing is made or looked at there.
@@ -408,7 +411,7 @@ int hubkey_queue_path(uint32_t slot, char **path, struct hubkey_error *error);
 
 struct hubkey_queue_info {
     uint32_t size;
-    int32_t holder_pid;          /* who sends from it now; 0: nobody */
+    int32_t holder_pid;          /* who sends from it now; 0: nobody; -1: somebody who could not say */
     struct hubkey_counts counts; /* all that ever came and went */
     int64_t oldest_ms;           /* creation time of the oldest waiting message; 0: none */
     int64_t file_bytes;          /* on disk, journal included */

@@ -75,7 +75,7 @@ lock_open(const char *queue_path, bool create, GError **error)
         fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && (create || errno != ENOENT)) {
         failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot open the queue's lock %s: %s", path,
-                    errno == ELOOP ? "it is a symbolic link" : g_strerror(errno));
+                    errno == ELOOP ? "it is a symbolic link; remove it" : g_strerror(errno));
         return NULL;
     }
     struct lock *lock = g_new(struct lock, 1);
@@ -141,10 +141,17 @@ lock_is_held(const struct lock *lock)
 bool
 lock_take(struct lock *lock, GError **error)
 {
+    struct lock_holder holder;
     if (lock_try(lock))
         return true;
-    struct lock_holder holder;
     lock_ask(lock, &holder);
+    if (holder.pid == 0 && lock_try(lock)) /* he has just let go */
+        return true;
+    if (holder.pid <= 0) {
+        failure_set(error, HUBKEY_E_QUEUE_HELD,
+                    "another process sends from this queue; end it first (fuser %s names it)", lock->path);
+        return false;
+    }
     g_autoptr(GDateTime) since = g_date_time_new_from_unix_utc(holder.since_ms / 1000);
     g_autofree char *when = since ? g_date_time_format(since, "%Y-%m-%d %H:%M:%S") : NULL;
     failure_set(error, HUBKEY_E_QUEUE_HELD, "process %d (%s) sends from this queue since %s UTC; end it first",

@@ -244,6 +244,34 @@ message_clear(struct message *message)
     message->properties = NULL;
 }
 
+struct message *
+message_prepare_all(const struct hubkey_message *const *messages, size_t n, uint64_t ttl_s, GError **error)
+{
+    if (!messages || n < 1 || n > MESSAGE_MANY_MAX) {
+        failure_set(error, HUBKEY_E_INVALID, "%s", messages ? "n must be 1 to 10000" : "messages is NULL");
+        return NULL;
+    }
+    struct message *prepared = g_new0(struct message, n);
+    for (size_t i = 0; i < n; i++) {
+        if (!message_prepare(messages[i], &prepared[i], error)) {
+            if (n > 1)
+                g_prefix_error(error, "message %zu of %zu: ", i + 1, n);
+            message_free_all(prepared, n);
+            return NULL;
+        }
+        prepared[i].ttl_s = prepared[i].ttl_s ? prepared[i].ttl_s : ttl_s;
+    }
+    return prepared;
+}
+
+void
+message_free_all(struct message *messages, size_t n)
+{
+    for (size_t i = 0; messages && i < n; i++)
+        message_clear(&messages[i]);
+    g_free(messages);
+}
+
 int
 hubkey_message_check(const struct hubkey_message *given, uint32_t *counted, struct hubkey_error *error)
 {

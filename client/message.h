@@ -13,6 +13,8 @@
 
 #include "client/hubkey.h"
 
+#define MESSAGE_MANY_MAX 10000 /* at once */
+
 struct message {
     const void *body; /* the caller's */
     size_t len;
@@ -26,3 +28,9 @@ struct message {
 /* out is only touched on success. */
 bool message_prepare(const struct hubkey_message *in, struct message *out, GError **error);
 void message_clear(struct message *message);
+
+/* The same of n, from 1 to MESSAGE_MANY_MAX; ttl_s for those that have none. NULL on failure, with the message at fault
+ * named by its place. Free with message_free_all. */
+struct message *message_prepare_all(const struct hubkey_message *const *messages, size_t n, uint64_t ttl_s,
+                                    GError **error);
+void message_free_all(struct message *messages, size_t n); /* NULL is fine */

@@ -66,13 +66,15 @@ resolve_directory(const char *path, bool create, GError **error)
 {
     g_autofree char *directory = g_path_get_dirname(path);
     if (create && !make_directories(directory)) {
-        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the directory %s of the queue: %s", directory,
+        failure_set(error, HUBKEY_E_QUEUE_OPEN,
+                    "cannot make the directory %s of the queue: %s; make it, or choose another place", directory,
                     g_strerror(errno));
         return NULL;
     }
     char *real = realpath(directory, NULL);
     if (!real) {
-        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot find the directory %s of the queue: %s", directory,
+        failure_set(error, HUBKEY_E_QUEUE_OPEN,
+                    "cannot find the directory %s of the queue: %s; make it, or choose another place", directory,
                     g_strerror(errno));
         return NULL;
     }
@@ -94,7 +96,9 @@ place_make_file(const char *path, GError **error)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 && errno != EEXIST) {
-        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the queue %s: %s", path, g_strerror(errno));
+        failure_set(error, HUBKEY_E_QUEUE_OPEN,
+                    "cannot make the queue %s: %s; check the directory's owner, mode and disk", path,
+                    g_strerror(errno));
         return false;
     }
     if (fd < 0)
@@ -103,7 +107,8 @@ place_make_file(const char *path, GError **error)
     g_autofree char *directory = g_path_get_dirname(path);
     bool ok = place_sync(directory);
     if (!ok)
-        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the queue %s safe on disk: %s", path, g_strerror(errno));
+        failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot make the queue %s safe on disk: %s; check the disk", path,
+                    g_strerror(errno));
     return ok;
 }
 
@@ -117,9 +122,9 @@ check_file(const char *path, GError **error)
     else if (S_ISLNK(st.st_mode))
         fault = "it is a symbolic link; name the file itself";
     else if (!S_ISREG(st.st_mode))
-        fault = "it is not a regular file";
+        fault = "it is not a regular file; name another";
     else if (st.st_uid != geteuid() && geteuid() != 0 && access(path, R_OK | W_OK) != 0)
-        fault = "it belongs to another user";
+        fault = "it belongs to another user; run as that one, or name another file";
     if (fault)
         failure_set(error, HUBKEY_E_QUEUE_OPEN, "cannot open the queue %s: %s", path, fault);
     return !fault;
@@ -142,6 +147,14 @@ place_prepare(const char *path, bool create, GError **error)
     if ((create && !place_make_file(full, error)) || !check_file(full, error))
         return NULL;
     return g_steal_pointer(&full);
+}
+
+int64_t
+place_size(const char *path, const char *suffix)
+{
+    struct stat st;
+    g_autofree char *full = g_strconcat(path, suffix, NULL);
+    return lstat(full, &st) == 0 ? st.st_size : 0;
 }
 
 uint64_t

@@ -24,5 +24,8 @@ bool place_make_file(const char *path, GError **error);
 /* What was made, renamed and removed in a directory is safe on disk. */
 bool place_sync(const char *directory);
 
+/* Bytes of the file itself, or of what stands beside it under a suffix; 0 where there is none. */
+int64_t place_size(const char *path, const char *suffix);
+
 /* Bytes that unprivileged programs can still write to the file system of path; UINT64_MAX where it cannot be told. */
 uint64_t place_free_bytes(const char *path);

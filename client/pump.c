@@ -321,7 +321,9 @@ hold_queue(struct pump *pump)
     }
     struct lock_holder holder;
     lock_ask(pump->lock, &holder);
-    g_autofree char *text = g_strdup_printf("process %d (%s) sends from this queue", (int)holder.pid, holder.program);
+    g_autofree char *text =
+        holder.pid < 0 ? g_strdup("another process sends from this queue")
+                       : g_strdup_printf("process %d (%s) sends from this queue", (int)holder.pid, holder.program);
     if (holder.pid != 0)
         pump_show(pump, HUBKEY_STATE_STOPPED, HUBKEY_REASON_HELD, text);
     return false;

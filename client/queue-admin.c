@@ -31,14 +31,6 @@ hubkey_queue_path(uint32_t slot, char **path, struct hubkey_error *error)
     return failure_export(problem, 0, error);
 }
 
-static int64_t
-size_of(const char *path, const char *suffix)
-{
-    struct stat st;
-    g_autofree char *full = g_strconcat(path, suffix, NULL);
-    return stat(full, &st) == 0 ? st.st_size : 0;
-}
-
 static bool
 read_info(struct opened *opened, struct hubkey_queue_info *info, GError **error)
 {
@@ -66,7 +58,7 @@ read_info(struct opened *opened, struct hubkey_queue_info *info, GError **error)
     g_strlcpy(info->host, owner ? owner->host : "", sizeof info->host);
     g_strlcpy(info->device, owner ? owner->device : "", sizeof info->device);
     g_strlcpy(info->module, owner && owner->module ? owner->module : "", sizeof info->module);
-    info->file_bytes = size_of(opened->path, "") + size_of(opened->path, "-wal");
+    info->file_bytes = place_size(opened->path, "") + place_size(opened->path, "-wal");
     lock_ask(opened->lock, &holder);
     info->holder_pid = (int32_t)holder.pid;
     info->holder_since_ms = holder.since_ms;

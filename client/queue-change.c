@@ -179,6 +179,26 @@ queue_drop_oldest(struct queue *queue, struct queue_state *state, uint64_t above
 
 /* ---- Whole operations */
 
+bool
+queue_change_begin(struct queue *queue, struct queue_state *state, GError **error)
+{
+    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
+        return false;
+    if (queue_get_state(queue, state, error))
+        return true;
+    queue_rollback(queue);
+    return false;
+}
+
+bool
+queue_change_end(struct queue *queue, const struct queue_state *state, bool good, GError **error)
+{
+    if (good && queue_save_state(queue, state, error))
+        return queue_commit(queue, error);
+    queue_rollback(queue);
+    return false;
+}
+
 /* Takes a range out of waiting and of the counters of waiting. */
 static bool
 take_out(struct queue *queue, struct queue_state *state, uint64_t first, uint64_t last, uint64_t *n)
@@ -206,12 +226,8 @@ queue_delivered(struct queue *queue, uint64_t first, uint64_t last, GError **err
 {
     struct queue_state state;
     uint64_t n;
-    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
+    if (!queue_change_begin(queue, &state, error))
         return false;
-    if (!queue_get_state(queue, &state, error)) {
-        queue_rollback(queue);
-        return false;
-    }
     if (queue_is_other(queue)) /* above that number everything is new in this file */
         last = MIN(last, queue_salvage_base(queue));
     if (first > last) {
@@ -222,11 +238,7 @@ queue_delivered(struct queue *queue, uint64_t first, uint64_t last, GError **err
         return queue_give_up(queue, "taking delivered messages out of", error);
     state.counts.delivered += n;
     state.claimed = 0;
-    if (!queue_save_state(queue, &state, error)) {
-        queue_rollback(queue);
-        return false;
-    }
-    return queue_commit(queue, error);
+    return queue_change_end(queue, &state, true, error);
 }
 
 bool
@@ -259,20 +271,16 @@ queue_bury(struct queue *queue, uint64_t seq, int status, const char *reason, GE
 {
     struct queue_state state;
     uint64_t n;
-    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
+    if (!queue_change_begin(queue, &state, error))
         return false;
-    if (!queue_get_state(queue, &state, error)) {
+    if (queue_is_other(queue) && seq > queue_salvage_base(queue)) { /* another message has that number here */
         queue_rollback(queue);
-        return false;
+        return true;
     }
     if (!bury(queue, seq, status, reason) || !take_out(queue, &state, seq, seq, &n))
         return queue_give_up(queue, "setting a refused message of", error);
     state.counts.dead += n;
-    if (!queue_save_state(queue, &state, error)) {
-        queue_rollback(queue);
-        return false;
-    }
-    return queue_commit(queue, error);
+    return queue_change_end(queue, &state, true, error);
 }
 
 static bool
@@ -310,36 +318,25 @@ queue_remove(struct queue *queue, uint32_t which, uint64_t *n, GError **error)
 {
     struct queue_state state;
     *n = 0;
-    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
+    if (!queue_change_begin(queue, &state, error))
         return false;
-    if (!queue_get_state(queue, &state, error)) {
-        queue_rollback(queue);
-        return false;
-    }
     if (((which & HUBKEY_DROP_WAITING) && !remove_waiting(queue, &state, n)) ||
         ((which & HUBKEY_DROP_DEAD) && !remove_dead(queue, &state, n)))
         return queue_give_up(queue, "removing messages of", error);
-    if (((which & HUBKEY_DROP_WAITING) && !queue_set_identity(queue, NULL, error)) ||
-        !queue_save_state(queue, &state, error)) {
-        queue_rollback(queue);
-        return false;
-    }
-    return queue_commit(queue, error);
+    bool good = !(which & HUBKEY_DROP_WAITING) || queue_set_identity(queue, NULL, error);
+    return queue_change_end(queue, &state, good, error);
 }
 
 bool
 queue_record_identity(struct queue *queue, const struct identity *identity, bool force, GError **error)
 {
     struct queue_state state;
-    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
+    if (!queue_change_begin(queue, &state, error))
         return false;
-    bool good = queue_get_state(queue, &state, error) &&
-                ((!force && (state.bound || state.counts.accepted == 0)) || queue_set_identity(queue, identity, error));
-    if (!good) {
-        queue_rollback(queue);
-        return false;
-    }
-    return queue_commit(queue, error);
+    if ((!force && (state.bound || state.counts.accepted == 0)) || queue_set_identity(queue, identity, error))
+        return queue_commit(queue, error);
+    queue_rollback(queue);
+    return false;
 }
 
 bool
@@ -392,15 +389,12 @@ queue_requeue(struct queue *queue, uint64_t first, uint64_t last, uint64_t max, 
     struct queue_state state;
     int found = 1;
     *n = 0;
-    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
+    if (!queue_change_begin(queue, &state, error))
         return false;
-    bool good = queue_get_state(queue, &state, error);
-    while (good && *n < max && (found = requeue_next(queue, &state, first, last, error)) == 1)
+    while (*n < max && (found = requeue_next(queue, &state, first, last, error)) == 1)
         (*n)++;
-    if (!good || found < 0 || !queue_save_state(queue, &state, error)) {
-        queue_rollback(queue);
+    bool good = queue_change_end(queue, &state, found >= 0, error);
+    if (!good)
         *n = 0;
-        return false;
-    }
-    return queue_commit(queue, error);
+    return good;
 }

@@ -98,6 +98,11 @@ bool queue_fail(struct queue *queue, const char *doing, GError **error);
 /* queue_fail, then a rollback. */
 bool queue_give_up(struct queue *queue, const char *doing, GError **error);
 
+/* A transaction that begins with the counters, and saves them at its end where all went well; else it is rolled back,
+ * and error was set by what went wrong. */
+bool queue_change_begin(struct queue *queue, struct queue_state *state, GError **error);
+bool queue_change_end(struct queue *queue, const struct queue_state *state, bool good, GError **error);
+
 /* The prepared statement, made on first use, kept until close; NULL where SQLite refuses. */
 sqlite3_stmt *queue_ready(struct queue *queue, enum queue_statement which);
 
@@ -116,6 +121,9 @@ int queue_ask(struct queue *queue, enum queue_statement which, uint64_t a, uint6
 /* Sees to it that the connection is to the file that is at its path now. Before anything is read outside of a
  * transaction. */
 bool queue_follow(struct queue *queue, GError **error);
+
+/* queue_get_state of the connection as it is: while it is being made, and the gate is held. */
+bool queue_read_state(struct queue *queue, struct queue_state *state, GError **error);
 
 /* The same before a transaction, with the gate held; from then on until queue_leave nobody takes what is written for
  * something that came too late. */

@@ -123,7 +123,7 @@ set_up(struct queue *queue, GError **error)
         queue_tidy_later(queue);
     struct queue_state state;
     return (!outdated || queue_schema_update(queue->db, queue->path, fill, queue, error)) &&
-           queue_get_state(queue, &state, error); /* without counters nothing works */
+           queue_read_state(queue, &state, error); /* without counters nothing works */
 }
 
 /* For looking only: nothing is brought up to date, least of all under a program that is older than this one. */
@@ -167,19 +167,11 @@ connect_now(struct queue *queue, GError **error)
 
 /* ---- Damage */
 
-static int64_t
-size_of(const char *path, const char *suffix)
-{
-    struct stat st;
-    g_autofree char *full = g_strconcat(path, suffix, NULL);
-    return lstat(full, &st) == 0 ? st.st_size : -1;
-}
-
 /* SQLite would throw the journal of an empty file away. A file that was just made has none. */
 static bool
 is_cut_off(const struct queue *queue, GError **error)
 {
-    if (size_of(queue->path, "") != 0 || size_of(queue->path, "-wal") <= 0)
+    if (place_size(queue->path, "") != 0 || place_size(queue->path, "-wal") <= 0)
         return false;
     failure_set(error, HUBKEY_E_QUEUE_DAMAGED, "%s is empty, but its journal is not", queue->path);
     return true;
@@ -196,7 +188,7 @@ is_ours(const struct queue *queue)
         return false;
     bool named = pages_has_header(pages) && pages_read(pages, 1, page);
     bool ours = (named && pages_u32(page + PAGES_AT_APPLICATION) == QUEUE_APPLICATION_ID) || relic_is_ours(pages) ||
-                (!named && (pages_has_log(pages) || size_of(queue->path, ".state") > 0));
+                (!named && (pages_has_log(pages) || place_size(queue->path, ".state") > 0));
     pages_close(pages);
     return ours;
 }

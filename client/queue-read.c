@@ -7,11 +7,9 @@
 #include "client/queue-internal.h"
 
 bool
-queue_get_state(struct queue *queue, struct queue_state *state, GError **error)
+queue_read_state(struct queue *queue, struct queue_state *state, GError **error)
 {
     uint64_t n[14];
-    if (!queue_follow(queue, error))
-        return false;
     int found = queue_ask(queue, SQL_GET_STATE, 0, 0, n, G_N_ELEMENTS(n));
     if (found < 0)
         return queue_fail(queue, "reading", error);
@@ -36,6 +34,12 @@ queue_get_state(struct queue *queue, struct queue_state *state, GError **error)
         .salvage = (unsigned)n[13],
     };
     return true;
+}
+
+bool
+queue_get_state(struct queue *queue, struct queue_state *state, GError **error)
+{
+    return queue_follow(queue, error) && queue_read_state(queue, state, error);
 }
 
 struct identity *

@@ -19,7 +19,6 @@
 #define PAGE_BYTES (1 << 20)
 
 #define REQUEUE_ROWS 500 /* moved in one transaction */
-#define IMPORT_MAX 10000 /* as of hubkey_client_post_many */
 #define IMPORT_FREE_BYTES (UINT64_C(64) << 20)
 #define IMPORT_WAIT_US (30 * G_USEC_PER_SEC) /* for the writes of other processes */
 
@@ -213,19 +212,9 @@ hubkey_queue_import(const char *path, const struct hubkey_message *const *messag
 {
     g_autoptr(GError) problem = NULL;
     uint64_t first = 0;
-    bool good = true;
-    if (!messages || n < 1 || n > IMPORT_MAX)
-        return failure_now(error, HUBKEY_E_INVALID, "%s", messages ? "n must be 1 to 10000" : "messages is NULL");
-    struct message *prepared = g_new0(struct message, n);
-    for (size_t i = 0; good && i < n; i++) {
-        good = message_prepare(messages[i], &prepared[i], &problem);
-        if (!good && n > 1)
-            g_prefix_error(&problem, "message %zu of %zu: ", i + 1, n);
-    }
-    if (good && import(path, prepared, n, &first, &problem) && first_seq)
+    struct message *prepared = message_prepare_all(messages, n, 0, &problem);
+    if (prepared && import(path, prepared, n, &first, &problem) && first_seq)
         *first_seq = first;
-    for (size_t i = 0; i < n; i++)
-        message_clear(&prepared[i]);
-    g_free(prepared);
+    message_free_all(prepared, n);
     return failure_export(problem, 0, error);
 }

@@ -389,18 +389,12 @@ static bool
 run_step(struct queue *queue, const struct pages *pages, struct queue_salvaged *told, GError **error)
 {
     struct step step = { .queue = queue };
-    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
+    if (!queue_change_begin(queue, &step.state, error))
         return false;
     step.delivered = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
-    bool good = queue_get_state(queue, &step.state, error);
-    if (good && !work(&step, pages, told))
-        good = queue_fail(queue, "carrying messages over to", error);
-    good = good && queue_save_state(queue, &step.state, error);
+    bool good = work(&step, pages, told) || queue_fail(queue, "carrying messages over to", error);
     g_array_unref(step.delivered);
-    if (good)
-        return queue_commit(queue, error);
-    queue_rollback(queue);
-    return false;
+    return queue_change_end(queue, &step.state, good, error);
 }
 
 /* Files that were carried over get their last names, which are for people only: another time will do. */
@@ -421,12 +415,8 @@ static bool
 take_up(struct queue *queue, unsigned n, struct salvage *salvage, GError **error)
 {
     struct queue_state state;
-    if (!queue_begin(queue, QUEUE_BUSY_MS, error))
+    if (!queue_change_begin(queue, &state, error))
         return false;
-    if (!queue_get_state(queue, &state, error)) {
-        queue_rollback(queue);
-        return false;
-    }
     salvage->n = n;
     salvage->page = 1;
     salvage->base = state.counts.last_seq;

@@ -148,7 +148,8 @@ queue_schema_check(sqlite3 *db, const char *path, bool *outdated, GError **error
         return false;
     }
     if (objects > 0 && application != QUEUE_APPLICATION_ID) {
-        failure_set(error, HUBKEY_E_QUEUE_DAMAGED, "%s is a database of another program, not a queue", path);
+        failure_set(error, HUBKEY_E_QUEUE_DAMAGED,
+                    "%s is a database of another program, not a queue; name another file", path);
         return false;
     }
     if (version > queue_schema_newest()) {

@@ -54,8 +54,9 @@ bool queue_look_through(struct queue *queue, GError **error);
 /* What damage this connection has found since the last call; NULL: none. */
 char *queue_take_found(struct queue *queue);
 
-/* Whether another file took this one's place since queue_settle was called, or it was opened: numbers that are known from
- * before may name other messages in it. Until then queue_delivered takes out only what is to be carried over. */
+/* Whether another file took this one's place since queue_settle was called, or it was opened: numbers that are known
+ * from before may name other messages in it. Until then queue_delivered and queue_bury take out only what is to be
+ * carried over. */
 bool queue_is_other(const struct queue *queue);
 void queue_settle(struct queue *queue);
 

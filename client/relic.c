@@ -160,7 +160,6 @@ read_expiry(const struct cells_row *cells, struct relic *relic)
     relic->numbers[0] = (uint64_t)cells->id;
     for (unsigned i = 1; i < 5; i++)
         relic->numbers[i] = number(cells, i);
-    relic->has_wall = cells->values[3].type == CELLS_INTEGER;
     return cells->id >= 1 && relic->numbers[4] >= 1 && relic->numbers[4] <= HUBKEY_TTL_MAX_S;
 }
 

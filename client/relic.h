@@ -23,7 +23,6 @@ struct relic {
     const uint8_t *text;  /* a dead one's reason, a boot's id; not terminated */
     size_t text_len;
     uint64_t numbers[5]; /* GONE: first, last, how. BOOT: n. EXPIRY: seq, boot, due, wall, ttl */
-    bool has_wall;
     struct queue_state state;
     const struct cells_value *owner; /* of STATE: host, device, module */
 };

@@ -87,6 +87,7 @@ def headers(pieces):
 def answers():
     """(name, answer, the state that it leads to, a part of its text)"""
     yield 'a header of 200 KiB', headers(range(20)), 'online', ''
+    yield 'lines that end with LF alone', [b'HTTP/1.1 204 No Content\nDate: x\n\n'], 'online', ''
     yield ('a line of 200 KiB', [b'HTTP/1.1 204 No Content\r\nx: ', *[PIECE] * 13, b'\r\n\r\n'],
            'offline, network', 'header')
     yield 'a header of 600 KiB', headers(range(60)), 'offline, network', 'header'

@@ -1250,6 +1250,30 @@ test_removed(void)
     world_free(world);
 }
 
+/* The number of a message that is refused just then is another message's in the new file. */
+static void
+test_removed_refused(void)
+{
+    struct world *world = world_new();
+    g_autofree char *wal = g_strconcat(world->scratch.path, "-wal", NULL);
+    g_autofree char *shm = g_strconcat(world->scratch.path, "-shm", NULL);
+    const struct reply large = answer(413, "MessageTooLarge");
+    post(world, 1);
+    settle(world);
+    plan(world, &large, 1);
+    post(world, 1);
+    world->holding = true;
+    settle_until_held(world);
+    g_unlink(world->scratch.path);
+    g_unlink(wal);
+    g_unlink(shm);
+    post(world, 3);
+    world->holding = false;
+    settle(world);
+    expect(world, 3, 3, 0, 0);
+    world_free(world);
+}
+
 /* Messages that may be in a request are not dropped; during a pause nothing is in one. */
 static void
 test_claim(void)
@@ -1319,5 +1343,6 @@ main(int argc, char **argv)
     g_test_add_func("/pump/damaged/counters-stale", test_damaged_counters_stale);
     g_test_add_func("/pump/damaged/refused", test_damaged_refused);
     g_test_add_func("/pump/removed", test_removed);
+    g_test_add_func("/pump/removed/refused", test_removed_refused);
     return g_test_run();
 }
