@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * A small chart: the last minutes of one figure, and what it is now. The line is for the eye; its text alternative says
+ * A small chart: the last minute of one figure, and what it is now. The line is for the eye; its text alternative says
  * the same.
  */
 

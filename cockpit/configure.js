@@ -10,7 +10,7 @@ import { field, h } from "./dom.js";
 import { hubkeyctl } from "./hubkeyctl.js";
 import { audienceOf, checkHost, checkId, checkKey, keyIn, takeApart } from "./identity.js";
 import { PartsView, SecretField } from "./secret.js";
-import { readRow, whose } from "./slots.js";
+import { TPM_SLOTS, readRow, whose } from "./slots.js";
 import { Steps } from "./steps.js";
 
 const cockpit = window.cockpit;
@@ -18,7 +18,6 @@ const _ = cockpit.gettext;
 
 const PROOF_SECONDS = 60;
 const LAST_SLOT = 65535;
-const TPM_SLOTS = 10;
 
 /* Each way has an element and take(): { words, secret } for hubkeyctl provision, the secret out of its control. It
  * throws what is wrong before anything is taken. */

@@ -6,9 +6,9 @@
  */
 
 export const PAGE = 50;
-const PIECE = 1024;     /* what ListSlots gives at most */
-const TPM_SLOTS = 10;   /* slots 0 to 9 are shown when they are empty, too: they can be chosen */
-const AT_ONCE = 8;      /* questions about single slots under way */
+export const TPM_SLOTS = 10; /* slots 0 to 9 are shown when they are empty, too: they can be chosen */
+const PIECE = 1024;          /* what ListSlots gives at most */
+const AT_ONCE = 8;           /* questions about single slots under way */
 
 /* filter: { text: lower case or "", state: a word or "" } */
 const matches = (row, { text, state }) =>
@@ -34,7 +34,6 @@ function detailed(row, properties) {
         generation: properties.Generation,
         canUndo: properties.CanUndo,
         tpmName: properties.TpmName,
-        hardwareId: properties.HardwareDeviceId,
         defaultTtl: properties.DefaultTtl,
         maxTtl: properties.MaxTtl,
     };
@@ -52,7 +51,6 @@ async function each(items, work) {
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
-/* ListSlots has no audience: only rows without a host need to be asked for what a filter compares. */
 async function complete(bus, rows) {
     await each(rows, async row => {
         if (row.state === "empty")
@@ -70,6 +68,7 @@ export async function readPage(bus, first, filter) {
         const from = next;
         const piece = await bus.listSlots(from, isFiltered(filter) ? PIECE : PAGE);
         next = piece.next;
+        /* ListSlots has no audience: only rows without a host need to be asked for what the filter compares. */
         if (filter.text)
             await each(piece.slots, async row => row.host ? row : await readRow(bus, row.slot));
         for (const row of piece.slots) {

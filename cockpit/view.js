@@ -177,7 +177,8 @@ export class SlotsView {
             cell(_("Hub"), row.host || ""),
             cell(_("Key kept"), storages[row.storage] ?? row.storage),
             cell(_("Changes"), row.generation ? String(row.generation) : "",
-                seen && row.state !== "empty" ? h("p", { class: "means" }, cockpit.format(_("last at $0"), seen.toLocaleTimeString())) : null),
+                seen && row.state !== "empty"
+                    ? h("p", { class: "means" }, cockpit.format(_("last at $0"), seen.toLocaleTimeString())) : null),
             cell(_("Actions"), h("div", { class: "actions" }, actions)));
     }
 }
