@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "daemon/worker.h"
+#include "daemon/turns.h"
 #include "common/clock.h"
 
 #include <errno.h>
@@ -13,17 +14,10 @@
 
 #include <glib-unix.h>
 
-#define TOLD_A_TURN 8 /* of what has finished at once; then the connections have their turn of the loop */
+#define TOLD_A_TURN 2 /* of what has finished at once; then the connections have their turn of the loop */
 #define CHECK_INTERVAL_US (250 * 1000) /* how often deadlines are looked at while jobs are outstanding */
 
 enum { WAITING = 1, RUNNING, FINISHED };
-
-/* The jobs of one user, oldest first; users with jobs stand in a ring. */
-struct turns {
-    uid_t uid;
-    GQueue jobs;
-    GList ring;
-};
 
 struct worker {
     GThread *thread;
@@ -35,37 +29,13 @@ struct worker {
 
     GMutex lock;
     GCond changed;
-    GHashTable *users; /* uid -> struct turns, only those with jobs */
-    GQueue ring;       /* of struct turns; the head is next */
-    struct turns *served; /* whose job runs: not in the ring, so that whoever comes meanwhile goes before its next job */
-    GQueue finished;
-    int64_t running_since; /* 0: idle */
+    struct turns waiting, finished; /* of jobs; the main thread can be slower than the TPM */
+    int64_t running_since;          /* 0: idle */
     bool stopping, stopped;
     void (*idle)(void *data);
     void *idle_data;
     bool tidied; /* idle was called after the last job */
 };
-
-/* The next job in fair turns. */
-static struct worker_job *
-take_turn(struct worker *worker)
-{
-    GList *head = g_queue_pop_head_link(&worker->ring);
-    if (!head)
-        return NULL;
-    worker->served = head->data;
-    return g_queue_pop_head_link(&worker->served->jobs)->data;
-}
-
-static void
-end_turn(struct worker *worker)
-{
-    struct turns *turns = g_steal_pointer(&worker->served);
-    if (g_queue_is_empty(&turns->jobs))
-        g_hash_table_remove(worker->users, GUINT_TO_POINTER(turns->uid));
-    else
-        g_queue_push_tail_link(&worker->ring, &turns->ring);
-}
 
 static void
 wake_main(struct worker *worker)
@@ -77,9 +47,9 @@ wake_main(struct worker *worker)
 static void
 finish(struct worker *worker, struct worker_job *job)
 {
-    bool wake = g_queue_is_empty(&worker->finished);
+    bool wake = g_queue_is_empty(&worker->finished.ring);
     job->state = FINISHED;
-    g_queue_push_tail_link(&worker->finished, &job->finished);
+    turns_push(&worker->finished, job->uid, &job->turn);
     if (wake)
         wake_main(worker);
 }
@@ -105,11 +75,12 @@ work(gpointer data)
     struct worker *worker = data;
     g_mutex_lock(&worker->lock);
     while (!worker->stopping) {
-        struct worker_job *job = take_turn(worker);
-        if (job) {
+        GList *node = turns_take(&worker->waiting);
+        if (node) {
+            struct worker_job *job = node->data;
             job->state = RUNNING;
             run_unlocked(worker, job);
-            end_turn(worker);
+            turns_end(&worker->waiting);
             finish(worker, job);
         } else if (worker->idle && !worker->tidied) {
             run_unlocked(worker, NULL);
@@ -131,7 +102,9 @@ tell_finished(struct worker *worker, unsigned most)
 {
     for (; most > 0; most--) {
         g_mutex_lock(&worker->lock);
-        GList *node = g_queue_pop_head_link(&worker->finished);
+        GList *node = turns_take(&worker->finished);
+        if (node)
+            turns_end(&worker->finished);
         g_mutex_unlock(&worker->lock);
         if (!node)
             return true;
@@ -194,7 +167,8 @@ worker_new(GMainContext *context)
 {
     struct worker *worker = g_new0(struct worker, 1);
     worker->context = context;
-    worker->users = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    turns_init(&worker->waiting);
+    turns_init(&worker->finished);
     g_mutex_init(&worker->lock);
     g_cond_init(&worker->changed);
     worker->finished_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -227,31 +201,17 @@ worker_on_idle(struct worker *worker, void (*idle)(void *data), void *data)
     g_mutex_unlock(&worker->lock);
 }
 
-static struct turns *
-turns_of(struct worker *worker, uid_t uid)
-{
-    struct turns *turns = g_hash_table_lookup(worker->users, GUINT_TO_POINTER(uid));
-    if (turns)
-        return turns;
-    turns = g_new0(struct turns, 1);
-    turns->uid = uid;
-    turns->ring.data = turns;
-    g_hash_table_insert(worker->users, GUINT_TO_POINTER(uid), turns);
-    g_queue_push_tail_link(&worker->ring, &turns->ring);
-    return turns;
-}
-
 void
 worker_submit(struct worker *worker, uid_t uid, struct worker_job *job)
 {
     job->uid = uid;
     job->state = WAITING;
     job->deadline_us = clock_monotonic_us() + job->limit_us;
-    job->turn = job->outstanding = job->finished = (GList){ .data = job };
+    job->turn = job->outstanding = (GList){ .data = job };
     g_queue_push_tail_link(&worker->outstanding, &job->outstanding);
     arm(worker);
     g_mutex_lock(&worker->lock);
-    g_queue_push_tail_link(&turns_of(worker, uid)->jobs, &job->turn);
+    turns_push(&worker->waiting, uid, &job->turn);
     g_cond_signal(&worker->changed);
     g_mutex_unlock(&worker->lock);
 }
@@ -268,14 +228,8 @@ worker_withdraw(struct worker *worker, struct worker_job *job)
 {
     g_mutex_lock(&worker->lock);
     bool waiting = job->state == WAITING;
-    if (waiting) {
-        struct turns *turns = g_hash_table_lookup(worker->users, GUINT_TO_POINTER(job->uid));
-        g_queue_unlink(&turns->jobs, &job->turn);
-        if (turns != worker->served && g_queue_is_empty(&turns->jobs)) {
-            g_queue_unlink(&worker->ring, &turns->ring);
-            g_hash_table_remove(worker->users, GUINT_TO_POINTER(job->uid));
-        }
-    }
+    if (waiting)
+        turns_remove(&worker->waiting, job->uid, &job->turn);
     g_mutex_unlock(&worker->lock);
     if (waiting)
         g_queue_unlink(&worker->outstanding, &job->outstanding);
@@ -287,15 +241,11 @@ void
 worker_join(struct worker *worker, uid_t uid, struct worker_job *job)
 {
     g_mutex_lock(&worker->lock);
-    if (job->state == WAITING && job->uid != uid) {
-        struct turns *now = g_hash_table_lookup(worker->users, GUINT_TO_POINTER(job->uid));
-        struct turns *other = g_hash_table_lookup(worker->users, GUINT_TO_POINTER(uid));
-        guint place = (guint)g_queue_link_index(&now->jobs, &job->turn);
-        if (place > (other ? g_queue_get_length(&other->jobs) : 0)) { /* so it is not the last of its queue to go */
-            g_queue_unlink(&now->jobs, &job->turn);
-            job->uid = uid;
-            g_queue_push_tail_link(&turns_of(worker, uid)->jobs, &job->turn);
-        }
+    if (job->state == WAITING && job->uid != uid &&
+        turns_place(&worker->waiting, job->uid, &job->turn) > turns_places(&worker->waiting, uid)) {
+        turns_remove(&worker->waiting, job->uid, &job->turn);
+        job->uid = uid;
+        turns_push(&worker->waiting, uid, &job->turn);
     }
     g_mutex_unlock(&worker->lock);
 }
@@ -340,7 +290,8 @@ worker_stop(struct worker *worker, int64_t limit_us)
     g_source_destroy(worker->deadline_source);
     g_source_unref(worker->deadline_source);
     close(worker->finished_fd);
-    g_hash_table_destroy(worker->users);
+    turns_clear(&worker->waiting);
+    turns_clear(&worker->finished);
     g_mutex_clear(&worker->lock);
     g_cond_clear(&worker->changed);
     g_free(worker);

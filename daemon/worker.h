@@ -1,9 +1,9 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The one thread that may wait for the TPM. Jobs go in from the main thread in fair turns (round robin over users;
- * whoever comes while another user's job runs goes before that user's next); what is finished comes back to the main thread. The main thread keeps the deadlines, because a TPM can block for ever
- * whatever timeout it was given.
+ * The one thread that may wait for the TPM. Jobs go in from the main thread and what is finished comes back to it,
+ * both in fair turns of the users (daemon/turns.h). The main thread keeps the deadlines, because a TPM can block for
+ * ever whatever timeout it was given.
  */
 #pragma once
 
@@ -25,7 +25,7 @@ struct worker_job {
     uid_t uid;
     int64_t deadline_us;
     int state;
-    GList turn, outstanding, finished; /* nodes, so that queueing allocates nothing */
+    GList turn, outstanding; /* nodes, so that queueing allocates nothing */
 };
 
 struct worker;

@@ -15,8 +15,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* Messages handed out before other sources get their turn. */
-#define MESSAGES_A_TURN 8
+/* Messages handed out before other sources get their turn: few, as one who has many under way wakes up at each answer
+ * and takes a processor from us. */
+#define MESSAGES_A_TURN 2
 
 struct loop {
     GSource source; /* first: GLib allocates the whole struct */

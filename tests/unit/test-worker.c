@@ -259,6 +259,15 @@ test_newcomer(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpstr(fixture->ran->str, ==, "Gmab");
 }
 
+static void
+await_ran(struct fixture *fixture, gsize count)
+{
+    g_mutex_lock(&fixture->lock);
+    while (fixture->ran->len < count)
+        g_cond_wait(&fixture->changed, &fixture->lock);
+    g_mutex_unlock(&fixture->lock);
+}
+
 /* What has finished while the main thread was away is told in parts, and others have their turn of the loop between. */
 static void
 test_burst(struct fixture *fixture, gconstpointer unused)
@@ -266,14 +275,25 @@ test_burst(struct fixture *fixture, gconstpointer unused)
     const gsize burst = 64;
     for (gsize i = 0; i < burst; i++)
         submit(fixture, 1000, 'a');
-    g_mutex_lock(&fixture->lock);
-    while (fixture->ran->len < burst)
-        g_cond_wait(&fixture->changed, &fixture->lock);
-    g_mutex_unlock(&fixture->lock);
+    await_ran(fixture, burst);
     g_main_context_iteration(NULL, TRUE);
     g_assert_cmpuint(fixture->done->len, <, burst / 2);
     g_assert_true(await(is_idle, fixture));
     g_assert_cmpuint(fixture->done->len, ==, burst);
+}
+
+/* The TPM can be faster than the main thread: nobody waits there for all of another user's either. */
+static void
+test_told(struct fixture *fixture, gconstpointer unused)
+{
+    for (const char *name = "abcd"; *name; name++)
+        submit(fixture, 1000, *name);
+    await_ran(fixture, 4);
+    submit(fixture, 1001, 'm');
+    submit(fixture, 1002, 'z');
+    await_ran(fixture, 6); /* z has begun, so m has finished */
+    g_assert_true(await(is_idle, fixture));
+    g_assert_true(g_str_has_prefix(fixture->done->str, "am"));
 }
 
 static void
@@ -365,6 +385,7 @@ main(int argc, char **argv)
     ADD("/worker/turns", test_turns);
     ADD("/worker/newcomer", test_newcomer);
     ADD("/worker/burst", test_burst);
+    ADD("/worker/told", test_told);
     ADD("/worker/withdraw", test_withdraw);
     ADD("/worker/join", test_join);
     ADD("/worker/many", test_many);
