@@ -96,6 +96,32 @@ check_id(const char *what, const char *id, GError **error)
     return true;
 }
 
+bool
+identity_has_secret(const char *text, size_t len)
+{
+    static const char *const telling[] = { "SharedAccessKey=", "SharedAccessKeyName=", "SharedAccessSignature" };
+    for (size_t at = 0; at < len; at++)
+        for (size_t i = 0; i < G_N_ELEMENTS(telling); i++) {
+            size_t n = strlen(telling[i]);
+            if (n <= len - at && g_ascii_strncasecmp(text + at, telling[i], n) == 0)
+                return true;
+        }
+    return false;
+}
+
+/* Whoever pastes a whole connection string here would show its key to every user: identities can be read by all. */
+static bool
+check_no_string(const char *what, const char *text, GError **error)
+{
+    if (!strchr(text, ';') && !identity_has_secret(text, strlen(text)))
+        return true;
+    error_set(error, ERROR_INVALID_ARGUMENT,
+              "%s looks like a connection string, in which a key may stand; give only %s", what,
+              strcmp(what, "Audience") == 0 ? "the resource, as sb://name.servicebus.windows.net/hub"
+                                            : "the name of the policy");
+    return false;
+}
+
 /* Printable ASCII without space: it goes through percent-encoding, so nothing more is needed. */
 static bool
 check_printable(const char *what, const char *text, size_t max, GError **error)
@@ -123,7 +149,9 @@ check_audience(const struct identity *identity, GError **error)
                   identity->audience ? "KeyName" : "Audience");
         return false;
     }
-    return check_printable("Audience", identity->audience, IDENTITY_AUDIENCE_MAX, error) &&
+    return check_no_string("Audience", identity->audience, error) &&
+           check_no_string("KeyName", identity->key_name, error) &&
+           check_printable("Audience", identity->audience, IDENTITY_AUDIENCE_MAX, error) &&
            check_printable("KeyName", identity->key_name, IDENTITY_KEY_NAME_MAX, error);
 }
 

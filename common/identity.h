@@ -34,6 +34,10 @@ bool identity_equal(const struct identity *a, const struct identity *b);
 /* Checks every part against its rule, and that the parts belong together; lower-cases host and gateway. */
 bool identity_check(struct identity *identity, GError **error);
 
+/* Whether text has a part of a connection string or a token in it that a secret stands in or next to: SharedAccessKey=,
+ * SharedAccessKeyName= or SharedAccessSignature, in any case. A policy called RootManageSharedAccessKey is none. */
+bool identity_has_secret(const char *text, size_t len);
+
 /* The resource that a token of this identity opens, not percent-encoded: host/devices/ID[/modules/ID], or the
  * audience. Caller frees. */
 char *identity_resource(const struct identity *identity);

@@ -121,9 +121,16 @@ struct secret *
 keyfile_read_text(const char *path, GError **error)
 {
     g_autoptr(secret_auto) text = read_text(path, "key", error);
-    if (!text)
+    if (!text || !refuse_quotes(text, path, "key", error))
         return NULL;
     trim(text);
+    /* Any text can be a key, so nothing else would notice that the hub refuses all tokens of this one. */
+    if (identity_has_secret((const char *)text->data, text->len)) {
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "%s holds a connection string or a token, not a key; copy the policy's primary key alone",
+                  shown_path(path));
+        return NULL;
+    }
     if (text->len >= 1 && text->len <= KEYFILE_KEY_MAX)
         return g_steal_pointer(&text);
     error_set(error, ERROR_INVALID_ARGUMENT, "the key in %s has %zu bytes; 1 to %d are allowed", shown_path(path),

@@ -156,6 +156,14 @@ keys_that_are_wrong() {
     refused 2 "not both" "a device's and an audience's"
     ctl provision 1 --audience sb://a/b --key-file "$tmp/key"
     refused 2 "--key-name is missing" "half an audience"
+    pasted="Endpoint=sb://a.b/;SharedAccessKeyName=send;SharedAccessKey=$key"
+    ctl_with "$pasted" provision 1 --audience sb://a.b/c --key-name send --key-file -
+    refused 1 "not a key" "a connection string for the key of an audience"
+    ctl_with "\"$key\"" provision 1 --audience sb://a.b/c --key-name send --key-file -
+    refused 1 "quotes" "a key of an audience in quotes"
+    ctl provision 1 --audience "$pasted" --key-name send --key-file "$tmp/key"
+    refused 1 "Audience looks like a connection string" "a connection string for an audience"
+    ok "and the key in it is not shown" test "${err#*QUJDREVG}" = "$err"
     ctl rotate 0
     refused 2 "--undo" "rotate to nothing"
     ctl rotate 0 --undo --key-file "$tmp/key"

@@ -133,6 +133,30 @@ test_audiences(void)
     expect(both, "go with no HostName");
 }
 
+/* Of what was pasted into the wrong field nothing is repeated, and nothing is taken. */
+static void
+test_pasted_strings(void)
+{
+    static const char *const strings[] = {
+        "Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=c2VjcmV0",
+        "sb://n.servicebus.windows.net/hub;c2VjcmV0",
+        "Endpoint=sb://n.servicebus.windows.net/SharedAccessKeyName=send",
+        "sharedaccesskey=c2VjcmV0",
+        "SharedAccessSignature",
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(strings); i++) {
+        expect(make_audience(strings[i], "send"), "Audience looks like a connection string");
+        expect(make_audience("sb://n.servicebus.windows.net/hub", strings[i]), "KeyName looks like a connection string");
+        g_autoptr(identity_auto) identity = make_audience(strings[i], "send");
+        g_autoptr(GError) error = NULL;
+        g_assert_false(identity_check(identity, &error));
+        g_assert_null(strstr(error->message, "c2VjcmV0"));
+    }
+    expect(make_audience("sb://n.servicebus.windows.net/hub", "RootManageSharedAccessKey"), NULL);
+    expect(make_audience("sb://n.servicebus.windows.net/SharedAccess?a=b", "a=b"), NULL);
+    g_assert_false(identity_has_secret("SharedAccessKey=", 15)); /* looks no further than len */
+}
+
 static void
 test_missing(void)
 {
@@ -311,6 +335,7 @@ main(int argc, char **argv)
     g_test_add_func("/identity/hosts", test_hosts);
     g_test_add_func("/identity/case", test_case);
     g_test_add_func("/identity/audiences", test_audiences);
+    g_test_add_func("/identity/pasted-strings", test_pasted_strings);
     g_test_add_func("/identity/missing", test_missing);
     g_test_add_func("/identity/resource", test_resource);
     g_test_add_func("/identity/equal", test_equal);
