@@ -20,7 +20,7 @@
 
 #define TRACKING_ID_MAX 128 /* bytes of an IoT Hub tracking ID that are taken at all */
 
-/* A request for a token that has been let in. */
+/* A request for a token that has been let in; in the room of the D-Bus request. */
 struct asking {
     struct api *api;
     struct object_request *request;
@@ -38,7 +38,6 @@ refuse(struct asking *asking, const GError *error)
     struct audit_record record = { .event = api_event_of(asking->request), .slot = asking->slot, .ttl = asking->ttl,
                                    .scope = asking->scope, .rule = asking->rule };
     api_refuse(asking->api, asking->request, &record, error);
-    g_free(asking);
 }
 
 /* HostName=H;DeviceId=D;SharedAccessSignature=TOKEN, as IoT Hub's SDKs read it. */
@@ -74,7 +73,6 @@ reply_token(struct asking *asking, const struct sharing_answer *answer)
     api->stats.tokens_shared += answer->shared;
     stats_note_latency(&api->stats, clock_monotonic_us() - asking->since_us);
     object_reply(asking->request, DBUS_TYPE_STRING, &text, DBUS_TYPE_UINT64, &expires, DBUS_TYPE_INVALID);
-    g_free(asking);
 }
 
 /* A token of the key that was there when it was asked for is of no use, and belongs to another identity perhaps. */
@@ -183,7 +181,8 @@ rule_of(struct api *api, struct object_request *request, uint32_t slot)
 static struct asking *
 begin(struct api *api, struct object_request *request)
 {
-    struct asking *asking = g_new0(struct asking, 1);
+    G_STATIC_ASSERT(sizeof(struct asking) <= OBJECT_ROOM_BYTES);
+    struct asking *asking = object_room(request);
     asking->api = api;
     asking->request = request;
     asking->since_us = clock_monotonic_us();

@@ -244,21 +244,12 @@ slot_of(struct object_request *request)
     return slot;
 }
 
-/* A question to the bus, under way: who is the sender of this request? */
-struct asking {
-    struct api *api;
-    struct object_request *request;
-    int access;
-};
-
 static void
 found_caller(struct caller *caller, const GError *error, void *user)
 {
-    struct asking *asking = user;
-    struct api *api = asking->api;
-    struct object_request *request = asking->request;
-    int access = asking->access;
-    g_free(asking);
+    struct object_request *request = user;
+    struct api *api = object_user(request);
+    int access = object_row(request)->access;
     uint32_t slot = slot_of(request); /* where it is none, the rules for all hold */
     if (!caller) {
         deny(api, request, slot, "unknown-caller", error);
@@ -278,10 +269,8 @@ api_permit(struct object_request *request, int access, void *user)
 {
     struct api *api = user;
     struct caller *peer = peer_of(api, request);
-    struct asking *asking = g_new(struct asking, 1);
-    *asking = (struct asking){ api, request, access };
     if (peer)
-        found_caller(peer, NULL, asking);
+        found_caller(peer, NULL, request);
     else
-        caller_lookup(api->callers, object_sender(request), found_caller, asking);
+        caller_lookup(api->callers, object_sender(request), found_caller, request);
 }

@@ -10,6 +10,7 @@
 #include "dbus/names.h"
 #include "dbus/object-internal.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define SPARE_MAX 64 /* requests kept for the next calls */
@@ -21,6 +22,7 @@ struct object_request {
     void *data;
     GDestroyNotify destroy;
     struct object_request *next; /* among the spare ones */
+    _Alignas(max_align_t) char room[OBJECT_ROOM_BYTES];
 };
 
 /* ---- answers ---- */
@@ -307,6 +309,18 @@ void *
 object_data(struct object_request *request)
 {
     return request->data;
+}
+
+void *
+object_user(struct object_request *request)
+{
+    return request->object->user;
+}
+
+void *
+object_room(struct object_request *request)
+{
+    return request->room;
 }
 
 void

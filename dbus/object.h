@@ -89,6 +89,13 @@ const char *object_path(struct object_request *request);
 const char *object_sender(struct object_request *request); /* unique name; NULL on a peer connection */
 const struct object_method *object_row(struct object_request *request);
 
+/* What the object was added for. */
+void *object_user(struct object_request *request);
+
+/* Room for what a row remembers until it answers, all zero when the row is entered; it ends with the request. */
+#define OBJECT_ROOM_BYTES 96
+void *object_room(struct object_request *request);
+
 /* Something that the permit hook found out, for the row: freed with the request. */
 void object_set_data(struct object_request *request, void *data, GDestroyNotify destroy);
 void *object_data(struct object_request *request); /* borrowed; NULL where none was set */
