@@ -7,7 +7,7 @@
 import { Dialog } from "./dialog.js";
 import { h } from "./dom.js";
 import { hubkeyctl } from "./hubkeyctl.js";
-import { checkKey, isOfSlot, keyIn, looksLikeString, takeApart } from "./identity.js";
+import { checkKey, checkKeyText, isOfSlot, keyIn, looksLikeString, takeApart } from "./identity.js";
 import { PartsView, SecretField } from "./secret.js";
 import { whose } from "./slots.js";
 
@@ -60,7 +60,7 @@ function takeNext(row, next) {
             return _("The new key is missing.");
         if (isString)
             return takeApart(text).wrong;
-        return row.audience ? "" : checkKey(text.trim());
+        return (row.audience ? checkKeyText : checkKey)(text.trim());
     });
     if (wrong)
         throw new Error(wrong);

@@ -8,7 +8,8 @@ import { getToken } from "./bus.js";
 import { Dialog } from "./dialog.js";
 import { field, h } from "./dom.js";
 import { hubkeyctl } from "./hubkeyctl.js";
-import { audienceOf, checkHost, checkId, checkKey, keyIn, takeApart } from "./identity.js";
+import { audienceOf, checkAudience, checkHost, checkId, checkKey, checkKeyText, checkPolicy, keyIn,
+    takeApart } from "./identity.js";
 import { PartsView, SecretField } from "./secret.js";
 import { TPM_SLOTS, readRow, whose } from "./slots.js";
 import { Steps } from "./steps.js";
@@ -112,9 +113,9 @@ class OtherWay {
     }
 
     take() {
-        const words = [`--audience=${need(this.audience, _("Resource"))}`,
-            `--key-name=${need(this.name, _("Policy (key name)"))}`, "--key-file=-"];
-        need(this.key.control, _("Key"));
+        const words = [`--audience=${need(this.audience, _("Resource"), checkAudience)}`,
+            `--key-name=${need(this.name, _("Policy (key name)"), checkPolicy)}`, "--key-file=-"];
+        need(this.key.control, _("Key"), checkKeyText);
         return { words, secret: this.key.take().trim() };
     }
 

@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * Connection strings and their parts, taken apart while they are typed: what is there, what is wrong with it, what is
- * missing. hubkeyctl and hubkeyd judge again; this is to point at a mistake before. No result has the key in it: of a
- * key there is only where it stands.
+ * missing. hubkeyctl and hubkeyd judge again; this is to point at a mistake before. Of a key a result has only where it
+ * stands, even where it was pasted into, or ran together with, what is no secret. A key that stands alone behind a name
+ * of something else cannot be told from it.
  */
 
 const _ = window.cockpit.gettext;
@@ -18,6 +19,11 @@ const KEY_MAX = 1024;
 
 const NAMES = ["HostName", "DeviceId", "ModuleId", "GatewayHostName", "SharedAccessKey", "SharedAccessSignature",
     "SharedAccessKeyName", "Endpoint", "EntityPath"];
+
+/* A name of a part in the middle of a value: what separated them got lost, as line ends do in a field of one line. */
+const RUN_ON = new RegExp(`(${[...NAMES].sort((a, b) => b.length - a.length).join("|")})\\s*=`, "i");
+const SECRET = /(?:SharedAccess[a-z]*|Key)\s*=|SharedAccessSignature/i;
+const QUOTES = "\"'`\u2018\u2019\u201c\u201d";
 
 /* Each gives what is wrong with a value, or "". */
 export function checkHost(value) {
@@ -44,12 +50,31 @@ export function checkKey(value) {
     return value.length / 4 * 3 > KEY_MAX + 2 ? format(_("a key has at most $0 bytes"), KEY_MAX) : "";
 }
 
+/* A resource and a policy are shown to everybody, so nothing may stand in them that a key could be. */
+export function checkAudience(value) {
+    return /^(?:sb|https|amqps):\/\/[^\s;=?#/]+(?:\/[^\s;=?#]*)?$/i.test(value) && !SECRET.test(value) ? ""
+        : _("only the resource, as sb://name.servicebus.windows.net/hub, without a key");
+}
+
+export function checkPolicy(value) {
+    return /^[A-Za-z0-9._$-]{1,256}$/.test(value) ? "" : _("only the policy's name, as RootManageSharedAccessKey");
+}
+
+/* The key of a policy: its text is the key itself. */
+export function checkKeyText(value) {
+    if (looksLikeString(value) || value.includes(";") || SECRET.test(value))
+        return _("this is a connection string or a part of one; give the key alone");
+    return QUOTES.includes(value[0]) || QUOTES.includes(value.at(-1)) ? _("the key stands in quotes; take them away")
+        : "";
+}
+
 function checkEndpoint(value) {
     return /^sb:\/\/[^/]+\/?$/.test(value) ? "" : _("an endpoint looks like sb://name.servicebus.windows.net/");
 }
 
 const checks = {
     HostName: checkHost, GatewayHostName: checkHost, DeviceId: checkId, ModuleId: checkId, Endpoint: checkEndpoint,
+    SharedAccessKeyName: checkPolicy,
 };
 
 /* { name, value, start, length, mistake } for each part; value is "" for what is secret. */
@@ -62,7 +87,8 @@ function split(text) {
         const name = NAMES.find(known => known.toLowerCase() === given.trim().toLowerCase());
         if (piece.trim()) {
             const value = equals < 0 ? "" : piece.slice(equals + 1).trim();
-            const secret = !name || name === "SharedAccessKey" || name === "SharedAccessSignature";
+            const secret = !name || name === "SharedAccessKey" || name === "SharedAccessSignature" ||
+                SECRET.test(value);
             parts.push({
                 name: name || "",
                 value: secret ? "" : value,
@@ -84,6 +110,9 @@ function mistakeOf(name, value, before, start) {
         return format(_("$0 stands there twice"), name);
     if (!value)
         return format(_("$0 has no value"), name);
+    const [, next] = RUN_ON.exec(value) || [];
+    if (next)
+        return format(_("a ; is missing before $0"), next);
     return checks[name]?.(value) || "";
 }
 
@@ -100,7 +129,9 @@ function whatIsWrong(kind, names, parts) {
     const wanted = kind === "audience" ? ["Endpoint", "SharedAccessKeyName", "SharedAccessKey"]
         : ["HostName", "DeviceId", "SharedAccessKey"];
     const missing = wanted.filter(name => !names.has(name));
-    return missing.length ? format(_("Still missing: $0"), missing.join(", ")) : "";
+    if (missing.length)
+        return format(_("Still missing: $0"), missing.join(", "));
+    return kind === "audience" ? checkAudience(audienceOf(parts).audience) : "";
 }
 
 /* { kind: "device" or "audience", parts, wrong, isMistake }; wrong is "" for a complete string, isMistake false while
@@ -141,4 +172,5 @@ export function keyIn(text) {
 }
 
 /* Whether somebody is about to give a connection string, not a key. */
-export const looksLikeString = text => /^\s*(HostName|DeviceId|Endpoint|SharedAccess)[A-Za-z]*\s*=/i.test(text);
+export const looksLikeString = text =>
+    /^[\s"'`\u2018-\u201d]*(?:HostName|DeviceId|Endpoint|SharedAccess)[A-Za-z]*\s*=/i.test(text);

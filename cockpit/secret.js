@@ -1,8 +1,10 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Controls that a key is typed or pasted into: masked, offered to no password manager, and emptied as they are read.
- * The text in the control is the only copy that the page has.
+ * Controls that a key is typed or pasted into: masked, and emptied as they are read. The text in the control is the
+ * only copy that the page has. A password field, because browsers write no other into what they restore after a crash;
+ * and a new password, so that none fills the login of this address into it ("off" is not heeded there). One may still
+ * offer to save it.
  */
 
 import { field, h } from "./dom.js";
@@ -14,7 +16,7 @@ const _ = cockpit.gettext;
 export class SecretField {
     constructor(title, hint, { oninput } = {}) {
         this.control = h("input", {
-            type: "password", class: "input", autocomplete: "off", spellcheck: "false", autocapitalize: "off",
+            type: "password", class: "input", autocomplete: "new-password", spellcheck: "false", autocapitalize: "off",
             "data-1p-ignore": true, "data-lpignore": "true", oninput,
         });
         this.element = field(title, this.control, hint);

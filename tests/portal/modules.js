@@ -24,6 +24,22 @@ function load(name) {
 
 const KEY = Buffer.alloc(32, 7).toString('base64');
 
+// What stands in the fields of "Other": nothing that shows, or takes for the key, more than the key.
+function fields({ checkAudience, checkPolicy, checkKeyText }) {
+    const whole = `Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=${KEY}`;
+    const good = ['sb://n.servicebus.windows.net', 'sb://n.servicebus.windows.net/hub/a', 'https://n.net/q'];
+    const bad = [whole, whole.slice('Endpoint='.length), `sb://n.net/SharedAccessKey=${KEY}`, `sb://n.net/${KEY}`, KEY,
+        'n.net'];
+    ok(good.every(text => checkAudience(text) === ''), 'resources', good.map(checkAudience).join());
+    ok(bad.every(text => checkAudience(text).includes('without a key')), 'no resource', bad.map(checkAudience).join());
+    ok(['send', 'RootManageSharedAccessKey'].every(text => checkPolicy(text) === '') &&
+        [whole, KEY, `a;${KEY}`].every(text => checkPolicy(text).includes('only the policy')), 'policies, and none');
+    ok([whole, `"${whole}"`, `${KEY};EntityPath=hub`, `SharedAccessKey=${KEY}`].every(text =>
+        checkKeyText(text).includes('the key alone')), 'a string is no key of a policy');
+    ok(['"k"', '\u201ck\u201d'].every(text => checkKeyText(text).includes('quotes')), 'nor is one in quotes');
+    ok(checkKeyText(KEY) === '' && checkKeyText('any text') === '', 'any other text is');
+}
+
 function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, looksLikeString }) {
     const whole = `HostName=h.azure-devices.net;DeviceId=d-1;ModuleId=m;GatewayHostName=g.local;SharedAccessKey=${KEY}`;
     const { wrong, parts } = takeApart(`${whole}\n`);
@@ -39,6 +55,7 @@ function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, l
     const typed = takeApart('HostName=h.azure-devices.net;DeviceId=d');
     ok(typed.wrong.includes('missing: SharedAccessKey') && !typed.isMistake,
         'what is still missing is no mistake', typed.wrong);
+    const before = '; is missing before';
     const mistakes = {
         'a URL': ['HostName=https://h.net', 'only the name'],
         'a space in an ID': ['DeviceId=a b', 'cannot stand'],
@@ -48,10 +65,17 @@ function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, l
         'a key cut off': ['SharedAccessKey=abc', 'cut off'],
         'a key with odd characters': ['SharedAccessKey=ab_c', 'character 3'],
         'a token for a key': [`HostName=h.a.net;DeviceId=d;SharedAccessSignature=x`, 'no key'],
+        'a line end lost before a key': [`HostName=h.a.net;DeviceId=dSharedAccessKey=${KEY}`, before],
+        'a blank for a ;': [`HostName=h.a.net;DeviceId=d SharedAccessKey=${KEY}`, before],
+        'a comma for a ;': [`HostName=h.a.net;DeviceId=d,SharedAccessKey=${KEY}`, before],
+        'a line end lost after a key': [`SharedAccessKey=${KEY}HostName=h.a.net;DeviceId=d`, before],
+        'a string in quotes': [`"HostName=h.a.net;DeviceId=d;SharedAccessKey=${KEY}"`, 'does not belong'],
         'the hub\'s own string': [`HostName=h.a.net;SharedAccessKeyName=o;SharedAccessKey=${KEY}`, 'of the hub'],
     };
-    for (const [what, [text, says]] of Object.entries(mistakes))
+    for (const [what, [text, says]] of Object.entries(mistakes)) {
         ok(takeApart(text).wrong.includes(says), `${what} is pointed at`, takeApart(text).wrong);
+        ok(!JSON.stringify(takeApart(text)).includes(KEY), 'and what is told of it has no key in it');
+    }
     const events = 'Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=send;' +
         `SharedAccessKey=${KEY};EntityPath=hub`;
     const { audience, keyName } = audienceOf(takeApart(events).parts);
@@ -61,7 +85,8 @@ function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, l
     ok(checkHost('h.azure-devices.net') === '' && checkHost('h') !== '' && checkHost('-h.net') !== '', 'hosts');
     ok(checkId('a-Z0:.+%_#*?!(),=@$\'') === '' && checkId('ä') !== '' && checkId('a'.repeat(129)) !== '', 'IDs');
     ok(checkKey(KEY) === '' && checkKey('A'.repeat(1372)) !== '', 'keys');
-    ok(looksLikeString(' hostname=h') && !looksLikeString(KEY), 'a key is told from a string');
+    ok(looksLikeString(' hostname=h') && looksLikeString('"Endpoint=sb') && !looksLikeString(KEY),
+        'a key is told from a string');
 }
 
 // Which strings of Event Hubs or Service Bus may rotate a slot.
@@ -151,6 +176,7 @@ async function main() {
     translations();
     const identity = await load('identity.js');
     strings(identity);
+    fields(identity);
     ofSlot(identity);
     await pages(await load('slots.js'));
 }
