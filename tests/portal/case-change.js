@@ -10,13 +10,9 @@ const https = require('node:https');
 
 const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
+const { SECRET, action, cancel, closed, failed, key, shows, submit } = require('./page.js');
 const { forgotten } = require('./secrecy.js');
 
-const key = () => crypto.randomBytes(32).toString('base64');
-const action = (slot, name) => `tr[data-slot="${slot}"] [data-action=${name}]`;
-const is = (frame, slot, state) => frame.waitForSelector(`tr[data-slot="${slot}"][data-state=${state}]`);
-const closed = frame => frame.waitForSelector('dialog', { state: 'detached' });
-const submit = frame => frame.click('dialog button[type=submit]');
 const DEVICE = 'by-page';
 
 // One event with that token; the status the hub answers.
@@ -35,7 +31,7 @@ function post(device, token) {
 }
 
 async function mistakes(frame) {
-    const string = frame.locator('dialog input[type=password]');
+    const string = frame.locator(SECRET);
     const wrong = async (text, part, what) => {
         await string.fill(text);
         await holds(frame.waitForSelector(`dialog .parts .wrong:has-text("${part}")`), what);
@@ -58,14 +54,14 @@ async function configure(session) {
     await machine.hub('/devices', { deviceId: DEVICE, primaryKey: secret });
     await frame.click(action(0, 'configure'));
     await mistakes(frame);
-    await frame.fill('dialog input[type=password]', machine.connectionString(DEVICE, secret));
+    await frame.fill(SECRET, machine.connectionString(DEVICE, secret));
     ok((await frame.innerText('dialog .parts')).includes(DEVICE), 'a whole one is taken apart',
         await frame.innerText('dialog .parts'));
     await submit(frame);
     await holds(frame.waitForFunction(() => document.querySelectorAll('dialog .steps [data-step=done]').length === 3),
         'the key is put into the TPM, read back, and proved by a token');
     await frame.click('dialog button:has-text("Close")');
-    await holds(is(frame, 0, 'ready'), 'slot 0 is ready');
+    await holds(shows(frame, 0, 'ready'), 'slot 0 is ready');
     await forgotten(session, DEVICE, secret);
 }
 
@@ -88,19 +84,18 @@ async function token(session) {
     ok(await post(DEVICE, text) === 204, 'the hub accepts a message with it');
     await frame.fill('dialog input[type=number]', '99999999');
     await submit(frame);
-    await holds(frame.waitForSelector('dialog .alert.danger:has-text("lives 1 to")'),
+    await holds(failed(frame, 'lives 1 to'),
         'a life beyond the bound is told');
-    await frame.click('dialog button:has-text("Cancel")');
-    await closed(frame);
+    await cancel(frame);
 }
 
 async function rotate({ frame }) {
     await frame.click(action(0, 'rotate'));
-    await frame.fill('dialog input[type=password]', 'not a key');
+    await frame.fill(SECRET, 'not a key');
     await submit(frame);
-    await holds(frame.waitForSelector('dialog .alert.danger:has-text("not base64")'),
+    await holds(failed(frame, 'not base64'),
         'what is no key is not rotated to');
-    await frame.fill('dialog input[type=password]', key());
+    await frame.fill(SECRET, key());
     await submit(frame);
     await closed(frame);
     await holds(frame.waitForSelector(action(0, 'undo')), 'rotated, and it can be undone');
@@ -122,18 +117,18 @@ async function audience({ frame }) {
     const isBy = (secret, { sr, se, sig }) => sig === crypto.createHmac('sha256', secret)
         .update(`${encodeURIComponent(sr)}\n${se}`).digest('base64');
     machine.ctl(['provision', '11', '--audience', resource, '--key-name', 'send', '--key-file', '-'], key());
-    await is(frame, 11, 'ready');
+    await shows(frame, 11, 'ready');
     await frame.click(action(11, 'rotate'));
     for (const [name, policy] of [['other', 'send'], ['readings', 'listen']]) {
-        await frame.fill('dialog input[type=password]', string(name, policy, foreign));
+        await frame.fill(SECRET, string(name, policy, foreign));
         await submit(frame);
-        await holds(frame.waitForSelector('dialog .alert.danger:has-text("another resource or policy")'),
+        await holds(failed(frame, 'another resource or policy'),
             `an audience's slot is not rotated by a string of ${name}, ${policy}`);
-        await frame.fill('dialog input[type=password]', '');
+        await frame.fill(SECRET, '');
         await submit(frame);
-        await frame.waitForSelector('dialog .alert.danger:has-text("is missing")');
+        await failed(frame, 'is missing');
     }
-    await frame.fill('dialog input[type=password]', string('readings', 'send', next));
+    await frame.fill(SECRET, string('readings', 'send', next));
     await submit(frame);
     await closed(frame);
     await holds(frame.waitForSelector(action(11, 'undo')), 'but by its own');
@@ -146,26 +141,25 @@ async function adopt({ frame }) {
     const secret = key();
     await machine.hub('/devices', { deviceId: 'left-behind', primaryKey: secret });
     machine.windowsSlot('3', 'left-behind', secret);
-    await holds(is(frame, 3, 'found'), 'a key that Windows left in the TPM is found');
+    await holds(shows(frame, 3, 'found'), 'a key that Windows left in the TPM is found');
     await frame.click(action(3, 'adopt'));
     const shown = await frame.innerText('dialog .parts');
     const { tpm_name: name } = JSON.parse(machine.ctl(['show', '3', '--json']));
     ok(shown.includes('left-behind') && shown.includes(name), 'identity and Name are shown', shown);
     await submit(frame);
     await closed(frame);
-    await holds(is(frame, 3, 'ready'), 'adopted');
+    await holds(shows(frame, 3, 'ready'), 'adopted');
     ok(await post('left-behind', machine.ctl(['token', '3']).trim()) === 204, 'and the hub accepts its tokens');
 }
 
 async function clear({ frame }) {
     await frame.click(action(3, 'clear'));
     ok((await frame.innerText('dialog p')).includes('left-behind'), 'clearing says which device it is about');
-    await frame.click('dialog button:has-text("Cancel")');
-    await closed(frame);
+    await cancel(frame);
     await frame.click(action(3, 'clear'));
     await submit(frame);
     await closed(frame);
-    await holds(is(frame, 3, 'empty'), 'cleared');
+    await holds(shows(frame, 3, 'empty'), 'cleared');
 }
 
 // Without access, or with the wrong password for it.
@@ -175,7 +169,7 @@ async function refused({ frame }) {
         'a change says what is missing');
     ok(await frame.locator('dialog button[type=submit]').count() === 0, 'and does not offer to be done');
     await frame.click('dialog button:has-text("Turn on")');
-    const password = frame.locator('dialog input[type=password]');
+    const password = frame.locator(SECRET);
     await password.fill(process.env.HUBKEY_PORTAL_VIEWER_PASSWORD);
     await frame.click('dialog button[type=submit]');
     await holds(frame.waitForSelector('dialog .alert.danger'), 'who may not use sudo is refused, with the reason');

@@ -5,15 +5,14 @@
 // The pictures go to the folder HUBKEY_PORTAL_PICTURES, where it is set; that is how docs/images is renewed.
 'use strict';
 
-const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 
 const { ok } = require('./tap.js');
 const machine = require('./machine.js');
+const { SECRET, action, cancel, key, shows } = require('./page.js');
 
 const SERIOUS = ['serious', 'critical'];
-const key = () => crypto.randomBytes(32).toString('base64');
 
 async function judge(frame, axe, what) {
     await frame.evaluate(axe);
@@ -48,9 +47,9 @@ async function prepare({ frame }) {
         '--key-file', '-'], key());
     provision('12', 'pump');
     machine.lose('2');
-    await frame.waitForSelector('tr[data-slot="2"][data-state=found]');
+    await shows(frame, 2, 'found');
     machine.damage('12');
-    await frame.waitForSelector('tr[data-slot="12"][data-state=damaged]');
+    await shows(frame, 12, 'damaged');
 }
 
 async function table(session, means) {
@@ -69,13 +68,12 @@ async function buttons({ frame }) {
 
 async function dialog(session, means) {
     const { page, frame } = session;
-    await frame.click('tr[data-slot="5"] [data-action=configure]');
-    await frame.fill('dialog input[type=password]',
+    await frame.click(action(5, 'configure'));
+    await frame.fill(SECRET,
         `HostName=myhub.azure-devices.net;DeviceId=weather station;SharedAccessKey=${key()}`);
     await frame.waitForSelector('dialog .parts .wrong');
     await inBoth(session, means, 'configure', file => page.screenshot({ path: file }));
-    await frame.click('dialog button:has-text("Cancel")');
-    await frame.waitForSelector('dialog', { state: 'detached' });
+    await cancel(frame);
 }
 
 async function charts(session, means) {
@@ -89,7 +87,7 @@ async function narrow({ page, frame }, { axe }) {
     const wide = await frame.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);
     ok(!wide, 'a narrow screen needs no sideways scrolling');
     await judge(frame, axe, 'narrow');
-    await frame.focus('tr[data-slot="6"] [data-action=configure]');
+    await frame.focus(action(6, 'configure'));
     await page.keyboard.press('Enter');
     await frame.waitForSelector('dialog[open]');
     ok(await frame.evaluate(() => document.activeElement.type === 'password'),

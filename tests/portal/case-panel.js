@@ -4,10 +4,9 @@
 // TPM and daemon: facts, figures that move, and what the doctor finds.
 'use strict';
 
-const crypto = require('node:crypto');
-
 const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
+const { key, submit } = require('./page.js');
 
 const figure = title => `#panel figure:has-text("${title}") .chart-now`;
 
@@ -37,7 +36,7 @@ async function figures({ frame }) {
 // A record that cannot be read stands out in the table, and the doctor has it; what both name cures it.
 async function doctor({ frame }) {
     machine.ctl(['provision', '13', '--connection-string-file', '-'],
-        machine.connectionString('thirteen', crypto.randomBytes(32).toString('base64')));
+        machine.connectionString('thirteen', key()));
     machine.damage('13');
     const row = 'tr.danger[data-slot="13"][data-state=damaged]';
     await holds(frame.waitForSelector(`${row} details`), 'a damaged slot stands out, with the reason');
@@ -45,7 +44,7 @@ async function doctor({ frame }) {
     await holds(frame.waitForSelector('#doctor li[data-level=bad]:has-text("hubkeyctl clear 13")'),
         'the doctor\'s findings are shown, with what mends them');
     await frame.click(`${row} .button.primary[data-action=clear]`);
-    await frame.click('dialog button[type=submit]');
+    await submit(frame);
     await frame.waitForSelector(row, { state: 'detached' });
     await frame.click('#doctor-run');
     await frame.waitForSelector('#doctor-run:enabled');

@@ -4,13 +4,9 @@
 // The table of slots, live: what hubkeyctl does meanwhile, and hubkeyd or the TPM going and coming back.
 'use strict';
 
-const crypto = require('node:crypto');
-
 const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
-
-const shows = (frame, slot, state) => frame.waitForSelector(`tr[data-slot="${slot}"][data-state=${state}]`);
-const key = () => crypto.randomBytes(32).toString('base64');
+const { key, shows } = require('./page.js');
 
 async function table({ frame }) {
     await holds(shows(frame, 0, 'ready'), 'slot 0 is in the table, ready');

@@ -18,6 +18,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -103,13 +104,13 @@ class Machine:
         mount(self.at('sudoers.d'), '/etc/sudoers.d')
 
     def replace(self, path, change):
+        """A changed copy stands in its place. Nobody may read it before it has the owner and the mode of the old."""
         copy = self.at(os.path.basename(path))
-        shutil.copy(path, copy)
-        shutil.copystat(path, copy)
         status = os.stat(path)
-        os.chown(copy, status.st_uid, status.st_gid)
-        with open(path) as old, open(copy, 'w') as new:
+        with open(path) as old, open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'w') as new:
             new.writelines(':'.join(change(line.rstrip('\n').split(':'))) + '\n' for line in old)
+            os.fchown(new.fileno(), status.st_uid, status.st_gid)
+            os.fchmod(new.fileno(), stat.S_IMODE(status.st_mode))
         mount(copy, path)
 
     def person(self, fields):
@@ -148,8 +149,9 @@ class Cockpit:
             select.select([], [], [], 0.02)
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait()
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
 
 
 def hashed(password):
@@ -168,18 +170,14 @@ def answers(port):
         return peer.connect_ex(('127.0.0.1', port)) == 0
 
 
-def wait_for_end():
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
-    signal.pause()
-
-
 def run(command):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number if command else 0))
     machine = Machine(os.environ['HUBKEY_SANDBOX'], os.environ['HUBKEY_BUILDDIR'])
     machine.make()
     cockpit = Cockpit(machine)
-    cockpit.start()
     try:
+        cockpit.start()
         if command:
             environment = {**os.environ, 'HUBKEY_PORTAL_URL': cockpit.url()}
             for role, user in (('ADMIN', ADMIN), ('VIEWER', VIEWER)):
@@ -188,7 +186,8 @@ def run(command):
             return subprocess.run(command, env=environment).returncode
         print(f'Open {cockpit.url()}\n  user {ADMIN}, password {machine.passwords[ADMIN]}: may turn on administrative '
               f'access\n  user {VIEWER}, password {machine.passwords[VIEWER]}: may look\nCtrl-C ends it.', flush=True)
-        wait_for_end()
+        while True:  # until a signal
+            signal.pause()
     finally:
         cockpit.stop()
 
