@@ -46,7 +46,7 @@ export function checkKey(value) {
     if (odd >= 0)
         return format(_("character $0 of the key is not base64"), odd + 1);
     if (!BASE64.test(value))
-        return format(_("the key is cut off: $0 characters are no complete base64"), value.length);
+        return format(_("the key is cut off: with a length of $0 it is no complete base64"), value.length);
     return value.length / 4 * 3 > KEY_MAX + 2 ? format(_("a key has at most $0 bytes"), KEY_MAX) : "";
 }
 

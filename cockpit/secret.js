@@ -13,6 +13,9 @@ import { takeApart } from "./identity.js";
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
 
+const hidden = count =>
+    cockpit.format(cockpit.ngettext("$0 character, hidden", "$0 characters, hidden", count), count);
+
 export class SecretField {
     constructor(title, hint, { oninput } = {}) {
         this.control = h("input", {
@@ -56,7 +59,7 @@ export class PartsView {
         this.list.replaceChildren(...parts.flatMap(part => [
             h("dt", {}, part.name || "?"),
             h("dd", { class: part.mistake ? "wrong" : "" },
-                part.value || (part.length ? cockpit.format(_("$0 characters, hidden"), part.length) : ""),
+                part.value || (part.length ? hidden(part.length) : ""),
                 part.mistake ? h("span", { class: "mistake" }, part.mistake) : null),
         ]));
         this.verdict.className = isMistake ? "verdict wrong" : "verdict";

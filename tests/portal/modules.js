@@ -159,9 +159,17 @@ async function pages({ PAGE, readPage }) {
 function translations() {
     const po = fs.readFileSync(path.join(COCKPIT, 'po', 'de.po'), 'utf8');
     const known = new Map([...po.matchAll(/^msgid "(.*)"\nmsgstr "(.*)"$/gm)].map(([all, id, text]) => [id, text]));
-    const texts = fs.readdirSync(COCKPIT).filter(name => name.endsWith('.js')).flatMap(name =>
-        [...fs.readFileSync(path.join(COCKPIT, name), 'utf8').matchAll(/\b_\(((?:\s*\+?\s*"(?:[^"\\]|\\.)*")+)\s*\)/g)]
-            .map(([all, pieces]) => [...pieces.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([piece, text]) => text).join('')));
+    const sources = fs.readdirSync(COCKPIT).filter(name => name.endsWith('.js')).map(
+        name => fs.readFileSync(path.join(COCKPIT, name), 'utf8')).join('\n');
+    const pieces = text => [...text.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([piece, inner]) => inner);
+    const counted = [...sources.matchAll(/\bngettext\(("[^"]*", "[^"]*"),/g)].map(([all, both]) => pieces(both));
+    const plurals = new Map([...po.matchAll(
+        /^msgid "(.*)"\nmsgid_plural "(.*)"\nmsgstr\[0\] "(.+)"\nmsgstr\[1\] "(.+)"$/gm)].map(
+        ([all, one, many, ...forms]) => [one, { many, forms }]));
+    ok(counted.length > 0 && counted.length === plurals.size && counted.every(([one, many]) =>
+        plurals.get(one)?.many === many), 'what is counted has its plural', [...plurals.keys()].join('\n'));
+    const texts = [...sources.matchAll(/\b_\(((?:\s*\+?\s*"(?:[^"\\]|\\.)*")+)\s*\)/g)].map(
+        ([all, strings]) => pieces(strings).join(''));
     ok(texts.length > 150, 'the texts of the page are found', texts.length);
     const missing = texts.filter(text => !known.get(text));
     ok(missing.length === 0, 'all are translated', missing.join('\n'));
