@@ -4,7 +4,7 @@
  * org.hubkey on the system bus, and what happens to it: hubkeyd comes, goes or changes, the bus is lost and is back.
  * The listener has
  *   present(version)  hubkeyd answers; everything known before may be out of date
- *   absent(why)       it does not; the bus, or this object by itself, goes on looking
+ *   absent(why, bus)  it does not; the bus, or this object by itself, goes on looking. bus: it is the bus that is gone
  *   slotChanged(n)    a property of slot n, or that it came into use or is empty now
  *   tpmChanged()      TpmState may be another
  */
@@ -27,6 +27,7 @@ const plain = variants => Object.fromEntries(Object.entries(variants).map(([name
 export class Bus {
     constructor(listener) {
         this.listener = listener;
+        this.waiting = []; /* who is to be told once hubkeyd answers */
         this.open();
     }
 
@@ -58,23 +59,33 @@ export class Bus {
         const client = this.client;
         try {
             const version = await this.managerProperty("Version");
-            if (client === this.client)
-                this.listener.present(version);
+            if (client !== this.client)
+                return;
+            this.listener.present(version);
+            this.waiting.splice(0).forEach(tell => tell());
         } catch (error) {
             if (client === this.client)
-                this.listener.absent(error.message);
+                this.listener.absent(error.message, Boolean(error.problem));
         }
+    }
+
+    /* Settled when hubkeyd answers: at once, or when it is back. */
+    answers() {
+        return new Promise(resolve => {
+            this.waiting.push(resolve);
+            this.greet();
+        });
     }
 
     owned(owner) {
         if (owner)
             this.greet();
         else
-            this.listener.absent("");
+            this.listener.absent("", false);
     }
 
-    closed({ message, problem }) {
-        this.listener.absent(message || cockpit.message(problem || "disconnected"));
+    closed() {
+        this.listener.absent("", true);
         window.setTimeout(() => this.open(), AGAIN_MS);
     }
 

@@ -50,7 +50,7 @@ export class Chart {
             cockpit.format(_("$0: now $1, at most $2"), this.title, this.show(value), this.show(most)));
     }
 
-    /* hubkeyd counts anew: what was before does not belong to what comes. */
+    /* hubkeyd counts anew, or was not asked for a while: what was before does not belong to what comes. */
     restart() {
         this.values = [];
     }

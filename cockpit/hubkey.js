@@ -66,16 +66,28 @@ class Page {
         this.tpmChanged();
     }
 
-    absent(why) {
+    /* The same is not said twice: a screen reader would read it again, and the focus in it would be lost. */
+    notice(...alerts) {
+        const text = alerts.map(one => one.textContent).join("\n");
+        if (text === this.noticed)
+            return;
+        this.noticed = text;
+        this.notices.replaceChildren(...alerts);
+    }
+
+    absent(why, isBus) {
         this.element.dataset.daemon = "absent";
         this.element.setAttribute("aria-busy", "false");
         this.slots.element.hidden = true;
         this.panel.present(false);
-        this.notices.replaceChildren(alert("danger", _("hubkeyd does not answer"),
-            why ? h("p", {}, why) : null,
-            h("p", {}, _("Keys are safe, but no program gets a token meanwhile. Start the service hubkeyd; this page " +
-                         "goes on by itself when it answers.")),
-            button(_("Look again"), () => this.bus.greet())));
+        this.notice(isBus
+            ? alert("danger", _("The system bus does not answer"),
+                h("p", {}, _("hubkeyd is reached by it, and so is most of this machine. This page goes on by itself " +
+                             "when it is back.")))
+            : alert("danger", _("hubkeyd does not answer"), h("p", {}, why),
+                h("p", {}, _("Keys are safe, but no program gets a token meanwhile. Start the service hubkeyd; this " +
+                             "page goes on by itself when it answers.")),
+                button(_("Look again"), () => this.bus.greet())));
     }
 
     slotChanged(number) {
@@ -87,7 +99,7 @@ class Page {
             const word = await this.bus.managerProperty("TpmState");
             const state = tpmState(word);
             this.element.dataset.tpm = word;
-            this.notices.replaceChildren(...state.means
+            this.notice(...state.means
                 ? [alert(state.tone, cockpit.format(_("TPM: $0"), state.label), h("p", {}, state.means))] : []);
         } catch (error) {
             /* hubkeyd went away in between; absent() says so */

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * The TPM and hubkeyd: what they are, how they are, and what they do at the moment. The figures are asked for every
- * second, the TPM now and then, and only while the page is in sight.
+ * second, the TPM now and then, and only while the page is in sight: the shell tells it when another of its pages is in
+ * front, which the browser does not see.
  */
 
 import { Chart } from "./chart.js";
@@ -14,6 +15,7 @@ const cockpit = window.cockpit;
 const _ = cockpit.gettext;
 
 const EVERY_MS = 1000;
+const GAP_MS = 2000; /* what lies further apart is not of one line any more */
 const TPM_EVERY = 5; /* of these */
 
 const yes = value => value ? _("yes") : _("no");
@@ -28,7 +30,7 @@ export class Panel {
         this.charts = {
             tokens: new Chart(_("Tokens a second"), value => value.toFixed(1)),
             latency: new Chart(_("Time to a token, 99 of 100"), milliseconds),
-            denials: new Chart(_("Refusals"), value => String(value)),
+            denials: new Chart(_("Refusals a second"), value => value.toFixed(1)),
         };
         this.figures = h("div", { class: "charts" }, Object.values(this.charts).map(chart => chart.element));
         this.element = h("section", { class: "card", "aria-labelledby": "panel-title", id: "panel" },
@@ -36,7 +38,7 @@ export class Panel {
             h("dl", { class: "parts" }, h("dt", {}, _("Service hubkeyd")), h("dd", {}, this.service.element)),
             this.facts, this.figures);
         window.setInterval(() => this.look(), EVERY_MS);
-        document.addEventListener("visibilitychange", () => this.look());
+        cockpit.addEventListener("visibilitychange", () => this.look());
     }
 
     /* hubkeyd answers, or does not. */
@@ -44,12 +46,17 @@ export class Panel {
         this.isPresent = is;
         this.facts.hidden = this.figures.hidden = !is;
         this.before = null;
+        this.restart();
         this.looks = -1;
         this.look();
     }
 
+    restart() {
+        Object.values(this.charts).forEach(chart => chart.restart());
+    }
+
     async look() {
-        if (!this.isPresent || document.visibilityState === "hidden" || this.isLooking)
+        if (!this.isPresent || cockpit.hidden || this.isLooking)
             return;
         this.isLooking = true;
         try {
@@ -73,13 +80,14 @@ export class Panel {
         this.before = { now, at };
         if (!before)
             return;
-        if (now.TokensIssued < before.now.TokensIssued) {
-            Object.values(this.charts).forEach(chart => chart.restart());
+        if (now.TokensIssued < before.now.TokensIssued || at - before.at > GAP_MS) {
+            this.restart();
             return;
         }
-        this.charts.tokens.add((now.TokensIssued - before.now.TokensIssued) / ((at - before.at) / 1000));
+        const perSecond = name => (now[name] - before.now[name]) / ((at - before.at) / 1000);
+        this.charts.tokens.add(perSecond("TokensIssued"));
         this.charts.latency.add(now.LatencyP99Us / 1000);
-        this.charts.denials.add(now.TokensDenied - before.now.TokensDenied);
+        this.charts.denials.add(perSecond("TokensDenied"));
     }
 
     tell(word, info) {

@@ -11,6 +11,7 @@ import * as superuser from "./superuser.js";
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
 
+const AGAIN_MS = 1000; /* between two attempts to reach a bus that is gone */
 const UNIT = "hubkeyd.service";
 const SYSTEMD = "org.freedesktop.systemd1";
 const MANAGER = `${SYSTEMD}.Manager`;
@@ -24,8 +25,8 @@ export class Service {
     constructor() {
         this.state = h("span", {}, _("Unknown"));
         this.start = button(_("Start"), () => this.run(), { class: "button primary small", hidden: true });
-        this.said = h("span", { role: "status", class: "mistake" });
-        this.element = h("span", { class: "service" }, this.state, this.start,
+        this.said = h("div", { role: "status", class: "mistake" });
+        this.element = h("div", { class: "service" }, this.state, this.start,
             button(_("Service"), () => cockpit.jump(`/system/services#/${UNIT}`), { class: "button link small" }),
             button(_("Log"), () => cockpit.jump(`/system/logs/#/?prio=debug&service=${UNIT}`),
                 { class: "button link small" }), this.said);
@@ -34,6 +35,10 @@ export class Service {
 
     async watch() {
         const client = cockpit.dbus(SYSTEMD, { bus: "system" });
+        client.addEventListener("close", () => {
+            this.unknown();
+            window.setTimeout(() => this.watch(), AGAIN_MS);
+        });
         try {
             const [path] = await client.call("/org/freedesktop/systemd1", MANAGER, "LoadUnit", [UNIT]);
             const unit = client.proxy(`${SYSTEMD}.Unit`, path);
@@ -42,8 +47,13 @@ export class Service {
             await unit.wait();
             this.show(unit);
         } catch (error) {
-            this.state.textContent = _("Unknown: systemd does not answer");
+            this.unknown();
         }
+    }
+
+    unknown() {
+        this.state.textContent = _("Unknown: systemd does not answer");
+        this.start.hidden = true;
     }
 
     show(unit) {
@@ -53,11 +63,11 @@ export class Service {
     }
 
     async run() {
-        this.said.textContent = "";
+        this.said.replaceChildren();
         try {
             await cockpit.spawn(["systemctl", "start", UNIT], { superuser: "require", err: "message" });
         } catch (error) {
-            this.said.textContent = superuser.isAdmin() ? cockpit.message(error) : superuser.needed();
+            this.said.replaceChildren(superuser.isAdmin() ? cockpit.message(error) : superuser.offer());
         }
     }
 }

@@ -60,27 +60,33 @@ async function complete(bus, rows) {
     });
 }
 
-/* The page from slot number first on: { rows, next }; next is where the following one begins, 0 where there is none. */
-export async function readPage(bus, first, filter) {
+/* The rows that match, from slot number first on: a page of them, and one more if there is, which begins the next. */
+async function filtered(bus, first, filter, isStale) {
     const rows = [];
     let next = first;
     do {
-        const from = next;
-        const piece = await bus.listSlots(from, isFiltered(filter) ? PIECE : PAGE);
+        const piece = await bus.listSlots(next, PIECE);
         next = piece.next;
         /* ListSlots has no audience: only rows without a host need to be asked for what the filter compares. */
         if (filter.text)
-            await each(piece.slots, async row => row.host ? row : await readRow(bus, row.slot));
-        for (const row of piece.slots) {
-            if (!matches(row, filter))
-                continue;
-            if (rows.length === PAGE) {
-                next = row.slot;
-                break;
-            }
-            rows.push(row);
-        }
-    } while (next && rows.length < PAGE);
+            await each(piece.slots, async row => row.host || isStale() ? row : await readRow(bus, row.slot));
+        rows.push(...piece.slots.filter(row => matches(row, filter)));
+    } while (next && rows.length <= PAGE && !isStale());
+    return { rows: rows.slice(0, PAGE), next: rows[PAGE]?.slot || 0 };
+}
+
+async function unfiltered(bus, first) {
+    const { slots: rows, next } = await bus.listSlots(first, PAGE);
+    return { rows, next };
+}
+
+/* The page from slot number first on: { rows, next }; next is where the following one begins, 0 where there is none.
+ * isStale tells whether nobody wants to know any more: then it is given up, and what comes is of no use. */
+export async function readPage(bus, first, filter, isStale = () => false) {
+    const { rows, next } = isFiltered(filter) ? await filtered(bus, first, filter, isStale)
+        : await unfiltered(bus, first);
+    if (isStale())
+        return { rows: [], next: 0 };
     const shown = first === 0 && !isFiltered(filter) ? withEmpty(rows) : rows;
     await complete(bus, shown);
     /* A slot may have been cleared since it was listed. */
@@ -98,9 +104,25 @@ export async function readRow(bus, slot) {
     return properties ? detailed({ slot }, properties) : emptyRow(slot);
 }
 
+/* The same, once hubkeyd answers again where it does not now. */
+export async function readRowAtLast(bus, slot) {
+    for (;;) {
+        try {
+            return await readRow(bus, slot);
+        } catch (error) {
+            if (error.name?.startsWith("org.hubkey.Error."))
+                throw error;
+            await bus.answers();
+        }
+    }
+}
+
 /* "module m of d", "d", or the policy and resource of an audience; "" for an empty slot. */
 export function whose(row) {
     if (row.audience)
         return `${row.keyName} @ ${row.audience}`;
     return row.module ? `${row.device}/${row.module}` : row.device;
 }
+
+/* "dev-1 @ myhub.azure-devices.net" */
+export const identity = row => row.host ? `${whose(row)} @ ${row.host}` : whose(row);

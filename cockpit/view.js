@@ -2,12 +2,13 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * The table of slots with its filter and its pages. What a slot is told to do is the business of `actions`: an object
- * with a function for each name in slotState().cures and for "token" and "rotate", "undo".
+ * with a function for each name in `labels`.
  */
 
 import { button, h } from "./dom.js";
-import { PAGE, readPage, readRow, whose } from "./slots.js";
+import { readPage, readRow, whose } from "./slots.js";
 import { slotState, slotStates } from "./states.js";
+import { dateOf } from "./when.js";
 
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
@@ -22,6 +23,8 @@ const labels = {
 };
 
 const storages = { tpm: _("In the TPM"), file: _("In a file, wrapped by the TPM"), "": "" };
+
+const TYPING_MS = 200; /* whoever types on within these does not want to know what the beginning of it finds */
 
 /* In the order shown. */
 function namesFor(row) {
@@ -38,12 +41,16 @@ export class SlotsView {
         this.starts = [0];          /* where the pages up to this one begin */
         this.next = 0;
         this.rows = new Map();      /* slot -> { row, element } of those in sight */
-        this.changedAt = new Map(); /* slot -> when this page saw a change of it */
+        this.changedAt = new Map(); /* slot -> when this page saw a change of it, in seconds */
+        this.added = new Set();     /* of those not in sight, who changed since the page was read */
+        this.opened = null;         /* { slot, action } of the button that was pressed last */
         this.element = this.build();
     }
 
     build() {
-        this.body = h("tbody", {});
+        this.body = h("tbody", { role: "rowgroup" });
+        /* A dialog gives the focus back to its button, which may have been replaced meanwhile. */
+        document.addEventListener("close", () => this.refocus(), true);
         this.note = h("p", { class: "note", role: "status" });
         this.before = button(_("Previous"), () => this.turn(-1));
         this.after = button(_("Next"), () => this.turn(1));
@@ -51,7 +58,11 @@ export class SlotsView {
         const search = h("input", {
             type: "search", class: "input", id: "slots-filter", placeholder: _("Number, host, device or audience"),
             "aria-label": _("Filter slots"),
-            oninput: event => this.refilter({ text: event.target.value.trim().toLowerCase() }),
+            oninput: event => {
+                window.clearTimeout(this.typing);
+                const text = event.target.value.trim().toLowerCase();
+                this.typing = window.setTimeout(() => this.refilter({ text }), TYPING_MS);
+            },
         });
         const state = h("select", {
             class: "input", id: "slots-state", "aria-label": _("State"),
@@ -64,8 +75,10 @@ export class SlotsView {
             h("div", { class: "toolbar" }, h("h2", { id: "slots-title" }, _("Slots")), search, state,
                 button(_("Configure a slot"), () => this.actions.configure(null),
                     { class: "button primary", id: "configure" })),
-            h("table", { "aria-describedby": "slots-title" },
-                h("thead", {}, h("tr", {}, titles.map(title => h("th", { scope: "col" }, title)))), this.body),
+            /* The roles are said, because a narrow screen makes blocks of the rows. */
+            h("table", { role: "table", "aria-labelledby": "slots-title" },
+                h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
+                    titles.map(title => h("th", { scope: "col", role: "columnheader" }, title)))), this.body),
             this.note,
             h("nav", { class: "pager", "aria-label": _("Pages of slots") }, this.place, this.before, this.after));
     }
@@ -95,9 +108,9 @@ export class SlotsView {
         while (this.stale) {
             this.stale = false;
             try {
-                const page = await readPage(this.bus, this.starts.at(-1), this.filter);
+                const page = await readPage(this.bus, this.starts.at(-1), this.filter, () => this.stale);
                 if (!this.stale)
-                    this.show(page);
+                    this.keepFocus(() => this.show(page));
             } catch (error) {
                 this.note.textContent = error.message;
             }
@@ -106,17 +119,53 @@ export class SlotsView {
         this.element.setAttribute("aria-busy", "false");
     }
 
+    /* Replacing a row takes neither the focus nor what was opened in it. */
+    keepFocus(replace) {
+        const { activeElement: element } = document;
+        const focused = this.body.contains(element)
+            ? { slot: Number(element.closest("tr").dataset.slot), action: element.dataset.action } : null;
+        const unfolded = [...this.body.querySelectorAll("details[open]")].map(one => one.closest("tr").dataset.slot);
+        replace();
+        for (const slot of unfolded)
+            this.body.querySelector(`tr[data-slot="${slot}"] details`)?.setAttribute("open", "");
+        if (focused && !this.body.contains(document.activeElement))
+            this.focus(focused);
+    }
+
+    /* The button of that action, or, where there is none any more, the row. */
+    focus({ slot, action }) {
+        const row = this.rows.get(slot)?.element;
+        (row?.querySelector(action ? `[data-action=${action}]` : "summary") || row?.querySelector("th"))?.focus();
+    }
+
+    refocus() {
+        if (this.opened && document.activeElement === document.body)
+            this.focus(this.opened);
+    }
+
+    /* now differs from what the page knew of the slot. */
+    noteChange(slot, before, now) {
+        if (before ? before.generation !== now.generation : this.added.has(slot))
+            this.changedAt.set(slot, Date.now() / 1000);
+    }
+
     show({ rows, next }) {
+        if (!rows.length && this.starts.length > 1) { /* what was on it is gone */
+            this.turn(-1);
+            return;
+        }
         this.next = next;
         const kept = this.rows;
         this.rows = new Map();
         this.body.replaceChildren(...rows.map(row => {
             const same = kept.get(row.slot);
+            this.noteChange(row.slot, same?.row, row);
             const isSame = same && JSON.stringify(same.row) === JSON.stringify(row);
             const entry = isSame ? same : { row, element: this.line(row) };
             this.rows.set(row.slot, entry);
             return entry.element;
         }));
+        this.added.clear();
         const page = this.starts.length;
         this.note.textContent = rows.length ? "" : _("No slot matches.");
         this.place.textContent = rows.length
@@ -129,10 +178,10 @@ export class SlotsView {
     /* A signal came. A slot in sight is read by itself, others only count where they might have to be in sight. */
     async slotChanged(slot) {
         const entry = this.rows.get(slot);
-        this.changedAt.set(slot, new Date());
         if (!entry) {
             const last = Math.max(0, ...this.rows.keys());
-            if (slot <= last || this.rows.size < PAGE)
+            this.added.add(slot);
+            if (slot <= last || !this.next)
                 this.reload();
             return;
         }
@@ -144,9 +193,12 @@ export class SlotsView {
                 this.reload();
                 return;
             }
+            this.noteChange(slot, entry.row, row);
             const element = this.line(row);
-            entry.element.replaceWith(element);
-            this.rows.set(slot, { row, element });
+            this.keepFocus(() => {
+                entry.element.replaceWith(element);
+                this.rows.set(slot, { row, element });
+            });
         } catch (error) {
             this.reload();
         }
@@ -159,16 +211,20 @@ export class SlotsView {
 
     line(row) {
         const state = slotState(row.state);
-        const cell = (title, ...content) => h("td", { "data-title": title }, ...content);
+        const cell = (title, ...content) => h("td", { "data-title": title, role: "cell" }, ...content);
         const seen = this.changedAt.get(row.slot);
         const isCure = name => state.cures.includes(name) && row.state !== "empty";
-        const actions = namesFor(row).map(name => button(labels[name], () => this.actions[name](row), {
+        const act = name => {
+            this.opened = { slot: row.slot, action: name };
+            this.actions[name](row);
+        };
+        const actions = namesFor(row).map(name => button(labels[name], () => act(name), {
             "data-action": name,
             class: `button ${isCure(name) ? "primary" : "secondary"} small`,
             "aria-label": cockpit.format(_("$0 slot $1"), labels[name], row.slot),
         }));
-        return h("tr", { "data-slot": row.slot, "data-state": row.state, class: state.tone },
-            h("th", { scope: "row" }, String(row.slot)),
+        return h("tr", { "data-slot": row.slot, "data-state": row.state, class: state.tone, role: "row" },
+            h("th", { scope: "row", role: "rowheader", "data-title": _("Slot"), tabindex: -1 }, String(row.slot)),
             cell(_("State"), h("span", { class: `label ${state.tone}` }, state.label),
                 state.means ? h("p", { class: "means" }, state.means) : null,
                 row.reason ? h("details", {}, h("summary", {}, _("What hubkeyd says")), row.reason) : null),
@@ -178,7 +234,7 @@ export class SlotsView {
             cell(_("Key kept"), storages[row.storage] ?? row.storage),
             cell(_("Changes"), row.generation ? String(row.generation) : "",
                 seen && row.state !== "empty"
-                    ? h("p", { class: "means" }, cockpit.format(_("last at $0"), seen.toLocaleTimeString())) : null),
+                    ? h("p", { class: "means" }, cockpit.format(_("last at $0"), dateOf(seen))) : null),
             cell(_("Actions"), h("div", { class: "actions" }, actions)));
     }
 }
