@@ -9,24 +9,37 @@ import { h } from "./dom.js";
 import { hubkeyctl } from "./hubkeyctl.js";
 import { checkKey, checkKeyText, isOfSlot, keyIn, looksLikeString, takeApart } from "./identity.js";
 import { PartsView, SecretField } from "./secret.js";
-import { whose } from "./slots.js";
+import { identity, readRow } from "./slots.js";
+import { slotState } from "./states.js";
 
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
 
-/* "dev-1 @ myhub.azure-devices.net" */
-const identity = row => row.host ? `${whose(row)} @ ${row.host}` : whose(row);
+/* hubkeyctl is told the number only; so the slot must be what it was when the dialog said whose key it is about. */
+async function stillIs(bus, row) {
+    const now = await readRow(bus, row.slot);
+    const shown = ["state", "generation", "host", "device", "module", "gateway", "audience", "keyName", "tpmName"];
+    if (shown.some(name => now[name] !== row[name]))
+        throw new Error(cockpit.format(_("The slot has changed meanwhile: $0. Close this, and look at it again."),
+            [slotState(now.state).label, identity(now)].filter(word => word).join(", ")));
+}
 
-function confirm(title, action, row, sentence, { danger, words, more = [] }) {
+function confirm(bus, title, action, row, sentence, { danger, words, more = [] }) {
     const dialog = new Dialog(cockpit.format(title, row.slot), {
-        action, danger, act: async () => { await hubkeyctl(words); return true; },
+        action,
+        danger,
+        act: async () => {
+            await stillIs(bus, row);
+            await hubkeyctl(words);
+            return true;
+        },
     });
     dialog.open(h("p", {}, sentence), ...more);
 }
 
 /* What is shown is what is passed: whatever stands there by now, nothing else is adopted. */
-export function adopt(row) {
-    confirm(_("Adopt the key in slot $0"), _("Adopt"), row,
+export function adopt(bus, row) {
+    confirm(bus, _("Adopt the key in slot $0"), _("Adopt"), row,
         cockpit.format(_("hubkeyd will give tokens of $0 by the key that stands in the TPM; nothing there changes."),
             identity(row)), {
             words: ["adopt", String(row.slot), `--host-name=${row.host}`, `--device-id=${row.device}`,
@@ -38,14 +51,14 @@ export function adopt(row) {
         });
 }
 
-export function undo(row) {
-    confirm(_("Undo the rotation of slot $0"), _("Undo rotation"), row,
+export function undo(bus, row) {
+    confirm(bus, _("Undo the rotation of slot $0"), _("Undo rotation"), row,
         cockpit.format(_("Key and identity of before the last rotation come back to slot $0, now $1. This works once."),
             row.slot, identity(row)), { words: ["rotate", String(row.slot), "--undo"] });
 }
 
-export function clear(row) {
-    confirm(_("Clear slot $0"), _("Clear"), row,
+export function clear(bus, row) {
+    confirm(bus, _("Clear slot $0"), _("Clear"), row,
         cockpit.format(_("The key of $0 is removed from slot $1 for good, and programs get no more tokens of it."),
             identity(row) || _("nobody known"), row.slot),
         { danger: true, words: ["clear", String(row.slot), "--yes"] });
@@ -77,7 +90,7 @@ function takeNext(row, next) {
     return { words: ["--key-file=-"], secret: kind ? keyIn(text) : text.trim() };
 }
 
-export function rotate(row) {
+export function rotate(bus, row) {
     const parts = new PartsView();
     const next = new SecretField(_("New key, or connection string"),
         _("A connection string may move the slot to another device or hub in the same step."),
@@ -86,6 +99,7 @@ export function rotate(row) {
     const dialog = new Dialog(cockpit.format(_("Rotate the key of slot $0"), row.slot), {
         action: _("Rotate"),
         act: async () => {
+            await stillIs(bus, row);
             const { words, secret } = takeNext(row, next);
             parts.element.hidden = true;
             await hubkeyctl(["rotate", String(row.slot), ...words], secret);

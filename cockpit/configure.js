@@ -11,8 +11,10 @@ import { hubkeyctl } from "./hubkeyctl.js";
 import { audienceOf, checkAudience, checkHost, checkId, checkKey, checkKeyText, checkPolicy, keyIn,
     takeApart } from "./identity.js";
 import { PartsView, SecretField } from "./secret.js";
-import { TPM_SLOTS, readRow, whose } from "./slots.js";
+import { TPM_SLOTS, identity, readRow, readRowAtLast } from "./slots.js";
+import { slotState } from "./states.js";
 import { Steps } from "./steps.js";
+import { timeOf } from "./when.js";
 
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
@@ -35,6 +37,10 @@ class StringWay {
     }
 
     take() {
+        if (this.string.isEmpty) {
+            this.string.control.focus();
+            throw new Error(_("The connection string is missing."));
+        }
         const { kind, parts, wrong } = this.string.inspect(takeApart);
         if (wrong)
             throw new Error(wrong);
@@ -140,22 +146,64 @@ function chooser(ways) {
     return state;
 }
 
-async function prove(slot) {
-    const { expires } = await getToken(slot, "", PROOF_SECONDS);
-    return cockpit.format(_("A token for the whole identity was made; it ends at $0 and was not kept."),
-        new Date(expires * 1000).toLocaleTimeString());
+/* As short as the slot allows. It can be refused although the key is good: by Scopes=, or RequestsPerMinute=. */
+async function prove(row) {
+    try {
+        const { expires } = await getToken(row.slot, "", Math.min(PROOF_SECONDS, row.maxTtl));
+        return cockpit.format(_("A token for the whole identity was made; it ends at $0 and was not kept."),
+            timeOf(expires));
+    } catch (error) {
+        if (error.name === "org.hubkey.Error.NotAuthorized")
+            throw new Error(`${_("hubkeyd's configuration does not allow this token. Make one for a scope that it " +
+                "allows with \"Try it\".")} ${error.message}`);
+        throw error;
+    }
 }
 
-async function readBack(bus, slot) {
-    const row = await readRow(bus, slot);
-    if (row.state !== "ready")
-        throw new Error(row.reason || row.state);
-    return cockpit.format(_("Slot $0 is ready for $1$2."), slot, whose(row), row.host ? ` @ ${row.host}` : "");
+/* "Slot 0: Ready, dev-1 @ myhub.azure-devices.net" */
+const told = row => cockpit.format(_("Slot $0: $1"), row.slot,
+    [slotState(row.state).label, identity(row), row.reason].filter(word => word).join(", "));
+
+/* After a step that failed: what became of the slot, however long hubkeyd takes to come back. Only where the slot is
+ * known to be empty can the same be tried again. */
+async function lookAfter(bus, dialog, steps, slot) {
+    const row = await readRow(bus, slot).catch(() => null);
+    if (row?.state === "empty") {
+        dialog.message.append(h("p", {},
+            _("The slot is empty: the key is not in it. To try again, give it once more.")));
+        return;
+    }
+    dialog.body.hidden = true;
+    dialog.finish();
+    steps.run(_("What is in the slot now"), async () => told(row || await readRowAtLast(bus, slot))).catch(() => null);
+}
+
+async function carryOut(bus, dialog, slot, { words, secret }) {
+    const steps = new Steps();
+    dialog.message.replaceChildren(steps.element);
+    let row = null;
+    try {
+        await steps.run(_("The key goes to hubkeyd: hubkeyctl provision"),
+            () => hubkeyctl(["provision", String(slot), ...words], secret));
+        await steps.run(_("The slot is read back"), async () => {
+            row = await readRow(bus, slot);
+            if (row.state !== "ready")
+                throw new Error(told(row));
+            return told(row);
+        });
+        await steps.run(_("A token is made as proof"), () => prove(row));
+    } catch (error) {
+        await lookAfter(bus, dialog, steps, slot); /* the step that failed says why */
+        return;
+    }
+    dialog.body.hidden = true;
+    dialog.finish();
 }
 
 /* number: the slot, null where it is still to be chosen; free: an empty one to begin with. */
 export function configure(bus, number, free) {
-    const slot = input({ type: "number", min: 0, max: LAST_SLOT, required: true, value: number ?? free });
+    const slot = input({ type: "number", min: 0, max: LAST_SLOT, required: true, value: number ?? free,
+        readonly: number !== null });
     const storage = h("select", { class: "input" }, h("option", { value: "" }, _("As usual for this slot")),
         h("option", { value: "tpm" }, _("In the TPM")),
         h("option", { value: "file" }, _("In a file, wrapped by the TPM")));
@@ -167,19 +215,7 @@ export function configure(bus, number, free) {
             throw new Error(cockpit.format(_("A slot is a number from 0 to $0."), LAST_SLOT));
         const { words, secret } = choice.way.take();
         const where = storage.value ? [`--storage=${storage.value}`] : [];
-        const steps = new Steps();
-        dialog.message.replaceChildren(steps.element);
-        try {
-            await steps.run(_("The key goes into the TPM: hubkeyctl provision"),
-                () => hubkeyctl(["provision", String(n), ...words, ...where], secret));
-            await steps.run(_("The slot is read back"), () => readBack(bus, n));
-            await steps.run(_("A token is made as proof"), () => prove(n));
-        } catch (error) {
-            return false; /* the step that failed says why */
-        }
-        dialog.body.hidden = true;
-        dialog.finish();
-        return false;
+        await carryOut(bus, dialog, n, { words: [...words, ...where], secret });
     };
 
     const title = number === null ? _("Configure a slot") : cockpit.format(_("Configure slot $0"), number);

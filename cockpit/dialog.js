@@ -16,6 +16,7 @@ export class Dialog {
     constructor(title, { action, danger, act, gone }) {
         const id = `dialog-title-${++titles}`;
         this.act = act;
+        this.isBusy = this.isWaiting = false;
         this.body = h("div", { class: "dialog-body" });
         this.message = h("div", { class: "dialog-message" });
         this.save = action ? h("button", { type: "submit", class: `button ${danger ? "danger" : "primary"}` }, action)
@@ -28,8 +29,19 @@ export class Dialog {
         this.element = h("dialog", {
             "aria-labelledby": id,
             oncancel: event => { if (this.isBusy) event.preventDefault(); },
-            onclose: () => { this.element.remove(); gone?.(); },
+            onclose: () => {
+                window.removeEventListener("keydown", keep, true);
+                this.element.remove();
+                gone?.();
+            },
         }, this.form);
+        /* A browser lets a page refuse to be closed once only; a second Escape closes, unless the key is not heard. */
+        const keep = event => { if (this.isBusy && event.key === "Escape") event.preventDefault(); };
+        window.addEventListener("keydown", keep, true);
+    }
+
+    get isOpen() {
+        return this.element.open;
     }
 
     open(...content) {
@@ -43,6 +55,7 @@ export class Dialog {
         event.preventDefault();
         if (this.isBusy || !this.act)
             return;
+        const before = document.activeElement;
         this.busy(true);
         this.message.replaceChildren();
         try {
@@ -52,6 +65,9 @@ export class Dialog {
             this.fail(error.message || String(error));
         }
         this.busy(false);
+        /* A button that is disabled loses the focus. */
+        if (this.isOpen && !this.form.contains(document.activeElement))
+            (before.isConnected ? before : this.cancel).focus();
     }
 
     busy(is) {
@@ -59,17 +75,24 @@ export class Dialog {
         this.form.setAttribute("aria-busy", is);
         this.cancel.disabled = is;
         if (this.save)
-            this.save.disabled = is;
+            this.save.disabled = is || this.isWaiting;
+    }
+
+    /* Whether there is nothing yet that the action could be done with. */
+    wait(is) {
+        this.isWaiting = is;
+        this.busy(this.isBusy);
     }
 
     fail(text, ...more) {
         this.message.replaceChildren(alert("danger", text, ...more));
     }
 
-    /* It is done and stays to be read. */
+    /* It is done, or cannot be done again, and stays to be read. */
     finish() {
         this.act = null;
         this.save?.remove();
+        this.busy(false);
         this.cancel.textContent = _("Close");
         this.cancel.focus();
     }

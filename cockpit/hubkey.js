@@ -49,10 +49,10 @@ class Page {
             token: tryToken,
             configure: asAdmin(_("Configure a slot"),
                 row => configure(this.bus, row ? row.slot : null, this.slots.firstEmpty())),
-            adopt: asAdmin(_("Adopt"), change.adopt),
-            rotate: asAdmin(_("Rotate"), change.rotate),
-            undo: asAdmin(_("Undo rotation"), change.undo),
-            clear: asAdmin(_("Clear"), change.clear),
+            adopt: asAdmin(_("Adopt"), row => change.adopt(this.bus, row)),
+            rotate: asAdmin(_("Rotate"), row => change.rotate(this.bus, row)),
+            undo: asAdmin(_("Undo rotation"), row => change.undo(this.bus, row)),
+            clear: asAdmin(_("Clear"), row => change.clear(this.bus, row)),
         };
     }
 

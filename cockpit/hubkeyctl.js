@@ -5,6 +5,8 @@
  * take a key by; hubkeyctl's standard input can, and a key on it is in no argument, environment or file.
  */
 
+import * as superuser from "./superuser.js";
+
 const cockpit = window.cockpit;
 
 /* Resolves to what it prints; fails with what it says. secret goes to its standard input and is not kept. */
@@ -15,7 +17,9 @@ export async function hubkeyctl(words, secret) {
     try {
         return await process;
     } catch (error) {
-        throw new Error(cockpit.message(error).replace(/^hubkeyctl: /, ""));
+        /* Access may have been turned off while a dialog was open. */
+        throw new Error(error.problem === "access-denied" ? superuser.needed()
+            : cockpit.message(error).replace(/^hubkeyctl: /, ""));
     }
 }
 

@@ -22,7 +22,7 @@ export function onChange(listener) {
 }
 
 export const needed = () => cockpit.format(
-    _("Changing slots needs administrative access, which $0 does not have in this session."),
+    _("Changing something needs administrative access, which $0 does not have in this session."),
     permission.user?.name || _("you"));
 
 /* What a change says where access is missing. */
@@ -31,53 +31,82 @@ export function offer() {
         h("p", {}, needed()), button(_("Turn on administrative access"), turnOn));
 }
 
-/* The dialog that asks what sudo asks; finished is called when it is gone. */
-function ask(proxy, finished) {
-    /* An answer before the question would be lost. */
-    const answer = h("input", { type: "password", autocomplete: "off", class: "input", disabled: true });
-    const text = h("p", {}, _("Please authenticate to gain administrative access"));
-    let heard = () => {};
-    const dialog = new Dialog(_("Switch to administrative access"), {
-        action: _("Authenticate"),
-        act: () => new Promise(resolve => {
-            heard = resolve;
-            proxy.Answer(answer.value);
-            answer.value = "";
-        }),
-        gone: finished,
-    });
-    proxy.addEventListener("Prompt", (event, message, prompt, preset, echo, error) => {
-        heard();
-        text.textContent = message || text.textContent;
-        answer.disabled = false;
-        answer.type = echo ? "text" : "password";
-        if (error)
-            dialog.fail(error);
-        answer.focus();
-    });
-    dialog.open(text, field(_("Password"), answer));
-    return { dialog, heard: () => heard() };
-}
+/* Turning it on: begun, asked as often as sudo asks, ended; where it failed it can be begun anew. */
+class Turning {
+    constructor() {
+        this.client = cockpit.dbus(null, { bus: "internal" });
+        this.proxy = this.client.proxy("cockpit.Superuser", "/superuser");
+        this.proxy.addEventListener("Prompt", (event, ...asked) => this.ask(...asked));
+        this.text = h("p", {});
+        this.answer = h("input", { type: "password", autocomplete: "off", class: "input" });
+        this.heard = () => {};
+        this.dialog = new Dialog(_("Switch to administrative access"), {
+            action: _("Authenticate"), act: () => this.tell(), gone: () => this.end(),
+        });
+        this.dialog.open(this.text, field(_("Password"), this.answer));
+        this.begin();
+    }
 
-/* The shell keeps the choice of the way for later sessions; here it is the first that the machine has. */
-export async function turnOn() {
-    const client = cockpit.dbus(null, { bus: "internal" });
-    const proxy = client.proxy("cockpit.Superuser", "/superuser");
-    let begun = true;
-    const { dialog, heard } = ask(proxy, () => {
-        if (begun)
-            proxy.call("Stop", []).catch(() => null); /* whoever cancels does not want to be asked any more */
-        client.close();
-    });
-    try {
-        await proxy.wait();
-        await proxy.call("Stop", []).catch(() => null); /* none was running */
-        await proxy.call("Start", [proxy.Bridges?.[0] || "sudo"]);
-        begun = false;
-        dialog.element.close();
-    } catch (error) {
-        begun = false;
-        heard();
-        dialog.fail(error.message);
+    /* An answer before the question, or after the end, would be lost. */
+    wait(is) {
+        this.answer.disabled = is;
+        this.dialog.wait(is);
+    }
+
+    /* The shell keeps the choice of the way for later sessions; here it is the first that the machine has. */
+    async begin() {
+        const { dialog, proxy } = this;
+        this.isBegun = true;
+        this.wait(true);
+        dialog.message.replaceChildren();
+        this.text.textContent = _("Please authenticate to gain administrative access");
+        try {
+            await proxy.wait();
+            await proxy.call("Stop", []).catch(() => null); /* none was running */
+            await proxy.call("Start", [proxy.Bridges?.[0] || "sudo"]);
+            this.isBegun = false;
+            dialog.element.close();
+        } catch (error) {
+            this.isBegun = false;
+            this.heard();
+            if (dialog.isOpen)
+                this.failed(error);
+        }
+    }
+
+    failed(error) {
+        const again = button(_("Try again"), () => this.begin());
+        this.wait(true);
+        this.dialog.fail(error.message, again);
+        again.focus();
+    }
+
+    ask(message, prompt, preset, echo, error) {
+        this.heard();
+        this.wait(false);
+        this.text.textContent = message || this.text.textContent;
+        this.answer.type = echo ? "text" : "password";
+        if (error)
+            this.dialog.fail(error);
+        this.answer.focus();
+    }
+
+    /* Settled when sudo asks again, or is through. */
+    tell() {
+        return new Promise(resolve => {
+            this.heard = resolve;
+            this.proxy.Answer(this.answer.value);
+            this.answer.value = "";
+        });
+    }
+
+    /* Whoever cancels does not want to be asked any more. */
+    end() {
+        this.answer.value = "";
+        if (this.isBegun)
+            this.proxy.call("Stop", []).catch(() => null);
+        this.client.close();
     }
 }
+
+export const turnOn = () => new Turning();

@@ -8,6 +8,7 @@ import { getToken } from "./bus.js";
 import { Dialog } from "./dialog.js";
 import { button, field, h } from "./dom.js";
 import { whose } from "./slots.js";
+import { timeOf } from "./when.js";
 
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
@@ -17,13 +18,18 @@ class TokenView {
         this.text = h("textarea", { class: "input mono", rows: 4, readonly: true, spellcheck: "false" });
         this.left = h("p", { class: "countdown", role: "timer" });
         this.copied = h("span", { role: "status" });
+        this.button = button(_("Copy"), () => this.copy());
         this.element = h("div", { hidden: true, class: "token" }, field(_("Token"), this.text), this.left,
-            button(_("Copy"), () => this.copy()), this.copied);
+            this.button, this.copied);
     }
 
-    show({ token, expires }) {
+    /* Its end is counted from now on: the machine's clock and the browser's may differ. */
+    show({ token, expires }, ttl) {
         this.text.value = token;
         this.expires = expires;
+        this.ttl = ttl;
+        this.since = [performance.now(), Date.now()];
+        this.button.disabled = false;
         this.copied.textContent = "";
         this.element.hidden = false;
         window.clearInterval(this.timer);
@@ -32,22 +38,32 @@ class TokenView {
     }
 
     tick() {
-        const left = Math.max(0, Math.ceil(this.expires - Date.now() / 1000));
+        /* One of the two may stand still while the browser's machine sleeps. */
+        const passed = Math.max(performance.now() - this.since[0], Date.now() - this.since[1]) / 1000;
+        const left = Math.max(0, Math.ceil(this.ttl - passed));
         this.left.textContent = left > 0
-            ? cockpit.format(_("Ends in $0 s, at $1"), left, new Date(this.expires * 1000).toLocaleTimeString())
+            ? cockpit.format(_("Ends in $0 s, at $1"), left, timeOf(this.expires))
             : _("This token has ended.");
         if (left === 0)
             this.forget();
     }
 
     async copy() {
-        await navigator.clipboard.writeText(this.text.value);
-        this.copied.textContent = _("Copied. Whoever has it speaks for the device until it ends.");
+        try {
+            await navigator.clipboard.writeText(this.text.value);
+            this.copied.textContent = _("Copied. Whoever has it speaks for the device until it ends.");
+        } catch (error) {
+            /* Not over plain http, or not allowed. */
+            this.text.focus();
+            this.text.select();
+            this.copied.textContent = _("The browser does not let the page copy. It is selected: press Ctrl-C.");
+        }
     }
 
     forget() {
         window.clearInterval(this.timer);
         this.text.value = "";
+        this.button.disabled = true;
     }
 }
 
@@ -62,7 +78,10 @@ export function tryToken(row) {
             view.element.hidden = true;
             if (!ttl.checkValidity() || !ttl.value)
                 throw new Error(cockpit.format(_("A token of this slot lives 1 to $0 seconds."), row.maxTtl));
-            view.show(await getToken(row.slot, scope.value, Number(ttl.value)));
+            const asked = Number(ttl.value);
+            const token = await getToken(row.slot, scope.value, asked);
+            if (dialog.isOpen)
+                view.show(token, asked);
             return false;
         },
         gone: () => view.forget(),
