@@ -55,24 +55,46 @@ connection_string(const struct slot *slot, const char *token)
     return g_string_free(text, FALSE);
 }
 
+/* One that many are given is made into an answer once. */
+static void
+reply_shared(struct asking *asking, const struct sharing_answer *answer)
+{
+    dbus_uint64_t expires = answer->expires;
+    if (!answer->beside->data)
+        *answer->beside = (struct sharing_beside){
+            object_answer_new(DBUS_TYPE_STRING, &answer->token, DBUS_TYPE_UINT64, &expires, DBUS_TYPE_INVALID),
+            (GDestroyNotify)dbus_message_unref,
+        };
+    object_reply_copy(asking->request, answer->beside->data);
+}
+
+static void
+reply_text(struct asking *asking, const struct sharing_answer *answer)
+{
+    dbus_uint64_t expires = answer->expires;
+    g_autofree char *made = asking->connection_string ? connection_string(slots_get(asking->api->slots, asking->slot),
+                                                                          answer->token) : NULL;
+    const char *text = made ? made : answer->token;
+    object_reply(asking->request, DBUS_TYPE_STRING, &text, DBUS_TYPE_UINT64, &expires, DBUS_TYPE_INVALID);
+}
+
 static void
 reply_token(struct asking *asking, const struct sharing_answer *answer)
 {
     struct api *api = asking->api;
-    dbus_uint64_t expires = answer->expires;
-    g_autofree char *made = asking->connection_string ? connection_string(slots_get(api->slots, asking->slot),
-                                                                          answer->token) : NULL;
-    const char *text = made ? made : answer->token;
     struct audit_record record = { .event = api_event_of(asking->request), .decision = "allowed", .slot = asking->slot,
                                    .ttl = asking->ttl, .scope = asking->scope, .rule = asking->rule,
                                    .token_id = answer->token_id };
     api_describe_caller(asking->request, &record);
     audit_write(&record);
-    clock_step_note(api->clock_step, asking->slot, expires);
+    clock_step_note(api->clock_step, asking->slot, answer->expires);
     api->stats.tokens_issued++;
     api->stats.tokens_shared += answer->shared;
     stats_note_latency(&api->stats, clock_monotonic_us() - asking->since_us);
-    object_reply(asking->request, DBUS_TYPE_STRING, &text, DBUS_TYPE_UINT64, &expires, DBUS_TYPE_INVALID);
+    if (answer->beside && !asking->connection_string)
+        reply_shared(asking, answer);
+    else
+        reply_text(asking, answer);
 }
 
 /* A token of the key that was there when it was asked for is of no use, and belongs to another identity perhaps. */

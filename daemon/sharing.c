@@ -40,6 +40,7 @@ struct share {
     char *token;
     char token_id[SAS_TOKEN_ID_DIGITS + 1];
     GError *error;
+    struct sharing_beside beside;
     GPtrArray *waiters; /* NULL: none, as for every token that is made and kept */
 };
 
@@ -87,6 +88,8 @@ free_share(struct share *share)
     g_free(share->key_name);
     g_free(share->text);
     g_free(share->token);
+    if (share->beside.free)
+        share->beside.free(share->beside.data);
     g_clear_error(&share->error);
     g_clear_pointer(&share->waiters, g_ptr_array_unref);
     g_free(share);
@@ -283,7 +286,7 @@ sharing_request(struct sharing *sharing, const struct slot *slot, const char *sc
     struct share *share = g_hash_table_lookup(sharing->shares, &wanted);
     if (share && share->made) {
         fn(&(struct sharing_answer){ .token = share->token, .token_id = share->token_id, .expires = expires,
-                                     .shared = true }, user);
+                                     .shared = true, .beside = &share->beside }, user);
         return true;
     }
     if (!limits_enter(sharing->limits, uid, error))

@@ -23,12 +23,19 @@ struct slots;
 struct worker;
 struct limits;
 
+/* What somebody made of a token, kept as long as it is. */
+struct sharing_beside {
+    void *data;
+    GDestroyNotify free;
+};
+
 struct sharing_answer {
     const char *token; /* NULL where error is set */
     const char *token_id;
     uint64_t expires;
     bool shared; /* it was made for somebody else as well */
     const GError *error;
+    struct sharing_beside *beside; /* at first all zero; NULL where the token is not kept */
 };
 
 /* Must not call back into sharing. */

@@ -376,19 +376,26 @@ object_reply_new(struct object_request *request)
     return reply;
 }
 
+/* False, and answered, where the row says something else. */
+static bool
+is_of_row(struct object_request *request, DBusMessage *reply)
+{
+    if (dbus_message_has_signature(reply, request->row->out))
+        return true;
+    g_critical("%s answers \"%s\" where its row says \"%s\"", request->row->name, dbus_message_get_signature(reply),
+               request->row->out);
+    object_send_error(request->object->connection, request->message, NAMES_ERROR_PREFIX "Internal",
+                      "hubkeyd made a wrong answer to %s; please report this", request->row->name);
+    return false;
+}
+
 void
 object_reply_message(struct object_request *request, DBusMessage *reply)
 {
-    DBusConnection *connection = request->object->connection;
-    if (dbus_message_has_signature(reply, request->row->out)) {
-        object_send_reply(connection, request->message, reply);
-    } else {
-        g_critical("%s answers \"%s\" where its row says \"%s\"", request->row->name, dbus_message_get_signature(reply),
-                   request->row->out);
+    if (is_of_row(request, reply))
+        object_send_reply(request->object->connection, request->message, reply);
+    else
         dbus_message_unref(reply);
-        object_send_error(connection, request->message, NAMES_ERROR_PREFIX "Internal",
-                          "hubkeyd made a wrong answer to %s; please report this", request->row->name);
-    }
     request_free(request);
 }
 
@@ -402,6 +409,40 @@ object_reply(struct object_request *request, int first_type, ...)
         g_error("out of memory: a D-Bus reply");
     va_end(args);
     object_reply_message(request, reply);
+}
+
+/* libdbus writes the signature anew for every argument that is appended, which is most of the cost of an answer. */
+DBusMessage *
+object_answer_new(int first_type, ...)
+{
+    DBusMessage *answer = dbus_message_new(DBUS_MESSAGE_TYPE_METHOD_RETURN);
+    va_list args;
+    va_start(args, first_type);
+    if (!answer || !dbus_message_set_reply_serial(answer, 1) || /* to be replaced, which takes less than adding it */
+        !dbus_message_append_args_valist(answer, first_type, args))
+        g_error("out of memory: a D-Bus reply");
+    va_end(args);
+    dbus_message_set_no_reply(answer, TRUE);
+    return answer;
+}
+
+static DBusMessage *
+copy_for(struct object_request *request, DBusMessage *answer)
+{
+    DBusMessage *reply = dbus_message_copy(answer);
+    const char *sender = dbus_message_get_sender(request->message);
+    if (!reply || !dbus_message_set_reply_serial(reply, dbus_message_get_serial(request->message)) ||
+        (sender && !dbus_message_set_destination(reply, sender)))
+        g_error("out of memory: a D-Bus reply");
+    return reply;
+}
+
+void
+object_reply_copy(struct object_request *request, DBusMessage *answer)
+{
+    if (is_of_row(request, answer))
+        object_send_reply(request->object->connection, request->message, copy_for(request, answer));
+    request_free(request);
 }
 
 void

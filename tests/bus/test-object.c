@@ -32,6 +32,7 @@ struct fixture {
     struct object_request *asked; /* by the permit hook, class LATER */
     int entered;                  /* rows entered */
     int left;                     /* callers that left */
+    DBusMessage *answer; /* of Copy and WrongCopy */
     int signals;
     char *signal_path;
 };
@@ -91,6 +92,17 @@ on_count(struct object_request *request, void *user)
 }
 
 static void
+on_copy(struct object_request *request, void *user)
+{
+    struct fixture *fixture = user;
+    const char *text = "one for all";
+    fixture->entered++;
+    if (!fixture->answer)
+        fixture->answer = object_answer_new(DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
+    object_reply_copy(request, fixture->answer);
+}
+
+static void
 on_nothing(struct object_request *request, void *user)
 {
     struct fixture *fixture = user;
@@ -129,6 +141,8 @@ static const struct object_interface demo = {
             { "Hold", "", "u", "answer", FREE, on_hold },
             { "Path", "", "sss", "path sender row", FREE, on_path },
             { "Count", "h", "u", "fd bytes", FREE, on_count },
+            { "Copy", "", "s", "text", FREE, on_copy },
+            { "WrongCopy", "", "u", "number", FREE, on_copy },
             { "Nothing", "", "", "", FREE, on_nothing },
             { "Wrong", "", "s", "text", FREE, on_wrong_reply },
             { NULL },
@@ -216,6 +230,7 @@ tear_down(struct fixture *fixture, gconstpointer unused)
     loop_close(fixture->service);
     private_bus_stop(fixture->bus);
     g_free(fixture->signal_path);
+    g_clear_pointer(&fixture->answer, dbus_message_unref);
 }
 
 /* ---- asking ---- */
@@ -486,14 +501,14 @@ test_occupied_path(struct fixture *fixture, gconstpointer unused)
 static void
 test_no_reply_wanted(struct fixture *fixture, gconstpointer unused)
 {
-    const char *members[] = { "Nothing", "Missing", "Fail" };
+    const char *members[] = { "Nothing", "Missing", "Fail", "Copy" };
     for (size_t i = 0; i < G_N_ELEMENTS(members); i++) {
         g_autoptr(dbus_message_auto) message = new_message(fixture, NAMES_ROOT, DEMO, members[i], DBUS_TYPE_INVALID);
         dbus_message_set_no_reply(message, TRUE);
         dbus_connection_send(fixture->client, message, NULL);
     }
     expect_echo(fixture);
-    g_assert_cmpint(fixture->entered, ==, 2);
+    g_assert_cmpint(fixture->entered, ==, 3);
 }
 
 static void
@@ -502,7 +517,9 @@ test_wrong_reply(struct fixture *fixture, gconstpointer unused)
     int before = criticals;
     expect_error(fixture, new_message(fixture, NAMES_ROOT, DEMO, "Wrong", DBUS_TYPE_INVALID),
                  NAMES_ERROR_PREFIX "Internal", "Wrong");
-    g_assert_cmpint(criticals, ==, before + 1);
+    expect_error(fixture, new_message(fixture, NAMES_ROOT, DEMO, "WrongCopy", DBUS_TYPE_INVALID),
+                 NAMES_ERROR_PREFIX "Internal", "WrongCopy");
+    g_assert_cmpint(criticals, ==, before + 2);
 }
 
 static bool
@@ -736,6 +753,20 @@ test_signals(struct fixture *fixture, gconstpointer unused)
     dbus_connection_remove_filter(fixture->client, on_signal, fixture);
 }
 
+static void
+test_copies(struct fixture *fixture, gconstpointer unused)
+{
+    for (int i = 0; i < 3; i++) {
+        const char *text = NULL;
+        g_autoptr(dbus_message_auto) reply =
+            expect_reply(fixture, new_message(fixture, NAMES_ROOT, DEMO, "Copy", DBUS_TYPE_INVALID), "s");
+        dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
+        g_assert_cmpstr(text, ==, "one for all");
+        g_assert_cmpstr(dbus_message_get_destination(reply), ==, dbus_bus_get_unique_name(fixture->client));
+        expect_echo(fixture); /* whose answer is another one */
+    }
+}
+
 struct flood {
     struct fixture *fixture;
     int sent, answered;
@@ -808,6 +839,7 @@ main(int argc, char **argv)
     ADD("/object/wrong-reply", test_wrong_reply);
     ADD("/object/bus-dies", test_bus_dies);
     ADD("/object/calls", test_calls);
+    ADD("/object/copies", test_copies);
     ADD("/object/descriptor", test_descriptor);
     ADD("/object/properties", test_properties);
     ADD("/object/set", test_set);
