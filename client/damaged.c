@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * The log moves first. Without it, and before the file itself has moved, the file would open as it was some commits
- * ago; so FILE.salvage-N-wal without FILE.salvage-N says that a setting-aside was begun and has to be finished before
- * anybody opens FILE. The shared memory is removed in between: it is found by name, and connections to the old file and
- * to the fresh one must not meet in it.
+ * ago; so until both have moved the log bears a name of its own, FILE.salvage-N-moving, which says that a setting-aside
+ * was begun and has to be finished before anybody opens FILE. A FILE.salvage-N-wal that stands alone says nothing of
+ * the kind: somebody took its file away. The shared memory is removed in between: it is found by name, and connections
+ * to the old file and to the fresh one must not meet in it.
  */
 #include <config.h>
 
@@ -20,6 +21,7 @@
 #define PENDING ".salvage-"
 #define KEPT ".damaged-"
 #define LOG "-wal"
+#define MOVING "-moving"
 #define MEMORY "-shm"
 
 char *
@@ -114,39 +116,46 @@ damaged_kept(const char *path)
 
 /* What is not there need not be moved. */
 static bool
-move(const char *from, const char *to, const char *suffix, GError **error)
+move(const char *from, const char *from_suffix, const char *to, const char *to_suffix, GError **error)
 {
-    g_autofree char *old = g_strconcat(from, suffix, NULL), *new = g_strconcat(to, suffix, NULL);
+    g_autofree char *old = g_strconcat(from, from_suffix, NULL), *new = g_strconcat(to, to_suffix, NULL);
     g_autofree char *folder = g_path_get_dirname(to);
     if (rename(old, new) != 0)
         return errno == ENOENT || fail("moving", old, error);
     return place_sync(folder) || fail("syncing", folder, error);
 }
 
-/* The second half: the log has moved. */
+/* The second half: the log has left FILE. */
 static bool
 move_file(const char *path, unsigned n, GError **error)
 {
     g_autofree char *aside = damaged_pending_path(path, n), *memory = g_strconcat(path, MEMORY, NULL);
-    if (unlink(memory) != 0 && errno != ENOENT)
-        return fail("removing", memory, error);
-    if (!move(path, aside, "", error))
-        return false;
+    if (!exists(aside, "")) {
+        if (unlink(memory) != 0 && errno != ENOENT)
+            return fail("removing", memory, error);
+        if (!move(path, "", aside, "", error))
+            return false;
+    }
     /* The log alone is worth something, too. */
-    return exists(aside, "") || place_make_file(aside, error);
+    return (exists(aside, "") || place_make_file(aside, error)) && move(aside, MOVING, aside, LOG, error);
 }
 
 bool
 damaged_settle(const char *path, GError **error)
 {
-    g_autoptr(GArray) logs = list(path, PENDING, LOG);
-    for (guint i = 0; i < logs->len; i++) {
-        unsigned n = g_array_index(logs, unsigned, i);
-        g_autofree char *aside = damaged_pending_path(path, n);
-        if (!exists(aside, "") && !move_file(path, n, error))
+    g_autoptr(GArray) begun = list(path, PENDING, MOVING);
+    for (guint i = 0; i < begun->len; i++)
+        if (!move_file(path, g_array_index(begun, unsigned, i), error))
             return false;
-    }
     return true;
+}
+
+/* A number that not even the log of a file that is no more there has. */
+static unsigned
+next_number(const char *path)
+{
+    unsigned files = MAX(newest(path, PENDING, ""), newest(path, KEPT, ""));
+    return MAX(files, MAX(newest(path, PENDING, LOG), newest(path, KEPT, LOG))) + 1;
 }
 
 bool
@@ -160,9 +169,9 @@ damaged_set_aside(const char *path, GError **error)
                     path, pending->len + 1, path);
         return false;
     }
-    unsigned n = MAX(newest(path, PENDING, ""), newest(path, KEPT, "")) + 1;
+    unsigned n = next_number(path);
     g_autofree char *aside = damaged_pending_path(path, n);
-    return move(path, aside, LOG, error) && move_file(path, n, error);
+    return move(path, LOG, aside, MOVING, error) && move_file(path, n, error);
 }
 
 static void
@@ -173,12 +182,12 @@ forget(const char *path, unsigned n)
     (void)unlink(kept);
 }
 
-/* The log first here, too: alone it would look like a setting-aside cut short. */
+/* The log first: what is cut short is done again as long as the file is there. */
 bool
 damaged_done(const char *path, unsigned n, GError **error)
 {
     g_autofree char *aside = damaged_pending_path(path, n), *kept = damaged_kept_path(path, n);
-    if (!move(aside, kept, LOG, error) || !move(aside, kept, "", error))
+    if (!move(aside, LOG, kept, LOG, error) || !move(aside, "", kept, "", error))
         return false;
     g_autoptr(GArray) all = list(path, KEPT, "");
     for (guint i = 0; i + DAMAGED_KEPT < all->len; i++)

@@ -499,6 +499,50 @@ test_between(void)
     scratch_close(&scratch);
 }
 
+/* Somebody was killed when only the log had moved: what it holds is not forgotten, whoever has looked meanwhile. */
+static void
+test_begun(void)
+{
+    struct scratch scratch;
+    g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    scratch_open(&scratch);
+    close_queue(&scratch);
+    fill_and_die(&scratch, 6);
+    g_autofree char *log = g_strconcat(scratch.path, "-wal", NULL);
+    g_autofree char *moving = g_strconcat(scratch.path, ".salvage-1-moving", NULL);
+    g_assert_cmpint(rename(log, moving), ==, 0);
+    g_assert_true(g_file_set_contents(log, "", 0, NULL)); /* SQLite makes one for a reader */
+    open_queue(&scratch);
+    g_assert_true(exists(&scratch, ".salvage-1-wal"));
+    g_assert_cmpuint(salvage(&scratch, runs).carried, ==, 6);
+    expect_whole(&scratch);
+    scratch_close(&scratch);
+}
+
+/* Somebody removed a file that was set aside, and not its log: that one is of no concern to the queue, nor to the next
+ * file that is set aside. */
+static void
+test_stray_log(void)
+{
+    struct scratch scratch;
+    g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    scratch_open(&scratch);
+    post_numbered(&scratch, 6);
+    close_queue(&scratch);
+    g_autofree char *stray = g_strconcat(scratch.path, ".salvage-1-wal", NULL);
+    g_assert_true(g_file_set_contents(stray, "a log", -1, NULL));
+    open_queue(&scratch);
+    g_assert_false(exists(&scratch, ".salvage-1"));
+    g_autoptr(GArray) numbers = waiting(&scratch);
+    g_assert_cmpuint(numbers->len, ==, 6);
+    damage_again(&scratch);
+    g_assert_true(exists(&scratch, ".salvage-2"));
+    g_assert_cmpuint(salvage(&scratch, runs).carried, ==, 6);
+    g_assert_cmpint(file_size(stray), ==, 5);
+    expect_whole(&scratch);
+    scratch_close(&scratch);
+}
+
 /* ---- Several processes */
 
 #define POSTERS 4
@@ -890,6 +934,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/salvage/empty-file", test_empty_file); /* first: these fork, and threads come later */
     g_test_add_func("/salvage/log-frame", test_log_frame);
+    g_test_add_func("/salvage/begun", test_begun);
     g_test_add_func("/salvage/processes", test_processes);
     g_test_add_func("/salvage/relics", test_relics);
     g_test_add_func("/salvage/header", test_header);
@@ -898,6 +943,7 @@ main(int argc, char **argv)
     g_test_add_func("/salvage/wrong-byte", test_wrong_byte);
     g_test_add_func("/salvage/counters", test_counters);
     g_test_add_func("/salvage/between", test_between);
+    g_test_add_func("/salvage/stray-log", test_stray_log);
     g_test_add_func("/salvage/random", test_random);
     g_test_add_func("/salvage/not-ours", test_not_ours);
     g_test_add_func("/salvage/all-rubbish", test_all_rubbish);
