@@ -399,49 +399,54 @@ object_reply_message(struct object_request *request, DBusMessage *reply)
     request_free(request);
 }
 
-void
-object_reply(struct object_request *request, int first_type, ...)
-{
-    DBusMessage *reply = object_reply_new(request);
-    va_list args;
-    va_start(args, first_type);
-    if (!dbus_message_append_args_valist(reply, first_type, args))
-        g_error("out of memory: a D-Bus reply");
-    va_end(args);
-    object_reply_message(request, reply);
-}
-
-/* libdbus writes the signature anew for every argument that is appended, which is most of the cost of an answer. */
-DBusMessage *
-object_answer_new(int first_type, ...)
+/* libdbus writes the signature of a message anew for every argument appended to it, which is most of the cost of an
+ * answer, and reads all other fields of the header to find it. So the arguments come first. */
+static DBusMessage *
+answer_new(int first_type, va_list args)
 {
     DBusMessage *answer = dbus_message_new(DBUS_MESSAGE_TYPE_METHOD_RETURN);
-    va_list args;
-    va_start(args, first_type);
-    if (!answer || !dbus_message_set_reply_serial(answer, 1) || /* to be replaced, which takes less than adding it */
-        !dbus_message_append_args_valist(answer, first_type, args))
+    if (!answer || !dbus_message_append_args_valist(answer, first_type, args))
         g_error("out of memory: a D-Bus reply");
-    va_end(args);
     dbus_message_set_no_reply(answer, TRUE);
     return answer;
 }
 
 static DBusMessage *
-copy_for(struct object_request *request, DBusMessage *answer)
+address(struct object_request *request, DBusMessage *answer)
 {
-    DBusMessage *reply = dbus_message_copy(answer);
     const char *sender = dbus_message_get_sender(request->message);
-    if (!reply || !dbus_message_set_reply_serial(reply, dbus_message_get_serial(request->message)) ||
-        (sender && !dbus_message_set_destination(reply, sender)))
+    if (!answer || !dbus_message_set_reply_serial(answer, dbus_message_get_serial(request->message)) ||
+        (sender && !dbus_message_set_destination(answer, sender)))
         g_error("out of memory: a D-Bus reply");
-    return reply;
+    return answer;
+}
+
+void
+object_reply(struct object_request *request, int first_type, ...)
+{
+    va_list args;
+    va_start(args, first_type);
+    DBusMessage *answer = answer_new(first_type, args);
+    va_end(args);
+    object_reply_message(request, address(request, answer));
+}
+
+DBusMessage *
+object_answer_new(int first_type, ...)
+{
+    va_list args;
+    va_start(args, first_type);
+    DBusMessage *answer = answer_new(first_type, args);
+    va_end(args);
+    return answer;
 }
 
 void
 object_reply_copy(struct object_request *request, DBusMessage *answer)
 {
     if (is_of_row(request, answer))
-        object_send_reply(request->object->connection, request->message, copy_for(request, answer));
+        object_send_reply(request->object->connection, request->message,
+                          address(request, dbus_message_copy(answer)));
     request_free(request);
 }
 

@@ -105,7 +105,7 @@ void *object_data(struct object_request *request); /* borrowed; NULL where none 
 void object_reply(struct object_request *request, int first_type, ...);
 DBusMessage *object_reply_new(struct object_request *request);
 void object_reply_message(struct object_request *request, DBusMessage *reply); /* takes reply */
-/* A copy of an answer that object_answer_new made: copying takes a fourth of making one. */
+/* A copy of an answer that object_answer_new made, for which nothing is marshalled again. */
 void object_reply_copy(struct object_request *request, DBusMessage *answer); /* borrowed */
 DBusMessage *object_answer_new(int first_type, ...); /* to nobody yet; dbus_message_unref */
 void object_fail(struct object_request *request, const GError *error);         /* error of our domain; borrowed */
