@@ -115,4 +115,6 @@ class Tap:
         print(f'# {text}', flush=True)
 
     def done(self):
+        """What the test exits with."""
         print(f'1..{self.count}')
+        return 1 if self.failed else 0

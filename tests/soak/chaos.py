@@ -191,8 +191,7 @@ def main():
         chaos.sender.kill()
     if tap.failed:
         tap.note('\n# '.join((f'the last breaks with HUBKEY_SOAK_SEED={seed}:', *chaos.history[-10:])))
-    tap.done()
-    return 1 if tap.failed else 0
+    return tap.done()
 
 
 if __name__ == '__main__':

@@ -176,10 +176,9 @@ def main():
         tap.skip('no memory beyond a hundredth', 'the sanitizer keeps what was freed')
     else:
         tap.ok(after <= resident * 1.01 + NOISE_KB, 'no memory beyond a hundredth', f'{resident} kB, then {after} kB')
-    tap.done()
-    sys.exit(1 if tap.failed else 0)
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    main()
+    sys.exit(main())

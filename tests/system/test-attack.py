@@ -253,9 +253,9 @@ def main():
     tap.ok(not witness.trouble, 'the other user always got tokens', witness.trouble[:3])
     tap.ok(witness.slowest < PATIENCE_S, 'and never waited long', f'{witness.slowest:.2f} s')
     tap.note(f'{witness.served} tokens, the slowest after {witness.slowest * 1000:.0f} ms; {grown} KiB more')
-    tap.done()
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    main()
+    sys.exit(main())

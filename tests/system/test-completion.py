@@ -115,11 +115,10 @@ def main():
     if os.path.exists(PACKAGE):
         check(tap, 'bash-completion', f'BASH_COMPLETION_USER_DIR={installed()}', f'. {PACKAGE}')
     else:
-        tap.ok(True, 'bash-completion # SKIP it is not installed')
-    tap.done()
-    return tap.failed
+        tap.skip('bash-completion', 'it is not installed')
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    sys.exit(1 if main() else 0)
+    sys.exit(main())

@@ -157,9 +157,9 @@ def main():
     test_poll(tap)
     test_glib_loop(tap)
     test_alone(tap)
-    tap.done()
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    main()
+    sys.exit(main())

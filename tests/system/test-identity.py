@@ -138,9 +138,9 @@ def main():
     tap = Tap()
     test_recycled(tap)  # first: it looks for records, and the log has 60 refusals of a user a minute and no more
     test_setuid(tap)
-    tap.done()
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    main()
+    sys.exit(main())

@@ -54,9 +54,9 @@ def main():
     except TimeoutError as error:
         tap.ok(False, 'nothing gets stuck', error)
         sender.kill()
-    tap.done()
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    main()
+    sys.exit(main())

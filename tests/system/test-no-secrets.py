@@ -389,7 +389,7 @@ def test_suite(tap, secrets):
 def main():
     if os.geteuid() == 0 and not os.environ.get('HUBKEY_BUILDDIR', ''):
         print('1..0 # SKIP HUBKEY_BUILDDIR is not set')
-        return
+        return 0
     if os.geteuid() == 0:
         enter()
     tap, secrets = Tap(), Secrets()
@@ -400,7 +400,7 @@ def main():
         test_crash(tap)
         test_state(tap, secrets)
     test_suite(tap, secrets)
-    tap.done()
+    return tap.done()
 
 
-main()
+sys.exit(main())

@@ -225,9 +225,8 @@ def test_ending(tap, polkitd):
 def main():
     tap = Tap()
     if (reason := why_not()) is not None:
-        tap.ok(True, f'the real polkitd # SKIP {reason}')
-        tap.done()
-        return
+        tap.skip('the real polkitd', reason)
+        return tap.done()
     test_absent(tap, 'before polkit')
     polkitd = start_polkitd()
     tap.ok(polkitd.poll() is None, 'polkitd runs')
@@ -240,9 +239,9 @@ def main():
     polkitd.kill()
     polkitd.wait()
     test_absent(tap, 'polkit was killed')
-    tap.done()
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    main()
+    sys.exit(main())

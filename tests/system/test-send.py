@@ -278,10 +278,9 @@ def main():
     test_closed_pipe(tap)
     test_refused_by_hubkeyd(tap)
     test_module_queue(tap)
-    tap.done()
-    return tap.failed
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    sys.exit(1 if main() else 0)
+    sys.exit(main())

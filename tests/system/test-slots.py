@@ -362,9 +362,9 @@ def main():
     test_swapped_key(tap)
     test_adoption_by_configuration(tap)
     test_slow_start(tap)
-    tap.done()
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    main()
+    sys.exit(main())

@@ -147,9 +147,9 @@ def main():
     tap = Tap()
     for test in (test_files, test_users, test_namespace, test_which_way, test_admin, test_signals, test_restart):
         test(tap)
-    tap.done()
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    main()
+    sys.exit(main())

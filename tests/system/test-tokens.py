@@ -107,9 +107,9 @@ def main():
     test_keys(tap)
     test_refusal(tap)
     test_windows_layout(tap)
-    tap.done()
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    main()
+    sys.exit(main())

@@ -496,9 +496,9 @@ def main():
             bench.case(what, trouble)
     for caller in bench.callers:
         caller.ending = True
-    tap.done()
+    return tap.done()
 
 
 if __name__ == '__main__':
     enter()
-    main()
+    sys.exit(main())

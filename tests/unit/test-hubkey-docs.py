@@ -9,6 +9,9 @@ import re
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+from sandboxed import Tap  # noqa: E402
+
 TOP = os.environ.get('HUBKEY_SRCDIR') or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get('HUBKEY_BUILDDIR') or os.path.join(TOP, 'build')
 # Explained once, at the head of the header.
@@ -215,12 +218,10 @@ def main():
         ('libhubkey(3) has the same functions', man_page_faults(items, read(TOP, 'docs', 'libhubkey.3'))),
         ('examples/hubkey.py has the same structs', python_faults(items, read(TOP, 'examples', 'hubkey.py'))),
     )
-    print(f'1..{len(checks)}')
-    for number, (text, faults) in enumerate(checks, 1):
-        print(f'{"not ok" if faults else "ok"} {number} - {text}')
-        for fault in faults:
-            print(f'#   {fault}')
-    return any(faults for _, faults in checks)
+    tap = Tap()
+    for text, faults in checks:
+        tap.ok(not faults, text, '\n'.join(map(str, faults)))
+    return tap.done()
 
 
 if __name__ == '__main__':

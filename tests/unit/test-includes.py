@@ -6,6 +6,9 @@ import os
 import re
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from sandboxed import Tap  # noqa: E402
+
 TOP = os.environ.get("HUBKEY_SRCDIR") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FOLDERS = ("common", "dbus", "daemon", "client", "tools", "examples", "tests")
 PRODUCT = ("common", "dbus", "daemon", "client", "tools")
@@ -235,12 +238,10 @@ def main():
         ("includes are by path from the top, config.h first", path_faults(tree)),
         ("the public header needs C headers only", public_header_faults(tree)),
     )
-    print(f"1..{len(checks)}")
-    for number, (text, faults) in enumerate(checks, 1):
-        print(f"{'not ok' if faults else 'ok'} {number} - {text}")
-        for fault in faults:
-            print(f"#   {fault}")
-    return any(faults for _, faults in checks)
+    tap = Tap()
+    for text, faults in checks:
+        tap.ok(not faults, text, "\n".join(map(str, faults)))
+    return tap.done()
 
 
 if __name__ == "__main__":
