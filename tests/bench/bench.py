@@ -21,13 +21,15 @@ import sys
 import time
 from typing import NamedTuple, Optional
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(1, os.path.join(HERE, '..', 'lib'))
 sys.dont_write_bytecode = True
 
 import placement  # noqa: E402
 import report  # noqa: E402
 from rows import ROWS  # noqa: E402
+from sandboxed import progress  # noqa: E402
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 ROUNDS = 5
 # No further round is begun, unless it was asked for, that would end later than that: all is to be done in ten minutes.
 LIMIT_SECONDS = 500
@@ -96,11 +98,6 @@ def run_rounds(rows, rounds):
             break
     progress('')
     return measured
-
-
-def progress(text):
-    if sys.stderr.isatty():
-        print(f'\r\033[K{text}', end='', file=sys.stderr, flush=True)
 
 
 def ratio(row, measured):

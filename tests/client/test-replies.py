@@ -14,7 +14,7 @@ import threading
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, '..', 'lib'), HERE]
 sys.dont_write_bytecode = True
-from sandboxed import Tap, enter, is_sanitized, wait_until  # noqa: E402
+from sandboxed import Tap, enter, is_sanitized, kib, wait_until  # noqa: E402
 
 enter()
 import binding  # noqa: E402 (the library is the sandbox's)
@@ -73,8 +73,7 @@ class Server:
 
 
 def peak_kb():
-    with open('/proc/self/status') as file:
-        return next(int(line.split()[1]) for line in file if line.startswith('VmHWM:'))
+    return kib('self', 'VmHWM')
 
 
 def headers(pieces):

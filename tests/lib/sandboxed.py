@@ -43,9 +43,13 @@ def pages(path, kind, cursor=0):
         cursor = page['next']
 
 
-def kill_server(name):
+def server_pid(name):
     with open(os.path.join(os.environ['HUBKEY_SANDBOX'], f'{name}.pid')) as file:
-        os.kill(int(file.read()), signal.SIGKILL)
+        return int(file.read())
+
+
+def kill_server(name):
+    os.kill(server_pid(name), signal.SIGKILL)
 
 
 def restart_server(name):
@@ -53,9 +57,15 @@ def restart_server(name):
 
 
 def is_sanitized(pid):
-    """Whether AddressSanitizer is in the process: it keeps what was freed for a while, so its size says nothing."""
+    """Whether a sanitizer is in the process: it keeps what was freed, or more beside it, so its size says nothing."""
     with open(f'/proc/{pid}/maps') as file:
-        return 'libasan' in file.read()
+        return re.search('lib[at]san', file.read()) is not None
+
+
+def kib(pid, field):
+    """A size of /proc/PID/status; None where the process has ended."""
+    with open(f'/proc/{pid}/status') as file:
+        return next((int(line.split()[1]) for line in file if line.startswith(f'{field}:')), None)
 
 
 def sanitizer_environment():

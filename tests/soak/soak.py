@@ -21,7 +21,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'lib'))
 sys.path.insert(0, os.path.join(HERE, '..', 'tpm'))
 from rawtpm import LOADED_SESSION, SAVED_SESSION, TRANSIENT, RawTpm, sized  # noqa: E402
-from sandboxed import Tap, enter, is_sanitized, kill_server, progress, restart_server, wait_until  # noqa: E402
+from sandboxed import (Tap, enter, is_sanitized, kib, kill_server, progress, restart_server, server_pid,  # noqa: E402
+                       wait_until)
 
 BOX = os.environ.get('HUBKEY_SANDBOX', '')
 TOKENS = 3000
@@ -106,8 +107,7 @@ class Soak:
     def __init__(self):
         configure()
         self.tpm = RawTpm(os.path.join(BOX, 'tpm/socket'))
-        with open(os.path.join(BOX, 'hubkeyd.pid')) as file:
-            self.pid = int(file.read())
+        self.pid = server_pid('hubkeyd')
         self.slot = Slot()
         self.hold_sessions()
 
@@ -127,8 +127,7 @@ class Soak:
         return self.handles()
 
     def resident_kb(self):
-        with open(f'/proc/{self.pid}/status') as file:
-            return next(int(line.split()[1]) for line in file if line.startswith('VmRSS:'))
+        return kib(self.pid, 'VmRSS')
 
     def descriptors(self):
         return len(os.listdir(f'/proc/{self.pid}/fd'))

@@ -12,7 +12,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
-from sandboxed import Tap, enter, is_sanitized, wait_until  # noqa: E402
+from sandboxed import Tap, enter, is_sanitized, kib, server_pid, wait_until  # noqa: E402
 import rawbus  # noqa: E402
 from rawbus import body  # noqa: E402
 
@@ -28,13 +28,11 @@ HALF_OPEN_S = 5       # hubkeyd shuts out who has not authenticated by then
 
 
 def pid():
-    with open(os.path.join(BOX, 'hubkeyd.pid')) as file:
-        return int(file.read())
+    return server_pid('hubkeyd')
 
 
 def resident_kb():
-    with open(f'/proc/{pid()}/status') as file:
-        return next(int(line.split()[1]) for line in file if line.startswith('VmRSS:'))
+    return kib(pid(), 'VmRSS')
 
 
 class Witness(threading.Thread):

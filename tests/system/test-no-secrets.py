@@ -22,7 +22,7 @@ import threading
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
-from sandboxed import SOURCE, Tap, as_user, enter, kill_server, restart_server, wait_until  # noqa: E402
+from sandboxed import SOURCE, Tap, as_user, enter, kill_server, restart_server, server_pid, wait_until  # noqa: E402
 
 LOGS = os.environ.get('HUBKEY_LOG_DIR', '')
 BUILD = os.environ.get('HUBKEY_BUILDDIR', '')
@@ -72,18 +72,13 @@ class Secrets:
 # ---- the onlookers ----
 
 
-def daemon_pid():
-    with open(os.path.join(BOX, 'hubkeyd.pid'), encoding='ascii') as file:
-        return int(file.read())
-
-
 class ProcessWatch(threading.Thread):
     """Reads the command line and environment of each watched process, over and over, until told to stop."""
 
     def __init__(self):
         super().__init__()
         self.seen = {}  # (pid, program) -> what stood there
-        self.daemon = daemon_pid()
+        self.daemon = server_pid('hubkeyd')
         self.stopped = threading.Event()
 
     def look(self):
@@ -295,7 +290,7 @@ def cores():
 
 def test_crash(tap):
     """A program that holds secrets leaves no core, even where its user wants cores."""
-    daemon = daemon_pid()
+    daemon = server_pid('hubkeyd')
     tap.ok(core_limit(daemon) == ['0', '0'], 'hubkeyd wants no core', core_limit(daemon))
     with subprocess.Popen(['hubkeyctl', 'send', '0'], stdin=subprocess.PIPE, env=environment(), cwd=SCRATCH,
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (1 << 30, 1 << 30))) as tool:

@@ -15,7 +15,7 @@ import sys
 import termios
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
-from sandboxed import Tap, as_user, enter, kill_server, restart_server, wait_until  # noqa: E402
+from sandboxed import Tap, as_user, enter, kill_server, restart_server, server_pid, wait_until  # noqa: E402
 import rawbus  # noqa: E402
 
 BOX = os.environ.get('HUBKEY_SANDBOX', '')
@@ -202,8 +202,7 @@ def test_ending(tap, polkitd):
     """Who still waits for polkit when hubkeyd ends is on record like everybody else, within the bounds of the log."""
     kill_server('hubkeyd')
     restart_server('hubkeyd')
-    with open(os.path.join(BOX, 'hubkeyd.pid')) as file:
-        daemon = os.pidfd_open(int(file.read()))
+    daemon = os.pidfd_open(server_pid('hubkeyd'))
     os.kill(polkitd.pid, signal.SIGSTOP)
     caller = rawbus.Connection(os.path.join(BOX, 'bus'), 'hubkey-out')
     refused = [caller.get_token() for _ in range(65)]

@@ -21,7 +21,7 @@ import time
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
-from sandboxed import Tap, as_user, enter, hub, kill_server, pages, restart_server, wait_until  # noqa: E402
+from sandboxed import Tap, as_user, enter, hub, kill_server, pages, restart_server, server_pid, wait_until  # noqa: E402
 import rawbus  # noqa: E402
 
 HOST = 'slots.azure-devices.net'
@@ -300,12 +300,11 @@ def write_cleared(state, slots):
 
 def stop_while_reading(state, before):
     """SIGSTOPs the next hubkeyd while it reads its records: it is on the bus, and lists the directory."""
-    path, pid = os.path.join(os.environ['HUBKEY_SANDBOX'], 'hubkeyd.pid'), 0
+    pid = 0
 
     def is_reading():
         nonlocal pid
-        with open(path) as file:
-            pid = int(file.read())
+        pid = server_pid('hubkeyd')
         try:
             open_files = [os.readlink(f'/proc/{pid}/fd/{fd}') for fd in os.listdir(f'/proc/{pid}/fd')]
         except FileNotFoundError:  # the one before, or a descriptor that was closed meanwhile
@@ -320,8 +319,7 @@ def stop_while_reading(state, before):
 
 def told_at_start(box):
     """How often somebody is told of slot 0 by a hubkeyd that is stopped while it reads its records."""
-    with open(os.path.join(box, 'hubkeyd.pid')) as file:
-        before = int(file.read())
+    before = server_pid('hubkeyd')
     kill_server('hubkeyd')
     bus = rawbus.Connection(os.path.join(box, 'bus'))
     rule = "interface='org.freedesktop.DBus.Properties',path='/org/hubkey/slot/0'"

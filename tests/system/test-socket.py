@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
-from sandboxed import Tap, as_user, enter, kill_server, pages, restart_server, wait_until  # noqa: E402
+from sandboxed import Tap, as_user, enter, kill_server, pages, restart_server, server_pid, wait_until  # noqa: E402
 import rawbus  # noqa: E402
 
 BOX = os.environ.get('HUBKEY_SANDBOX', '')
@@ -135,9 +135,7 @@ def test_restart(tap):
     sender.stdin.write(b'after\n')
     sender.stdin.close()
     tap.ok(sender.wait(90) == 0 and arrived(2), 'libhubkey finds it again')
-    with open(os.path.join(BOX, 'hubkeyd.pid')) as file:
-        pid = int(file.read())
-    os.kill(pid, 15)
+    os.kill(server_pid('hubkeyd'), 15)
     wait_until(lambda: not os.path.exists(SOCKET), 'the socket to go')
     tap.ok(True, 'one that is told to end takes it away')
     restart_server('hubkeyd')
