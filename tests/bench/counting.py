@@ -78,8 +78,9 @@ class Counted:
 
     def fresh(self, count):
         """COUNT calls for tokens that are not there, from the beginning of a second on: hubkeyd writes a record for
-        each of the first hundred of a second (daemon/audit-fold.h)."""
-        time.sleep(1 - time.time() % 1)
+        each of the first hundred of a second (daemon/audit-fold.h), which begins with its first record, wherever the
+        clock's does. After one without a call, that is the first of these."""
+        time.sleep(1)
         before = self.counts()
         for _ in range(count):
             self.number += 1

@@ -23,7 +23,6 @@ from binding import Client  # noqa: E402
 BOX = os.environ['HUBKEY_SANDBOX']
 SOCKET = os.path.join(BOX, 'bus-test')
 ADDRESS = f'unix:path={SOCKET}'
-HUBKEYD = os.path.join(BOX, 'hubkeyd.pid')
 tap = Tap()
 pipes = []
 
@@ -86,6 +85,14 @@ def descriptors():
     return len(os.listdir('/proc/self/fd'))
 
 
+def comes_back_to(count, client):
+    """An attempt to connect and FILE.state have a descriptor more for a moment; what stays behind has it for good."""
+    try:
+        return wait_until(lambda: client.state() == 'online' and descriptors() == count, f'{count} descriptors', 20)
+    except TimeoutError:
+        return False
+
+
 def killed(bus):
     """In the middle of work: what is posted meanwhile waits, and goes by itself once everybody is back."""
     before = arrivals()
@@ -127,14 +134,15 @@ def often(bus):
     with Client(queue('often')) as client:
         client.post([b'before'])
         client.flush()
-        before = descriptors()
+        wait_until(lambda: client.state() == 'online', 'the state')
+        before = min(descriptors() for _ in range(100))  # without what is open for a moment
         for number in range(5):
             bus.kill()
             client.post([b'meanwhile'])
             wait_until(lambda: client.state() == 'offline, hubkeyd', 'the state')
             bus.restart()
             tap.ok(client.flush() == 0, f'often: delivered after restart {number + 1}', client.stats().text)
-        tap.ok(descriptors() == before, 'often: no descriptor stays behind', (before, descriptors()))
+        tap.ok(comes_back_to(before, client), 'often: no descriptor stays behind', (before, descriptors()))
 
 
 def hung(bus):

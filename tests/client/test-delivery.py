@@ -17,7 +17,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, '..', 'lib'), HERE]
 sys.dont_write_bytecode = True
-from sandboxed import Tap, as_user, enter, hub, kill_server, pages, restart_server, wait_until  # noqa: E402
+from sandboxed import Tap, enter, hub, kill_server, pages, restart_server, wait_until  # noqa: E402
 
 enter()
 import binding  # noqa: E402 (the library is the sandbox's)

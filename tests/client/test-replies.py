@@ -17,8 +17,7 @@ sys.dont_write_bytecode = True
 from sandboxed import Tap, enter, is_sanitized, kib, wait_until  # noqa: E402
 
 enter()
-import binding  # noqa: E402 (the library is the sandbox's)
-from binding import Client  # noqa: E402
+from binding import Client  # noqa: E402 (the library is the sandbox's)
 
 BOX = os.environ['HUBKEY_SANDBOX']
 GOOD = [b'HTTP/1.1 204 No Content\r\n\r\n']
@@ -67,7 +66,9 @@ class Server:
         head, body = data.split(b'\r\n\r\n', 1)
         length = int(re.search(rb'\r\ncontent-length: *(\d+)', head, re.IGNORECASE)[1])
         while len(body) < length:
-            body += connection.recv(65536)
+            if not (more := connection.recv(65536)):
+                return False
+            body += more
         self.requests += 1
         return True
 

@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(HERE, '..', 'lib'))
 sys.path.insert(0, os.path.join(HERE, '..', 'tpm'))
 from rawtpm import (ECC_SRK, HMAC_KEY, LOADED_SESSION, OWNER, SAVED_SESSION, TRANSIENT, RawTpm, Refused,  # noqa: E402
                     sized)
-from sandboxed import Tap, as_user, enter, kill_server, restart_server, wait_until  # noqa: E402
+from sandboxed import Tap, enter, kill_server, restart_server, wait_until  # noqa: E402
 
 BOX = os.environ.get('HUBKEY_SANDBOX', '')
 SOCKET = os.path.join(BOX, 'tpm/socket')
