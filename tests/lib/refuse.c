@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -32,13 +33,20 @@ refuse_getrandom(void)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-void
+/* Below the lowest that is free nothing is refused but poll, which wants no more entries than descriptors may be. */
+unsigned
 refuse_descriptors(unsigned from)
 {
     struct rlimit limit;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = MIN(from, limit.rlim_max);
-    setrlimit(RLIMIT_NOFILE, &limit);
+    int lowest = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+    g_assert_true(lowest >= 0 || errno == EMFILE);
+    if (lowest >= 0)
+        close(lowest);
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+    rlim_t before = limit.rlim_cur, least = lowest >= 0 ? (rlim_t)lowest : before;
+    limit.rlim_cur = MIN(MAX(from, least), limit.rlim_max);
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+    return (unsigned)MIN(before, UINT_MAX);
 }
 
 unsigned

@@ -7,7 +7,7 @@
 
 #include "common/error.h"
 #include "daemon/slot-key.h"
-#include "tests/lib/starve.h"
+#include "tests/lib/refuse.h"
 #include "tests/tpm/bench.h"
 
 #include <string.h>
@@ -406,9 +406,9 @@ test_srk_intent_damaged(void)
     /* Where it just could not be read it is not damaged, and waits for the next look. */
     struct slot_medium medium = { 0 };
     g_assert_true(g_file_set_contents(file, "", 0, NULL));
-    starve_begin();
+    unsigned usual = refuse_descriptors(0);
     g_assert_false(slot_storage_ops.attach(bench->storage, false, &medium, &error));
-    starve_end();
+    refuse_descriptors(usual);
     bench_expect_error(&error, ERROR_INTERNAL, "srk.intent");
     g_assert_true(g_file_test(file, G_FILE_TEST_EXISTS));
     bench_stop(bench);
@@ -428,11 +428,11 @@ test_not_listed(void)
     g_autofree char *pin = g_build_filename(bench->state_dir, "srk", NULL);
     g_autoptr(GError) load = NULL, forget = NULL, attach = NULL;
     struct slot_medium medium = { 0 };
-    starve_begin();
+    unsigned usual = refuse_descriptors(0);
     g_assert_false(slot_storage_ops.load_all(bench->storage, tell_none, NULL, &load));
     g_assert_false(slot_key_forget_srk_if_unused(bench->store, &forget));
     g_assert_false(slot_storage_ops.attach(bench->storage, false, &medium, &attach));
-    starve_end();
+    refuse_descriptors(usual);
     bench_expect_error(&load, ERROR_INTERNAL, "cannot list");
     bench_expect_error(&forget, ERROR_INTERNAL, "cannot list");
     g_assert_nonnull(attach);

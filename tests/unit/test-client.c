@@ -366,7 +366,7 @@ opens_with_few_descriptors(void)
     struct hubkey_error error;
     fixture_open(&fixture, 0); /* what the process itself opens once */
     bool good = post(fixture.client, NULL) == 0 && hubkey_client_close(fixture.client, 0) == HUBKEY_E_TIMEOUT;
-    unsigned before = refuse_count_descriptors(), limit = before;
+    unsigned before = refuse_count_descriptors(), limit = before, usual = refuse_descriptors(limit);
     int result, without_libcurl = 0, without_file = 0;
     do {
         refuse_descriptors(limit++);
@@ -382,7 +382,7 @@ opens_with_few_descriptors(void)
            stats_of(fixture.client).counts.waiting == 2 && /* what could not be read was not taken for damaged */
            hubkey_client_close(fixture.client, 0) == HUBKEY_E_TIMEOUT &&
            g_get_monotonic_time() - begun_us < 20 * G_USEC_PER_SEC;
-    refuse_descriptors(1024);
+    refuse_descriptors(usual);
     if (good)
         remove_files(&fixture);
     return good;

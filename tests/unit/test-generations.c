@@ -8,7 +8,7 @@
 #include "common/error.h"
 #include "daemon/generations.h"
 #include "tests/lib/folder.h"
-#include "tests/lib/starve.h"
+#include "tests/lib/refuse.h"
 
 #include <string.h>
 
@@ -132,9 +132,9 @@ test_starving(struct fixture *fixture, gconstpointer unused)
 {
     uint64_t generation, first = take(fixture);
     g_autoptr(GError) error = NULL;
-    starve_begin();
+    unsigned usual = refuse_descriptors(0);
     g_assert_false(generations_take(fixture->store, &generation, &error));
-    starve_end();
+    refuse_descriptors(usual);
     g_assert_error(error, ERROR_DOMAIN, ERROR_INTERNAL);
     g_assert_cmpuint(take(fixture), ==, first + GENERATIONS_RANGE);
 }

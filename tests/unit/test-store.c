@@ -9,7 +9,7 @@
 #include "daemon/intent.h"
 #include "daemon/store.h"
 #include "tests/lib/folder.h"
-#include "tests/lib/starve.h"
+#include "tests/lib/refuse.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -383,13 +383,13 @@ test_starving(struct fixture *fixture, gconstpointer unused)
     g_autofree bool *records = g_new0(bool, UINT16_MAX + 1);
     struct store_record record;
     save(fixture, 1, 5);
-    starve_begin();
+    unsigned usual = refuse_descriptors(0);
     g_assert_false(store_each_slot(fixture->store, note_slot, records, &list));
     g_assert_error(list, ERROR_DOMAIN, ERROR_INTERNAL);
     g_assert_nonnull(strstr(list->message, fixture->folder));
     g_assert_false(store_load_record(fixture->store, 1, &record, &read));
     g_assert_error(read, ERROR_DOMAIN, ERROR_INTERNAL);
-    starve_end();
+    refuse_descriptors(usual);
     g_assert_true(store_load_record(fixture->store, 1, &record, NULL));
     store_record_clear(&record);
 }
