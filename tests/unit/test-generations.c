@@ -9,41 +9,21 @@
 #include "daemon/generations.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/refuse.h"
+#include "tests/lib/store-fixture.h"
 
 #include <string.h>
 
 #define LOSSES 8
 
-struct fixture {
-    char *folder;
-    struct store *store;
-};
-
 static void
-set_up(struct fixture *fixture, gconstpointer unused)
-{
-    g_autoptr(GError) error = NULL;
-    fixture->folder = folder_new();
-    fixture->store = store_open(fixture->folder, &error);
-    g_assert_no_error(error);
-}
-
-static void
-tear_down(struct fixture *fixture, gconstpointer unused)
-{
-    store_close(fixture->store);
-    folder_remove(fixture->folder);
-}
-
-static void
-save(struct fixture *fixture, uint32_t slot, uint64_t generation)
+save(struct store_fixture *fixture, uint32_t slot, uint64_t generation)
 {
     const struct store_record record = { .generation = generation };
     g_assert_true(store_save_record(fixture->store, slot, &record, NULL));
 }
 
 static uint64_t
-take(struct fixture *fixture)
+take(struct store_fixture *fixture)
 {
     uint64_t generation = 0;
     g_autoptr(GError) error = NULL;
@@ -57,7 +37,7 @@ take(struct fixture *fixture)
 
 /* A mark that is whole, as far as its checksum goes. */
 static void
-put_mark(struct fixture *fixture, const char *highest)
+put_mark(struct store_fixture *fixture, const char *highest)
 {
     g_autoptr(GKeyFile) file = g_key_file_new();
     g_key_file_set_string(file, "generations", "Highest", highest);
@@ -65,7 +45,7 @@ put_mark(struct fixture *fixture, const char *highest)
 }
 
 static void
-test_in_turn(struct fixture *fixture, gconstpointer unused)
+test_in_turn(struct store_fixture *fixture, gconstpointer unused)
 {
     save(fixture, 1, 7);
     g_assert_cmpuint(take(fixture), ==, GENERATIONS_RANGE);
@@ -83,7 +63,7 @@ test_in_turn(struct fixture *fixture, gconstpointer unused)
 /* Lost again and again, with the record of the one slot that had what was given: far above the others, and never the
  * same again. */
 static void
-test_lost(struct fixture *fixture, gconstpointer unused)
+test_lost(struct store_fixture *fixture, gconstpointer unused)
 {
     uint64_t given[LOSSES + 1];
     save(fixture, 1, 7 * GENERATIONS_RANGE + 7);
@@ -100,7 +80,7 @@ test_lost(struct fixture *fixture, gconstpointer unused)
 
 /* A number that was never written there is not gone by, however whole the file looks. */
 static void
-test_garbage(struct fixture *fixture, gconstpointer unused)
+test_garbage(struct store_fixture *fixture, gconstpointer unused)
 {
     static const char *const garbage[] = { "0", "1", "268435455", "268435457", "9007199254740993",
                                            "18446744073441116160", "18446744073709551615", "-268435456", "x", "" };
@@ -116,7 +96,7 @@ test_garbage(struct fixture *fixture, gconstpointer unused)
 
 /* The highest that there can be is the end, and not the beginning again. */
 static void
-test_end(struct fixture *fixture, gconstpointer unused)
+test_end(struct store_fixture *fixture, gconstpointer unused)
 {
     uint64_t generation;
     g_autoptr(GError) error = NULL;
@@ -128,7 +108,7 @@ test_end(struct fixture *fixture, gconstpointer unused)
 }
 
 static void
-test_starving(struct fixture *fixture, gconstpointer unused)
+test_starving(struct store_fixture *fixture, gconstpointer unused)
 {
     uint64_t generation, first = take(fixture);
     g_autoptr(GError) error = NULL;
@@ -139,7 +119,8 @@ test_starving(struct fixture *fixture, gconstpointer unused)
     g_assert_cmpuint(take(fixture), ==, first + GENERATIONS_RANGE);
 }
 
-#define ADD(path, test) g_test_add(path, struct fixture, NULL, set_up, test, tear_down)
+#define ADD(path, test)                                                                                                \
+    g_test_add(path, struct store_fixture, NULL, store_fixture_set_up, test, store_fixture_tear_down)
 
 int
 main(int argc, char **argv)

@@ -10,6 +10,7 @@
 #include "daemon/store.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/refuse.h"
+#include "tests/lib/store-fixture.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -17,27 +18,6 @@
 #include <unistd.h>
 
 #include <glib/gstdio.h>
-
-struct fixture {
-    char *folder;
-    struct store *store;
-};
-
-static void
-set_up(struct fixture *fixture, gconstpointer unused)
-{
-    g_autoptr(GError) error = NULL;
-    fixture->folder = folder_new();
-    fixture->store = store_open(fixture->folder, &error);
-    g_assert_no_error(error);
-}
-
-static void
-tear_down(struct fixture *fixture, gconstpointer unused)
-{
-    store_close(fixture->store);
-    folder_remove(fixture->folder);
-}
 
 static struct identity *
 make_identity(void)
@@ -73,7 +53,7 @@ expect_same_key(const struct store_key *a, const struct store_key *b)
 }
 
 static void
-save(struct fixture *fixture, uint32_t slot, uint64_t generation)
+save(struct store_fixture *fixture, uint32_t slot, uint64_t generation)
 {
     g_autoptr(GError) error = NULL;
     struct store_record record = make_record(generation);
@@ -83,13 +63,13 @@ save(struct fixture *fixture, uint32_t slot, uint64_t generation)
 }
 
 static char *
-path_of(struct fixture *fixture, const char *name)
+path_of(struct store_fixture *fixture, const char *name)
 {
     return g_build_filename(fixture->folder, name, NULL);
 }
 
 static GBytes *
-bytes_of(struct fixture *fixture, const char *name)
+bytes_of(struct store_fixture *fixture, const char *name)
 {
     g_autofree char *path = path_of(fixture, name), *text = NULL;
     gsize len;
@@ -98,7 +78,7 @@ bytes_of(struct fixture *fixture, const char *name)
 }
 
 static void
-overwrite(struct fixture *fixture, const char *name, const void *bytes, size_t len)
+overwrite(struct store_fixture *fixture, const char *name, const void *bytes, size_t len)
 {
     g_autofree char *path = path_of(fixture, name);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -107,7 +87,7 @@ overwrite(struct fixture *fixture, const char *name, const void *bytes, size_t l
 }
 
 static void
-expect_damaged(struct fixture *fixture, uint32_t slot)
+expect_damaged(struct store_fixture *fixture, uint32_t slot)
 {
     g_autoptr(GError) error = NULL;
     struct store_record record;
@@ -121,7 +101,7 @@ expect_damaged(struct fixture *fixture, uint32_t slot)
 
 /* Whatever single bit is turned in a record, it is noticed. */
 static void
-test_flipped_bits(struct fixture *fixture, gconstpointer unused)
+test_flipped_bits(struct store_fixture *fixture, gconstpointer unused)
 {
     save(fixture, 3, 7);
     g_autoptr(GBytes) good = bytes_of(fixture, "slot-3");
@@ -144,7 +124,7 @@ test_flipped_bits(struct fixture *fixture, gconstpointer unused)
 
 /* Cut short at every length, grown, or with another's end. */
 static void
-test_torn(struct fixture *fixture, gconstpointer unused)
+test_torn(struct store_fixture *fixture, gconstpointer unused)
 {
     save(fixture, 3, 7);
     g_autoptr(GBytes) good = bytes_of(fixture, "slot-3");
@@ -172,7 +152,7 @@ test_torn(struct fixture *fixture, gconstpointer unused)
 
 /* A file that is whole, but does not say what a record must. */
 static void
-test_wrong_content(struct fixture *fixture, gconstpointer unused)
+test_wrong_content(struct store_fixture *fixture, gconstpointer unused)
 {
     static const char *const lines[][2] = {
         { "Generation", "" }, { "Generation", "-1" }, { "Generation", "9007199254740993" }, { "Generation", "1x" },
@@ -194,7 +174,7 @@ test_wrong_content(struct fixture *fixture, gconstpointer unused)
 
 /* Nobody leads us elsewhere by a symbolic link. */
 static void
-test_symlinks(struct fixture *fixture, gconstpointer unused)
+test_symlinks(struct store_fixture *fixture, gconstpointer unused)
 {
     save(fixture, 1, 5);
     g_autofree char *link = path_of(fixture, "slot-2"), *temporary = path_of(fixture, "slot-3.new"),
@@ -222,7 +202,7 @@ test_symlinks(struct fixture *fixture, gconstpointer unused)
 }
 
 static void
-test_folder_in_place(struct fixture *fixture, gconstpointer unused)
+test_folder_in_place(struct store_fixture *fixture, gconstpointer unused)
 {
     g_autofree char *path = path_of(fixture, "slot-1");
     g_assert_cmpint(g_mkdir(path, 0700), ==, 0);
@@ -252,7 +232,7 @@ test_no_folder(void)
 /* ---- what lasts ---- */
 
 static void
-test_modes(struct fixture *fixture, gconstpointer unused)
+test_modes(struct store_fixture *fixture, gconstpointer unused)
 {
     struct stat info;
     g_autofree char *below = path_of(fixture, "state"), *file = path_of(fixture, "slot-0");
@@ -269,7 +249,7 @@ test_modes(struct fixture *fixture, gconstpointer unused)
 }
 
 static void
-test_records(struct fixture *fixture, gconstpointer unused)
+test_records(struct store_fixture *fixture, gconstpointer unused)
 {
     static const uint64_t generations[] = { 1, 2, STORE_GENERATION_MAX };
     struct store_record read, emptied = { .generation = 8 };
@@ -296,7 +276,7 @@ test_records(struct fixture *fixture, gconstpointer unused)
 
 /* The old one or the new one at any moment: the new one comes by rename, and what a crash left is swept away. */
 static void
-test_replacing(struct fixture *fixture, gconstpointer unused)
+test_replacing(struct store_fixture *fixture, gconstpointer unused)
 {
     struct stat first, second;
     struct store_record record;
@@ -337,7 +317,7 @@ note_slot(uint32_t slot, void *user, GError **error)
 
 /* Which slots have a record, and which an intent: by the files' names, and only names that are a slot's. */
 static void
-test_listing(struct fixture *fixture, gconstpointer unused)
+test_listing(struct store_fixture *fixture, gconstpointer unused)
 {
     static const char *const others[] = { "slot-",      "slot-04",       "slot-65536", "slot-1x",          "slot--1",
                                           "slot-5.new", "slot-6.intent", "srk",        "slot-7.intent.new" };
@@ -364,7 +344,7 @@ stop_here(uint32_t slot, void *user, GError **error)
 
 /* One that is false ends it, with its error. */
 static void
-test_stopping(struct fixture *fixture, gconstpointer unused)
+test_stopping(struct store_fixture *fixture, gconstpointer unused)
 {
     g_autoptr(GError) error = NULL;
     unsigned calls = 0;
@@ -377,7 +357,7 @@ test_stopping(struct fixture *fixture, gconstpointer unused)
 
 /* No descriptor is left to look with: that is told, and nothing is taken for absent, damaged or unused. */
 static void
-test_starving(struct fixture *fixture, gconstpointer unused)
+test_starving(struct store_fixture *fixture, gconstpointer unused)
 {
     g_autoptr(GError) list = NULL, read = NULL;
     g_autofree bool *records = g_new0(bool, UINT16_MAX + 1);
@@ -395,7 +375,7 @@ test_starving(struct fixture *fixture, gconstpointer unused)
 }
 
 static void
-test_srk(struct fixture *fixture, gconstpointer unused)
+test_srk(struct store_fixture *fixture, gconstpointer unused)
 {
     g_autoptr(GError) error = NULL;
     g_assert_null(store_load_srk(fixture->store, &error));
@@ -412,7 +392,7 @@ test_srk(struct fixture *fixture, gconstpointer unused)
 /* ---- intents ---- */
 
 static void
-expect_intent_damaged(struct fixture *fixture, uint32_t slot)
+expect_intent_damaged(struct store_fixture *fixture, uint32_t slot)
 {
     g_autoptr(GError) error = NULL;
     struct intent intent;
@@ -425,7 +405,7 @@ expect_intent_damaged(struct fixture *fixture, uint32_t slot)
 }
 
 static void
-test_bad_intents(struct fixture *fixture, gconstpointer unused)
+test_bad_intents(struct store_fixture *fixture, gconstpointer unused)
 {
     struct intent intent = { INTENT_ROTATE, false, 4, make_key('d'), make_key('e') };
     static const char *const bad[][3] = {
@@ -456,7 +436,7 @@ test_bad_intents(struct fixture *fixture, gconstpointer unused)
 }
 
 static void
-test_intents(struct fixture *fixture, gconstpointer unused)
+test_intents(struct store_fixture *fixture, gconstpointer unused)
 {
     static const enum intent_operation operations[] = { INTENT_PROVISION, INTENT_CLEAR, INTENT_ROTATE, INTENT_UNDO };
     struct intent read, written = { .generation = 3, .file = true, .made = make_key('d'), .old = make_key('e') };
@@ -483,7 +463,7 @@ test_intents(struct fixture *fixture, gconstpointer unused)
 }
 
 static void
-test_srk_intent(struct fixture *fixture, gconstpointer unused)
+test_srk_intent(struct store_fixture *fixture, gconstpointer unused)
 {
     bool absent = false;
     g_autofree char *scene = NULL;
@@ -510,7 +490,8 @@ test_srk_intent(struct fixture *fixture, gconstpointer unused)
     g_assert_error(error, ERROR_DOMAIN, ERROR_INTERNAL);
 }
 
-#define ADD(path, test) g_test_add(path, struct fixture, NULL, set_up, test, tear_down)
+#define ADD(path, test)                                                                                                \
+    g_test_add(path, struct store_fixture, NULL, store_fixture_set_up, test, store_fixture_tear_down)
 
 int
 main(int argc, char **argv)
