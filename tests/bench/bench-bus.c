@@ -9,6 +9,7 @@
 
 #include "tests/bench/calls.h"
 #include "tests/bench/echo.h"
+#include "tests/bench/ready.h"
 #include "dbus/loop.h"
 
 #include <string.h>
@@ -95,7 +96,7 @@ main(int argc, char **argv)
         pid_t service = rows[i].needs_service ? echo_start() : 0;
         measure(rows[i].row, rows[i].reach, rows[i].make);
         if (service)
-            echo_stop(service);
+            ready_stop(service);
         return 0;
     }
     fprintf(stderr, "usage: bench-bus ping|echo|token-shared|token-socket|token-fresh|minimal|cold-slot\n");

@@ -14,6 +14,7 @@
 
 #include "tests/bench/calls.h"
 #include "tests/bench/crowd.h"
+#include "tests/bench/ready.h"
 #include "tests/lib/tcti-chip.h"
 #include "dbus/loop.h"
 
@@ -31,6 +32,7 @@
 /* After the second of the wall clock began, so that all calls of a second want the token of that second. */
 #define FIRST_NS (NS / 100)
 #define LAST_NS (NS - NS / 20)
+#define LIMIT_NS (10 * NS)
 
 static const struct tcti_chip_counts *
 map_counts(const char *path)
@@ -52,45 +54,75 @@ wait_for(time_t second, int64_t ns)
     clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL);
 }
 
-/* A process of its own: its latencies go to shared memory. */
-static pid_t
-start_program(int64_t *latencies, time_t begin, int64_t phase)
+/* In memory that all share. */
+struct programs {
+    time_t begin;
+    int64_t latencies[PROGRAMS * SECONDS];
+};
+
+/* Where they meet: each tells at the one that it is connected, and goes on once the other is closed. */
+struct meeting {
+    int ready[2], go[2];
+};
+
+static void
+run_program(struct programs *programs, const struct meeting *meeting, unsigned self, int64_t phase)
 {
-    pid_t pid = fork();
-    if (pid != 0)
-        return pid;
+    char none;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close(meeting->go[1]);
     DBusConnection *connection = calls_open_bus();
+    ready_tell(meeting->ready[1]);
+    if (read(meeting->go[0], &none, 1) != 0 || time(NULL) >= programs->begin)
+        errx(1, "a program begins late");
     for (unsigned i = 0; i < SECONDS; i++) {
         g_autoptr(dbus_message_auto) message = calls_shared(i);
-        wait_for(begin + i, phase);
-        latencies[i] = calls_round_trip(connection, message);
+        wait_for(programs->begin + i, phase);
+        programs->latencies[self * SECONDS + i] = calls_round_trip(connection, message);
     }
-    _exit(0);
+}
+
+/* Returns when all of them are connected and know when to begin. */
+static void
+start_programs(struct programs *programs, pid_t *pids, bool spread)
+{
+    struct meeting meeting;
+    if (pipe(meeting.ready) != 0 || pipe(meeting.go) != 0)
+        err(1, "pipe");
+    for (unsigned i = 0; i < PROGRAMS; i++) {
+        if ((pids[i] = fork()) < 0)
+            err(1, "fork");
+        if (pids[i] != 0)
+            continue;
+        run_program(programs, &meeting, i, FIRST_NS + (spread ? i * ((LAST_NS - FIRST_NS) / PROGRAMS) : 0));
+        _exit(0);
+    }
+    close(meeting.ready[1]);
+    ready_await(meeting.ready[0], PROGRAMS, "one of the programs");
+    programs->begin = time(NULL) + 2; /* a second at least for all of them to wake up in */
+    close(meeting.go[1]);
+    close(meeting.ready[0]);
+    close(meeting.go[0]);
 }
 
 static void
 measure_same(const char *row, const struct tcti_chip_counts *counts, bool spread)
 {
     pid_t pids[PROGRAMS];
-    size_t n = PROGRAMS * SECONDS;
-    int64_t *latencies = mmap(NULL, n * sizeof *latencies, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    time_t begin = time(NULL) + 3; /* when all of them are connected */
-    if (latencies == MAP_FAILED)
+    struct programs *programs = mmap(NULL, sizeof *programs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (programs == MAP_FAILED)
         err(1, "no memory");
-    for (unsigned i = 0; i < PROGRAMS; i++)
-        pids[i] = start_program(latencies + (size_t)i * SECONDS, begin,
-                                FIRST_NS + (spread ? i * ((LAST_NS - FIRST_NS) / PROGRAMS) : 0));
-    wait_for(begin, 0);
+    start_programs(programs, pids, spread);
+    wait_for(programs->begin, 0);
     uint64_t before = counts->commands;
     for (unsigned i = 0; i < PROGRAMS; i++) {
         int status;
-        if (pids[i] < 0 || waitpid(pids[i], &status, 0) != pids[i] || status != 0)
+        if (waitpid(pids[i], &status, 0) != pids[i] || status != 0)
             errx(1, "not every program got its tokens");
     }
-    timing_print_ms(row, latencies, n);
+    timing_print_ms(row, programs->latencies, G_N_ELEMENTS(programs->latencies));
     printf("%s-tpm %.2f - cmds/s\n", row, (double)(counts->commands - before) / SECONDS);
-    munmap(latencies, n * sizeof *latencies);
+    munmap(programs, sizeof *programs);
 }
 
 /* ---- a token of its own for each ---- */
@@ -100,8 +132,12 @@ static int64_t
 await_end(const struct tcti_chip_counts *counts)
 {
     uint64_t seen = __atomic_load_n(&counts->commands, __ATOMIC_RELAXED);
-    while (__atomic_load_n(&counts->commands, __ATOMIC_RELAXED) == seen)
+    int64_t until = timing_now_ns() + LIMIT_NS;
+    while (__atomic_load_n(&counts->commands, __ATOMIC_RELAXED) == seen) {
+        if (timing_now_ns() > until)
+            errx(1, "the TPM does nothing any more");
         g_usleep(200); /* a hundredth of a command; the processor is not ours alone */
+    }
     return timing_now_ns();
 }
 

@@ -11,6 +11,7 @@
 #include "tests/bench/calls.h"
 #include "tests/bench/crowd.h"
 #include "tests/bench/echo.h"
+#include "tests/bench/ready.h"
 #include "tests/bench/rules.h"
 #include "dbus/loop.h"
 
@@ -110,7 +111,7 @@ run(const struct row *row)
     if (of_users && !echo)
         rules_set(NULL);
     if (service)
-        echo_stop(service);
+        ready_stop(service);
     return 0;
 }
 

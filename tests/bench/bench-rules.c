@@ -8,10 +8,10 @@
 #include <config.h>
 
 #include "tests/bench/calls.h"
+#include "tests/bench/ready.h"
 #include "tests/bench/rules.h"
 #include "dbus/loop.h"
 
-#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,8 +40,7 @@ flood(int ready)
     unsigned number = 0, outstanding = 0;
     rules_become(OTHER);
     DBusConnection *connection = calls_open_socket();
-    if (write(ready, "!", 1) != 1)
-        _exit(1);
+    ready_tell(ready);
     for (;;) {
         for (; outstanding < FLOOD_DEPTH; outstanding++) {
             g_autoptr(dbus_message_auto) message = calls_fresh(number++);
@@ -52,23 +51,6 @@ flood(int ready)
         for (DBusMessage *answer; (answer = dbus_connection_pop_message(connection)); dbus_message_unref(answer))
             outstanding -= dbus_message_get_reply_serial(answer) != 0;
     }
-}
-
-static pid_t
-start_flood(void)
-{
-    int ends[2];
-    char byte;
-    if (pipe(ends) != 0)
-        g_error("pipe");
-    pid_t pid = fork();
-    if (pid == 0)
-        flood(ends[1]);
-    close(ends[1]);
-    if (pid < 0 || read(ends[0], &byte, 1) != 1)
-        g_error("the other user did not start");
-    close(ends[0]);
-    return pid;
 }
 
 /* ---- rows ---- */
@@ -107,7 +89,7 @@ run(size_t i)
 {
     int status = 1;
     rules_set(rows[i].rules);
-    pid_t other = rows[i].with_flood ? start_flood() : 0;
+    pid_t other = rows[i].with_flood ? ready_start(flood, "the other user") : 0;
     pid_t user = fork();
     if (user == 0) {
         measure(rows[i].row, rows[i].make);
@@ -115,10 +97,8 @@ run(size_t i)
     }
     if (user < 0 || waitpid(user, &status, 0) != user)
         status = 1;
-    if (other) {
-        kill(other, SIGKILL);
-        waitpid(other, NULL, 0);
-    }
+    if (other)
+        ready_stop(other);
     rules_set(NULL);
     return status == 0 ? 0 : 1;
 }

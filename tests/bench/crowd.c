@@ -6,6 +6,7 @@
 #include "tests/bench/crowd.h"
 
 #include "tests/bench/calls.h"
+#include "tests/bench/ready.h"
 #include "tests/bench/rules.h"
 #include "dbus/loop.h"
 
@@ -13,7 +14,6 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 struct crowd {
@@ -81,8 +81,8 @@ serve_self(struct crowd *crowd, size_t self)
             ask(&crowd->options, connections[i], &number);
             __atomic_add_fetch(&crowd->answers[self], answers, __ATOMIC_RELAXED);
             silent -= !heard[i];
-            if (!heard[i] && silent == 0 && write(crowd->ready[1], "!", 1) != 1)
-                _exit(1);
+            if (!heard[i] && silent == 0)
+                ready_tell(crowd->ready[1]);
             heard[i] = true;
         }
     }
@@ -110,7 +110,6 @@ struct crowd *
 crowd_start(const struct crowd_options *options)
 {
     struct crowd *crowd = g_new0(struct crowd, 1);
-    char byte;
     crowd->options = *options;
     crowd->pids = g_new0(pid_t, options->processes);
     crowd->answers = mmap(NULL, options->processes * sizeof crowd->answers[0], PROT_READ | PROT_WRITE,
@@ -121,8 +120,9 @@ crowd_start(const struct crowd_options *options)
         crowd->pids[i] = start_one(crowd, i);
     close(crowd->ready[1]);
     for (size_t i = 0; i < options->processes; i++)
-        if (crowd->pids[i] < 0 || read(crowd->ready[0], &byte, 1) != 1)
-            g_error("not all clients have started");
+        if (crowd->pids[i] < 0)
+            g_error("fork");
+    ready_await(crowd->ready[0], options->processes, "one of the clients");
     return crowd;
 }
 
@@ -141,7 +141,7 @@ crowd_stop(struct crowd *crowd)
     for (size_t i = 0; i < crowd->options.processes; i++)
         kill(crowd->pids[i], SIGKILL);
     for (size_t i = 0; i < crowd->options.processes; i++)
-        waitpid(crowd->pids[i], NULL, 0);
+        ready_stop(crowd->pids[i]);
     close(crowd->ready[0]);
     munmap(crowd->answers, crowd->options.processes * sizeof crowd->answers[0]);
     g_free(crowd->pids);

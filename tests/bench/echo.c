@@ -6,13 +6,12 @@
 #include "tests/bench/echo.h"
 
 #include "tests/bench/calls.h"
+#include "tests/bench/ready.h"
 #include "dbus/loop.h"
 
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define SERVICE "org.hubkey.test.Echo"
 #define ECHO_BYTES 250
@@ -41,33 +40,14 @@ serve(int ready)
     if (!dbus_connection_register_object_path(connection, "/", &table, NULL) ||
         dbus_bus_request_name(connection, SERVICE, 0, NULL) != DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER)
         g_error("cannot own " SERVICE);
-    if (write(ready, "!", 1) != 1)
-        g_error("the measuring process is gone");
+    ready_tell(ready);
     g_main_loop_run(loop);
 }
 
 pid_t
 echo_start(void)
 {
-    int ends[2];
-    char byte;
-    if (pipe(ends) != 0)
-        g_error("pipe");
-    pid_t pid = fork();
-    if (pid == 0)
-        serve(ends[1]);
-    close(ends[1]);
-    if (pid < 0 || read(ends[0], &byte, 1) != 1)
-        g_error("the echo service did not start");
-    close(ends[0]);
-    return pid;
-}
-
-void
-echo_stop(pid_t service)
-{
-    kill(service, SIGKILL);
-    waitpid(service, NULL, 0);
+    return ready_start(serve, "the echo service");
 }
 
 DBusMessage *

@@ -10,8 +10,7 @@
 
 #include <dbus/dbus.h>
 
-pid_t echo_start(void);
-void echo_stop(pid_t service);
+pid_t echo_start(void); /* for ready_stop */
 
 DBusMessage *echo_new_ping(unsigned number);
 /* A string of 250 bytes, about as long as a token. */
