@@ -14,8 +14,6 @@
 
 #include <string.h>
 
-#define WARM_UP 200
-#define SAMPLES 3000
 #define COLD_FIRST 10
 #define COLD_SLOTS 10
 
@@ -68,23 +66,6 @@ static const struct {
     { "cold-slot", new_cold, calls_open_bus, false, provision_cold },
 };
 
-static void
-measure(const char *row, DBusConnection *(*reach)(void), DBusMessage *(*make)(unsigned))
-{
-    size_t n = timing_samples(SAMPLES);
-    g_autofree int64_t *samples = g_new(int64_t, n);
-    DBusConnection *connection = reach();
-    size_t warm_up = MIN(WARM_UP, n);
-    for (unsigned i = 0; i < warm_up + n; i++) {
-        g_autoptr(dbus_message_auto) message = make(i);
-        int64_t took = calls_round_trip(connection, message);
-        if (i >= warm_up)
-            samples[i - warm_up] = took;
-    }
-    loop_close(connection);
-    timing_print(row, samples, n);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -94,7 +75,9 @@ main(int argc, char **argv)
         if (rows[i].prepare)
             rows[i].prepare();
         pid_t service = rows[i].needs_service ? echo_start() : 0;
-        measure(rows[i].row, rows[i].reach, rows[i].make);
+        DBusConnection *connection = rows[i].reach();
+        calls_measure(rows[i].row, connection, rows[i].make);
+        loop_close(connection);
         if (service)
             ready_stop(service);
         return 0;

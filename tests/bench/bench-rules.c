@@ -18,8 +18,6 @@
 
 #define USER "hubkey-in"
 #define OTHER "hubkey-out"
-#define WARM_UP 200
-#define SAMPLES 3000
 #define FLOOD_DEPTH 64 /* calls that the other user has outstanding at any time */
 
 #define BOTH "[slot 0]\nAllowUsers=" USER ";" OTHER "\n"
@@ -70,17 +68,10 @@ static const struct {
 static void
 measure(const char *row, DBusMessage *(*make)(unsigned))
 {
-    g_autofree int64_t *samples = g_new(int64_t, SAMPLES);
     rules_become(USER);
     DBusConnection *connection = calls_open_socket();
-    for (unsigned i = 0; i < WARM_UP + SAMPLES; i++) {
-        g_autoptr(dbus_message_auto) message = make(i);
-        int64_t took = calls_round_trip(connection, message);
-        if (i >= WARM_UP)
-            samples[i - WARM_UP] = took;
-    }
+    calls_measure(row, connection, make);
     loop_close(connection);
-    timing_print(row, samples, SAMPLES);
     fflush(stdout);
 }
 

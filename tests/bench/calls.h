@@ -16,6 +16,8 @@
 #include <glib.h>
 
 #define CALLS_TIMEOUT_MS 10000
+#define CALLS_WARM_UP 200
+#define CALLS_SAMPLES 3000
 
 static inline DBusConnection *
 calls_open_bus(void)
@@ -81,6 +83,21 @@ calls_round_trip(DBusConnection *connection, DBusMessage *message)
         g_error("%s: %s", error.name, error.message);
     dbus_message_unref(reply);
     return end - start;
+}
+
+/* One call after the other, with a number of its own each; prints how long they took. */
+static inline void
+calls_measure(const char *row, DBusConnection *connection, DBusMessage *(*make)(unsigned number))
+{
+    size_t n = timing_samples(CALLS_SAMPLES), warm_up = MIN(CALLS_WARM_UP, n);
+    g_autofree int64_t *samples = g_new(int64_t, n);
+    for (unsigned i = 0; i < warm_up + n; i++) {
+        g_autoptr(dbus_message_auto) message = make(i);
+        int64_t took = calls_round_trip(connection, message);
+        if (i >= warm_up)
+            samples[i - warm_up] = took;
+    }
+    timing_print(row, samples, n);
 }
 
 /* One counter of GetStatistics. */
