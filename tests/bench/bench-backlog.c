@@ -10,8 +10,8 @@
  *
  * Runs in ./run sandbox, half a minute; prints all rows, the named one first.
  */
-#include "client/hubkey.h"
 #include "tests/bench/disk.h"
+#include "tests/bench/queues.h"
 #include "tests/bench/timing.h"
 #include "tests/lib/folder.h"
 
@@ -24,7 +24,6 @@
 #include <glib.h>
 
 #define BYTES 256
-#define AT_ONCE 10000 /* messages of one hubkey_client_post_many */
 #define MILLION 1000000
 #define THOUSAND 1000
 #define OPENS 9
@@ -39,11 +38,7 @@ open_client(uint32_t flags)
     struct hubkey_options options = {
         .size = sizeof options, .queue_path = queue, .max_requests_per_minute = UINT32_MAX, .flags = flags
     };
-    struct hubkey_error error;
-    hubkey_client *client;
-    if (hubkey_client_open(&options, &client, &error) != 0)
-        errx(1, "%s", error.text);
-    return client;
+    return queues_open(&options);
 }
 
 /* In a child, because SQLite and the heap keep some of what they took. */
@@ -79,17 +74,10 @@ static size_t wanted;
 static void
 fill(int out)
 {
-    static char body[BYTES];
-    static const struct hubkey_message message = { .size = sizeof message, .body = body, .len = BYTES };
-    static const struct hubkey_message *messages[AT_ONCE];
+    char body[BYTES];
     hubkey_client *client = open_client(HUBKEY_FLAG_QUEUE_ONLY);
-    struct hubkey_error error;
     memset(body, 'x', sizeof body);
-    for (size_t i = 0; i < AT_ONCE; i++)
-        messages[i] = &message;
-    for (size_t left = wanted; left > 0; left -= MIN(left, AT_ONCE))
-        if (hubkey_client_post_many(client, messages, MIN(left, AT_ONCE), 0, NULL, &error) != 0)
-            errx(1, "%s", error.text);
+    queues_fill(client, body, sizeof body, wanted);
     hubkey_client_close(client, 0);
     tell(out, 0);
 }
@@ -108,28 +96,23 @@ drop_from_cache(const char *suffix)
     close(fd);
 }
 
+/* With nobody to send to, or what waits would become less each time. */
 static void
 open_once(int out)
 {
     drop_from_cache("");
     drop_from_cache("-wal");
     int64_t begun = timing_now_ns();
-    hubkey_client *client = open_client(0);
+    hubkey_client *client = queues_open_offline(queue);
     tell(out, timing_now_ns() - begun);
     hubkey_client_close(client, 0);
 }
 
-/* With nobody to send to, or what waits would become less each time. */
 static void
 measure_opens(int64_t samples[OPENS])
 {
-    g_autofree char *bus = g_strdup(g_getenv("DBUS_SYSTEM_BUS_ADDRESS")), *socket = g_strdup(g_getenv("HUBKEY_SOCKET"));
-    g_setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", TRUE);
-    g_setenv("HUBKEY_SOCKET", "", TRUE);
     for (size_t i = 0; i < OPENS; i++)
         in_child(open_once, &samples[i]);
-    g_setenv("DBUS_SYSTEM_BUS_ADDRESS", bus ? bus : "", TRUE);
-    g_setenv("HUBKEY_SOCKET", socket ? socket : "", TRUE);
 }
 
 /* ---- draining */

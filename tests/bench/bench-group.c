@@ -7,8 +7,8 @@
  *
  *     bench-group post-1|post-8|post-32     in $STATE_DIRECTORY or /var/tmp; prints all three rows, the named one first
  */
-#include "client/hubkey.h"
 #include "tests/bench/disk.h"
+#include "tests/bench/queues.h"
 #include "tests/bench/timing.h"
 #include "tests/lib/folder.h"
 
@@ -90,14 +90,7 @@ main(int argc, char **argv)
     size_t first = find_row(argc, argv);
     char *folder = disk_folder();
     g_autofree char *path = g_build_filename(folder, "q", NULL);
-
-    /* A bus that is not there: the sender waits for hubkeyd, and sends nothing. */
-    g_setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", TRUE);
-    struct hubkey_options options = { .size = sizeof options, .queue_path = path, .socket_path = "" };
-    struct hubkey_error error;
-    hubkey_client *client;
-    if (hubkey_client_open(&options, &client, &error) != 0)
-        errx(1, "%s", error.text);
+    hubkey_client *client = queues_open_offline(path);
     (void)run_turn(client, 1); /* the journal grows to its size first */
     for (size_t turn = 0; turn < TURNS; turn++)
         for (size_t row = 0; row < G_N_ELEMENTS(rows); row++)

@@ -7,8 +7,8 @@
  *
  *     bench-queue [post-idle|append]     in $STATE_DIRECTORY or /var/tmp; prints both rows, the named one first
  */
-#include "client/hubkey.h"
 #include "tests/bench/disk.h"
+#include "tests/bench/queues.h"
 #include "tests/bench/timing.h"
 #include "tests/lib/folder.h"
 
@@ -73,14 +73,7 @@ main(int argc, char **argv)
         errx(2, "usage: bench-queue [post-idle|append]");
     char *folder = disk_folder();
     g_autofree char *path = g_build_filename(folder, "q", NULL), *plain = g_build_filename(folder, "append", NULL);
-
-    /* A bus that is not there: the sender waits for hubkeyd, and sends nothing. */
-    setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1);
-    struct hubkey_options options = { .size = sizeof options, .queue_path = path, .socket_path = "" };
-    struct hubkey_error error;
-    hubkey_client *client;
-    if (hubkey_client_open(&options, &client, &error) != 0)
-        errx(1, "%s", error.text);
+    hubkey_client *client = queues_open_offline(path);
     int fd = open(plain, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0)
         err(1, "%s", plain);

@@ -15,8 +15,8 @@
 #include <config.h>
 
 #include "client/batch.h"
-#include "client/hubkey.h"
 #include "tests/bench/disk.h"
+#include "tests/bench/queues.h"
 #include "tests/bench/timing.h"
 #include "tests/lib/folder.h"
 
@@ -32,7 +32,6 @@
 #define POSTS 100
 #define BUSY_POSTS 4000
 #define DRAINED 100000
-#define AT_ONCE 10000 /* messages of one hubkey_client_post_many */
 #define LIMIT_MS (120 * 1000)
 
 static const char body[BYTES + 1] =
@@ -197,11 +196,7 @@ open_client(const char *connect_to, uint32_t flags)
 {
     struct hubkey_options options = { .size = sizeof options, .queue_path = queue, .connect_to = connect_to,
                                       .max_requests_per_minute = UINT32_MAX, .flags = flags };
-    struct hubkey_error error;
-    hubkey_client *client;
-    if (hubkey_client_open(&options, &client, &error) != 0)
-        errx(1, "%s", error.text);
-    return client;
+    return queues_open(&options);
 }
 
 static void
@@ -248,15 +243,8 @@ post_rtt(const char *row)
 static void
 fill(void)
 {
-    static const struct hubkey_message message = { .size = sizeof message, .body = body, .len = BYTES };
-    static const struct hubkey_message *messages[AT_ONCE];
     hubkey_client *client = open_client(NULL, HUBKEY_FLAG_QUEUE_ONLY);
-    struct hubkey_error error;
-    for (size_t i = 0; i < AT_ONCE; i++)
-        messages[i] = &message;
-    for (size_t i = 0; i < DRAINED / AT_ONCE; i++)
-        if (hubkey_client_post_many(client, messages, AT_ONCE, 0, NULL, &error) != 0)
-            errx(1, "%s", error.text);
+    queues_fill(client, body, BYTES, DRAINED);
     hubkey_client_close(client, 0);
 }
 
