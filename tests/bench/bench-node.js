@@ -23,7 +23,8 @@ const BATCHES = 40;
 const AT_ONCE = 500; // about as many as libhubkey puts into a batch of 255 KiB
 
 function startLink() {
-  const link = spawn('bench-link', [process.env.HUBKEY_CONNECT_TO.split(':').pop()], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const port = process.env.HUBKEY_CONNECT_TO.split(':').pop();
+  const link = spawn('bench-link', [port], { stdio: ['pipe', 'pipe', 'inherit'] });
   return new Promise((resolve, reject) => {
     link.on('error', reject);
     link.stdout.once('data', (line) => resolve([link, Number(line)]));

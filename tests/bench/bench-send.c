@@ -58,8 +58,8 @@ start_link(void)
     g_autoptr(GError) error = NULL;
     int in, out;
     char line[16];
-    if (!g_spawn_async_with_pipes(NULL, (char **)arguments, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, &in, &out, NULL,
-                                  &error))
+    if (!g_spawn_async_with_pipes(NULL, (char **)arguments, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, &in, &out,
+                                  NULL, &error))
         errx(1, "%s", error->message);
     ssize_t n = read(out, line, sizeof line - 1);
     if (n < 2)
@@ -85,7 +85,8 @@ bare_open(struct bare *bare)
 {
     const char *host = need("HUBKEY_HUB_HOST");
     g_autofree char *device = g_uri_escape_string(need("HUBKEY_DEVICE_ID"), NULL, FALSE);
-    g_autofree char *url = g_strdup_printf("https://%s/devices/%s/messages/events?api-version=2021-04-12", host, device);
+    g_autofree char *url =
+        g_strdup_printf("https://%s/devices/%s/messages/events?api-version=2021-04-12", host, device);
     struct hubkey_error error;
     char *token;
     if (hubkey_token(0, NULL, 0, NULL, &token, NULL, &error) != 0)

@@ -90,61 +90,40 @@ test_settings(struct api_bus *api, gconstpointer unused)
 {
     static const struct {
         struct api_bus_entry settings[6];
-        const char *error, *words;
+        const char *words;
     } bad[] = {
-        { { { NULL } }, "InvalidArgument", "HostName and DeviceId are needed" },
-        { { { "HostName", 's', API_BUS_HOST } }, "InvalidArgument", "DeviceId is missing" },
-        { { { "DeviceId", 's', "d" } }, "InvalidArgument", "HostName is missing" },
-        { { { "HostName", 's', "" }, { "DeviceId", 's', "d" } }, "InvalidArgument", "HostName is not a host name" },
-        { { { "HostName", 's', "a b" }, { "DeviceId", 's', "d" } }, "InvalidArgument", "HostName is not a host name" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "" } },
-          "InvalidArgument",
-          "DeviceId has 0 characters" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', ".." } }, "InvalidArgument", "DeviceId must not be" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "a/b" } },
-          "InvalidArgument",
-          "DeviceId: character 2" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceID", 's', "d" } },
-          "InvalidArgument",
-          "\"DeviceID\" is not known" },
+        { { { NULL } }, "HostName and DeviceId are needed" },
+        { { { "HostName", 's', API_BUS_HOST } }, "DeviceId is missing" },
+        { { { "DeviceId", 's', "d" } }, "HostName is missing" },
+        { { { "HostName", 's', "" }, { "DeviceId", 's', "d" } }, "HostName is not a host name" },
+        { { { "HostName", 's', "a b" }, { "DeviceId", 's', "d" } }, "HostName is not a host name" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "" } }, "DeviceId has 0 characters" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', ".." } }, "DeviceId must not be" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "a/b" } }, "DeviceId: character 2" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceID", 's', "d" } }, "\"DeviceID\" is not known" },
         { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 's', "d" }, { "Key", 's', "x" } },
-          "InvalidArgument",
           "\"Key\" is not known" },
-        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 'u', NULL } },
-          "InvalidArgument",
-          "DeviceId must be a string (s)" },
-        { { { "HostName", 'b', NULL }, { "DeviceId", 's', "d" } }, "InvalidArgument", "HostName must be a string (s)" },
-        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "HostName", 's', "a" } },
-          "InvalidArgument",
-          "HostName stands twice" },
-        { { { "Storage", 's', "tpm" }, { "Storage", 's', "tpm" } }, "InvalidArgument", "Storage stands twice" },
-        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "Storage", 's', "disk" } },
-          "InvalidArgument",
-          "Storage is \"tpm\"" },
-        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "Storage", 's', "" } },
-          "InvalidArgument",
-          "Storage is \"tpm\"" },
+        { { { "HostName", 's', API_BUS_HOST }, { "DeviceId", 'u', NULL } }, "DeviceId must be a string (s)" },
+        { { { "HostName", 'b', NULL }, { "DeviceId", 's', "d" } }, "HostName must be a string (s)" },
+        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "HostName", 's', "a" } }, "HostName stands twice" },
+        { { { "Storage", 's', "tpm" }, { "Storage", 's', "tpm" } }, "Storage stands twice" },
+        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "Storage", 's', "disk" } }, "Storage is \"tpm\"" },
+        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "Storage", 's', "" } }, "Storage is \"tpm\"" },
         { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "ModuleId", 's', "m" }, { "Storage", 's', "tpm" } },
-          "InvalidArgument",
           "the key of a module is kept in a file" },
         { { { "Audience", 's', "sb://a/b" }, { "KeyName", 's', "k" }, { "Storage", 's', "tpm" } },
-          "InvalidArgument",
           "the key of an audience is kept in a file" },
-        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "ModuleId", 's', "." } },
-          "InvalidArgument",
-          "ModuleId must not be" },
+        { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "ModuleId", 's', "." } }, "ModuleId must not be" },
         { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "GatewayHostName", 's', "g/" } },
-          "InvalidArgument",
           "GatewayHostName is not" },
-        { { { "KeyName", 's', "k" } }, "InvalidArgument", "Audience" },
+        { { { "KeyName", 's', "k" } }, "Audience" },
         { { { "HostName", 's', "a" }, { "DeviceId", 's', "d" }, { "TpmName", 's', "00" } },
-          "InvalidArgument",
           "\"TpmName\" is not known" },
     };
     if (!is_root())
         return;
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
-        api_bus_expect_error(provision(api, 1, bad[i].settings, NULL), bad[i].error, bad[i].words);
+        api_bus_expect_error(provision(api, 1, bad[i].settings, NULL), "InvalidArgument", bad[i].words);
     const struct api_bus_entry option[] = { { "Force", 'b', NULL }, { NULL } };
     api_bus_expect_error(provision(api, 1, good, option), "InvalidArgument", "options: \"Force\" is not known");
     static const uint32_t file_only[] = { 10, 11, 65535 }, none[] = { 65536, UINT32_MAX };

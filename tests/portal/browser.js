@@ -28,12 +28,13 @@ async function login(browser, role, options = {}) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
     await context.grantPermissions(['clipboard-read', 'clipboard-write']);
     context.setDefaultTimeout(PATIENCE_MS);
+    const url = process.env.HUBKEY_PORTAL_URL;
     if (options.language)
-        await context.addCookies([{ name: 'CockpitLang', value: options.language, url: process.env.HUBKEY_PORTAL_URL }]);
+        await context.addCookies([{ name: 'CockpitLang', value: options.language, url }]);
     const page = await context.newPage();
     const noted = { console: [], errors: [], requests: [], frames: [] };
     listen(page, noted);
-    await page.goto(process.env.HUBKEY_PORTAL_URL);
+    await page.goto(url);
     await page.fill('#login-user-input', process.env[`HUBKEY_PORTAL_${role}`]);
     await page.fill('#login-password-input', process.env[`HUBKEY_PORTAL_${role}_PASSWORD`]);
     await page.click('#login-button');
