@@ -11,7 +11,7 @@ const https = require('node:https');
 const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
 const { SECRET, action, cancel, closed, failed, key, shows, submit } = require('./page.js');
-const { forgotten } = require('./secrecy.js');
+const { keepsSecret } = require('./secrecy.js');
 
 const DEVICE = 'by-page';
 
@@ -57,12 +57,17 @@ async function configure(session) {
     await frame.fill(SECRET, machine.connectionString(DEVICE, secret));
     ok((await frame.innerText('dialog .parts')).includes(DEVICE), 'a whole one is taken apart',
         await frame.innerText('dialog .parts'));
-    await submit(frame);
-    await holds(frame.waitForFunction(() => document.querySelectorAll('dialog .steps [data-step=done]').length === 3),
+    ok(await frame.locator('dialog input[type=number]').getAttribute('readonly') !== null,
+        'the slot is the one that was chosen');
+    await keepsSecret(session, { verb: 'provision', identity: DEVICE, key: secret }, async () => {
+        await submit(frame);
+        await holds(frame.waitForFunction(
+            () => document.querySelectorAll('dialog .steps [data-step=done]').length === 3),
         'the key is put into the TPM, read back, and proved by a token');
-    await frame.click('dialog button:has-text("Close")');
-    await holds(shows(frame, 0, 'ready'), 'slot 0 is ready');
-    await forgotten(session, DEVICE, secret);
+        ok(await frame.evaluate(() => document.activeElement.textContent) === 'Close', 'Close has the focus');
+        await cancel(frame);
+        await holds(shows(frame, 0, 'ready'), 'slot 0 is ready');
+    });
 }
 
 async function token(session) {
@@ -89,16 +94,20 @@ async function token(session) {
     await cancel(frame);
 }
 
-async function rotate({ frame }) {
+async function rotate(session) {
+    const { frame } = session;
     await frame.click(action(0, 'rotate'));
     await frame.fill(SECRET, 'not a key');
     await submit(frame);
     await holds(failed(frame, 'not base64'),
         'what is no key is not rotated to');
-    await frame.fill(SECRET, key());
-    await submit(frame);
-    await closed(frame);
-    await holds(frame.waitForSelector(action(0, 'undo')), 'rotated, and it can be undone');
+    const next = key();
+    await frame.fill(SECRET, next);
+    await keepsSecret(session, { verb: 'rotate', identity: DEVICE, key: next }, async () => {
+        await submit(frame);
+        await closed(frame);
+        await holds(frame.waitForSelector(action(0, 'undo')), 'rotated, and it can be undone');
+    });
     await frame.click(action(0, 'undo'));
     ok((await frame.innerText('dialog p')).includes(DEVICE), 'undoing says which device it is about');
     await submit(frame);
@@ -172,7 +181,14 @@ async function refused({ frame }) {
     const password = frame.locator(SECRET);
     await password.fill(process.env.HUBKEY_PORTAL_VIEWER_PASSWORD);
     await frame.click('dialog button[type=submit]');
-    await holds(frame.waitForSelector('dialog .alert.danger'), 'who may not use sudo is refused, with the reason');
+    const again = frame.locator('dialog button:has-text("Try again")');
+    await holds(again.waitFor(), 'who may not use sudo is refused, with the reason');
+    ok(await password.isDisabled() && await frame.locator('dialog button[type=submit]').isDisabled(),
+        'there is nothing to answer then');
+    await again.click();
+    await holds(frame.waitForSelector(`${SECRET}:enabled`), 'but it can be tried again, and asks again');
+    await frame.locator('dialog .dialog-buttons .link').last().click(); // it lies on the one that it was asked from
+    await holds(cancel(frame), 'or be left');
     ok(machine.ctl(['show', '0', '--json']).includes('"ready"'), 'and the slot is what it was');
 }
 

@@ -7,8 +7,10 @@
 const { execFileSync, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
+const { setTimeout } = require('node:timers/promises');
 
 const sandbox = process.env.HUBKEY_SANDBOX;
+const PATIENCE_MS = 20000;
 const run = path.join(__dirname, '..', '..', 'run');
 
 function ctl(words, input = '') {
@@ -22,8 +24,37 @@ function connectionString(device, key) {
     return `HostName=${process.env.HUBKEY_HUB_HOST};DeviceId=${device};SharedAccessKey=${key}`;
 }
 
-function kill(server) {
-    process.kill(Number(fs.readFileSync(path.join(sandbox, `${server}.pid`), 'utf8')), 'SIGKILL');
+function signal(server, name) {
+    process.kill(Number(fs.readFileSync(path.join(sandbox, `${server}.pid`), 'utf8')), name);
+}
+
+const kill = server => signal(server, 'SIGKILL');
+
+// Until a process has these as its first words.
+async function runs(...words) {
+    const isIt = pid => {
+        try {
+            return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(words.join('\0'));
+        } catch {
+            return false; // it ended
+        }
+    };
+    const deadline = Date.now() + PATIENCE_MS;
+    while (!fs.readdirSync('/proc').some(isIt)) {
+        if (Date.now() > deadline)
+            throw new Error(`no process ${words.join(' ')}`);
+        await setTimeout(2);
+    }
+}
+
+// A part of the configuration, or none; hubkeyd reads it at once.
+function configure(name, text) {
+    const file = path.join(sandbox, 'hubkeyd.conf.d', `${name}.conf`);
+    if (text)
+        fs.writeFileSync(file, text);
+    else
+        fs.rmSync(file);
+    ctl(['reload']);
 }
 
 function restart(server) {
@@ -80,4 +111,6 @@ function useTpm() {
     spawnSync('hubkeyctl', ['token', '0', '--ttl', String(100 + Math.floor(Math.random() * 3000))]);
 }
 
-module.exports = { sandbox, ctl, useTpm, connectionString, kill, restart, windowsSlot, lose, damage, hub };
+module.exports = {
+    sandbox, ctl, useTpm, connectionString, signal, kill, restart, runs, configure, windowsSlot, lose, damage, hub,
+};
