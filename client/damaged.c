@@ -136,8 +136,9 @@ move_file(const char *path, unsigned n, GError **error)
         if (!move(path, "", aside, "", error))
             return false;
     }
+    g_autofree char *lock = g_strconcat(path, PLACE_LOCK, NULL);
     /* The log alone is worth something, too. */
-    return (exists(aside, "") || place_make_file(aside, error)) && move(aside, MOVING, aside, LOG, error);
+    return (exists(aside, "") || place_make_file(aside, lock, error)) && move(aside, MOVING, aside, LOG, error);
 }
 
 bool

@@ -5,6 +5,7 @@
 
 #include "client/lock.h"
 #include "client/failure.h"
+#include "client/place.h"
 #include "common/clock.h"
 
 #include <errno.h>
@@ -63,14 +64,27 @@ watch_forks(void)
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
+static int
+make_file(const char *path, const char *queue_path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EEXIST) /* somebody else was faster */
+        return open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0)
+        place_resemble(fd, queue_path);
+    return fd;
+}
+
 struct lock *
 lock_open(const char *queue_path, bool create, GError **error)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, watch_forks);
 
-    g_autofree char *path = g_strconcat(queue_path, ".lock", NULL);
-    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+    g_autofree char *path = g_strconcat(queue_path, PLACE_LOCK, NULL);
+    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && create && errno == ENOENT)
+        fd = make_file(path, queue_path);
     if (fd < 0 && !create && (errno == EACCES || errno == EROFS))
         fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && (create || errno != ENOENT)) {

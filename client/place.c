@@ -89,10 +89,22 @@ resolve_directory(const char *path, bool create, GError **error)
     return real;
 }
 
+void
+place_resemble(int fd, const char *model)
+{
+    struct stat is, wanted;
+    if (lstat(model, &wanted) != 0 || !S_ISREG(wanted.st_mode) || fstat(fd, &is) != 0)
+        return;
+    bool moved = is.st_uid == wanted.st_uid && is.st_gid == wanted.st_gid;
+    bool same_group = moved || fchown(fd, wanted.st_uid, wanted.st_gid) == 0 ||
+                      fchown(fd, (uid_t)-1, wanted.st_gid) == 0;
+    (void)fchmod(fd, wanted.st_mode & (same_group ? 0666 : 0606)); /* nothing for a group that had nothing */
+}
+
 /* Only O_EXCL: opening and closing an existing file would take away the POSIX locks that SQLite holds on it for other
  * clients in this process. */
 bool
-place_make_file(const char *path, GError **error)
+place_make_file(const char *path, const char *model, GError **error)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 && errno != EEXIST) {
@@ -103,6 +115,7 @@ place_make_file(const char *path, GError **error)
     }
     if (fd < 0)
         return true;
+    place_resemble(fd, model);
     close(fd);
     g_autofree char *directory = g_path_get_dirname(path);
     bool ok = place_sync(directory);
@@ -144,7 +157,8 @@ place_prepare(const char *path, bool create, GError **error)
         return NULL;
     g_autofree char *full = g_build_filename(directory, name, NULL);
     free(directory);
-    if ((create && !place_make_file(full, error)) || !check_file(full, error))
+    g_autofree char *lock = g_strconcat(full, PLACE_LOCK, NULL);
+    if ((create && !place_make_file(full, lock, error)) || !check_file(full, error))
         return NULL;
     return g_steal_pointer(&full);
 }

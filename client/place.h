@@ -11,6 +11,8 @@
 
 #include <glib.h>
 
+#define PLACE_LOCK ".lock" /* what stands beside a queue as long as it is used, lock.h */
+
 /* The path of a slot's queue by the environment, see hubkey_queue_path. */
 char *place_default(uint32_t slot, GError **error);
 
@@ -18,8 +20,12 @@ char *place_default(uint32_t slot, GError **error);
  * With create, makes the directory and an empty file where they are missing; without, a missing file is an error. */
 char *place_prepare(const char *path, bool create, GError **error);
 
-/* An empty file where none is, safe on disk. */
-bool place_make_file(const char *path, GError **error);
+/* Gives an open file the owner, group and mode of another one, where that is there and as far as this process may: what
+ * root does to a user's queue must not take it from him. */
+void place_resemble(int fd, const char *model);
+
+/* An empty file where none is, safe on disk, that resembles model. */
+bool place_make_file(const char *path, const char *model, GError **error);
 
 /* What was made, renamed and removed in a directory is safe on disk. */
 bool place_sync(const char *directory);

@@ -207,12 +207,21 @@ set_aside(struct queue *queue, GError *why, GError **error)
     return true;
 }
 
+/* Belongs to whom the one belonged whose place it takes. */
+static bool
+make_file(const struct queue *queue, GError **error)
+{
+    unsigned n = damaged_newest_pending(queue->path);
+    g_autofree char *model = n ? damaged_pending_path(queue->path, n) : g_strconcat(queue->path, PLACE_LOCK, NULL);
+    return place_make_file(queue->path, model, error);
+}
+
 /* With lock_setup_begin. */
 static bool
 connect_safely(struct queue *queue, GError **error)
 {
     g_autoptr(GError) failed = NULL;
-    if (!damaged_settle(queue->path, error) || !place_make_file(queue->path, error))
+    if (!damaged_settle(queue->path, error) || !make_file(queue, error))
         return false;
     if (!is_cut_off(queue, &failed) && connect_now(queue, &failed))
         return true;
@@ -221,7 +230,7 @@ connect_safely(struct queue *queue, GError **error)
         g_propagate_error(error, g_steal_pointer(&failed));
         return false;
     }
-    if (set_aside(queue, failed, error) && place_make_file(queue->path, error) && connect_now(queue, error))
+    if (set_aside(queue, failed, error) && make_file(queue, error) && connect_now(queue, error))
         return true;
     close_connection(queue);
     return false;

@@ -5,6 +5,7 @@
 
 #include "client/state-file.h"
 #include "client/hubkey.h"
+#include "client/place.h"
 #include "common/clock.h"
 
 #include <fcntl.h>
@@ -18,7 +19,7 @@
 #define PROGRESS_GAP_US 1000000
 
 struct state_file {
-    char *path, *made; /* made: under which name it is written first */
+    char *queue_path, *path, *made; /* made: under which name it is written first */
     struct pump_status told;
     int64_t told_us; /* 0: never */
 };
@@ -27,6 +28,7 @@ struct state_file *
 state_file_new(const char *queue_path)
 {
     struct state_file *file = g_new0(struct state_file, 1);
+    file->queue_path = g_strdup(queue_path);
     file->path = g_strconcat(queue_path, SUFFIX, NULL);
     file->made = g_strconcat(queue_path, SUFFIX, ".new", NULL);
     return file;
@@ -37,6 +39,7 @@ state_file_free(struct state_file *file)
 {
     if (!file)
         return;
+    g_free(file->queue_path);
     g_free(file->path);
     g_free(file->made);
     g_free(file);
@@ -63,6 +66,7 @@ replace(struct state_file *file, const char *text)
     int fd = open(file->made, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
+    place_resemble(fd, file->queue_path);
     bool good = write(fd, text, len) == (ssize_t)len;
     good = close(fd) == 0 && good;
     if (good && rename(file->made, file->path) == 0)

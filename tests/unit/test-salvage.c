@@ -8,7 +8,9 @@
 #include "client/commit.h"
 #include "client/damaged.h"
 #include "client/failure.h"
+#include "client/place.h"
 #include "client/relic.h"
+#include "client/state-file.h"
 #include "common/clock.h"
 #include "tests/lib/scratch.h"
 
@@ -543,6 +545,58 @@ test_stray_log(void)
     scratch_close(&scratch);
 }
 
+/* ---- Whose the files are */
+
+/* Suffix "" and so on: owner, group and mode. */
+static void
+expect_like(struct scratch *scratch, const char *suffix, const struct stat *model)
+{
+    struct stat st;
+    g_autofree char *path = g_strconcat(scratch->path, suffix, NULL);
+    g_assert_cmpint(stat(path, &st), ==, 0);
+    g_assert_cmpuint(st.st_uid, ==, model->st_uid);
+    g_assert_cmpuint(st.st_gid, ==, model->st_gid);
+    g_assert_cmpuint(st.st_mode, ==, model->st_mode);
+}
+
+/* Whoever saves a user's queue, root above all, does not take it from him. */
+static void
+test_owner(void)
+{
+    static const char *const suffixes[] = { "", "-wal", "-shm", ".lock", ".state", ".damaged-1" };
+    static const struct pump_status status = { .state = HUBKEY_STATE_ONLINE };
+    struct scratch scratch;
+    struct stat model;
+    g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    scratch_open(&scratch);
+    fill(&scratch);
+    close_queue(&scratch);
+    g_autofree char *lock = g_strconcat(scratch.path, ".lock", NULL), *log = g_strconcat(scratch.path, "-wal", NULL);
+    g_clear_pointer(&scratch.lock, lock_close);
+    g_assert_cmpint(unlink(lock) | unlink(log), ==, 0);
+    if (geteuid() == 0)
+        g_assert_cmpint(chown(scratch.path, 12345, 12346), ==, 0);
+    g_assert_cmpint(chmod(scratch.path, 0640), ==, 0);
+    g_assert_cmpint(stat(scratch.path, &model), ==, 0);
+    spoil(scratch.path, 0, PAGE);
+    scratch.lock = lock_open(scratch.path, true, NULL);
+    open_queue(&scratch);
+    g_assert_true(exists(&scratch, ".salvage-1"));
+    salvage(&scratch, runs);
+    struct state_file *file = state_file_new(scratch.path);
+    (void)state_file_tell(file, &status);
+    state_file_free(file);
+    for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++)
+        expect_like(&scratch, suffixes[i], &model);
+    /* Where he was killed before there was a fresh one, the lock says whose it is. */
+    close_queue(&scratch);
+    g_assert_cmpint(unlink(scratch.path), ==, 0);
+    g_autofree char *again = place_prepare(scratch.path, true, NULL);
+    expect_like(&scratch, "", &model);
+    open_queue(&scratch);
+    scratch_close(&scratch);
+}
+
 /* ---- Several processes */
 
 #define POSTERS 4
@@ -943,6 +997,7 @@ main(int argc, char **argv)
     g_test_add_func("/salvage/wrong-byte", test_wrong_byte);
     g_test_add_func("/salvage/counters", test_counters);
     g_test_add_func("/salvage/between", test_between);
+    g_test_add_func("/salvage/owner", test_owner);
     g_test_add_func("/salvage/stray-log", test_stray_log);
     g_test_add_func("/salvage/random", test_random);
     g_test_add_func("/salvage/not-ours", test_not_ours);
