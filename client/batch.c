@@ -19,6 +19,7 @@ batch_new(void)
     batch->properties = g_string_new(NULL);
     batch->json = g_string_new(NULL);
     batch->runs = g_array_new(FALSE, FALSE, sizeof(struct batch_run));
+    batch->max = BATCH_MAX;
     return batch;
 }
 
@@ -40,7 +41,7 @@ batch_reset(struct batch *batch)
     batch->n = 0;
     batch->first = batch->last = 0;
     batch->counted = 0;
-    batch->sealed = false;
+    batch->full = batch->sealed = false;
     g_byte_array_set_size(batch->body, 0);
     g_string_truncate(batch->properties, 0);
     g_string_truncate(batch->json, 0);
@@ -103,7 +104,8 @@ batch_add(struct batch *batch, const struct batch_item *item)
         g_string_append_len(batch->properties, item->properties, (gssize)item->properties_len);
         batch->first = item->seq;
         batch->oldest_ms = item->created_ms;
-    } else if (batch->sealed || batch->counted + item->counted > BATCH_MAX || size_with(batch, item) > BATCH_MAX) {
+    } else if (batch->sealed || batch->counted + item->counted > batch->max || size_with(batch, item) > batch->max) {
+        batch->full = batch->full || !batch->sealed;
         batch->sealed = true;
         return false;
     } else {

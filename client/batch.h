@@ -39,7 +39,9 @@ struct batch {
     GByteArray *body;    /* of the first message, until there is a second */
     GString *properties; /* likewise */
     GString *json;       /* "[{...},{...}" once there are two */
-    bool sealed;         /* no more fits */
+    size_t max;          /* bytes, of both kinds; BATCH_MAX until somebody sets less. Kept by batch_reset */
+    bool full;           /* one more did not fit */
+    bool sealed;         /* full, or the body was made */
 };
 
 struct batch *batch_new(void);

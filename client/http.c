@@ -17,12 +17,14 @@
 
 #define DROP_BYTES_S 30 /* below this many bytes a second ... */
 #define DROP_AFTER_S 30 /* ... for so long, a request is given up */
+#define SLOW_BYTES_S 1000 /* what a message that cannot be made smaller needs of a link, 8 kbit/s */
 
 struct http {
     CURLM *multi;
     CURL *easy;
     struct curl_slist *headers, *connect_to;
     char *option_connect_to;
+    uint32_t request_timeout_ms;
     bool running, done;
     struct reply reply;
     struct buf body;
@@ -127,9 +129,7 @@ set_up(struct http *http, const struct http_options *options)
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)options->connect_timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)options->request_timeout_ms);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)DROP_BYTES_S);
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)DROP_AFTER_S);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "hubkey/" VERSION);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, http->error);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -148,6 +148,7 @@ http_new(const struct http_options *options, GError **error)
     http->multi = usable ? curl_multi_init() : NULL;
     http->easy = usable ? curl_easy_init() : NULL;
     http->option_connect_to = g_strdup(options->connect_to);
+    http->request_timeout_ms = options->request_timeout_ms;
     buf_init(&http->body, REPLY_BODY_MAX);
     /* Without descriptors there is a multi handle all the same, but one that nobody can wake. */
     if (!http->multi || !http->easy || curl_multi_wakeup(http->multi) != CURLM_OK) {
@@ -218,11 +219,22 @@ add_lists(struct http *http, const struct http_request *request)
            add_authorization(http, request->token) && (http->connect_to || !connect_to);
 }
 
+/* libcurl takes what the kernel holds for sent, so that the pause after the last byte grows with the body, too. */
+static bool
+set_patience(struct http *http, const struct http_request *request)
+{
+    long body_s = request->alone ? (long)(request->len / SLOW_BYTES_S) : 0;
+    long request_ms = (long)http->request_timeout_ms + body_s * 1000;
+    return curl_easy_setopt(http->easy, CURLOPT_TIMEOUT_MS, request_ms) == CURLE_OK &&
+           curl_easy_setopt(http->easy, CURLOPT_LOW_SPEED_TIME, DROP_AFTER_S + body_s) == CURLE_OK;
+}
+
 /* The URL is libcurl's own copy; the rest lives until finish. */
 static bool
 set_request(struct http *http, const struct http_request *request)
 {
-    return add_lists(http, request) && curl_easy_setopt(http->easy, CURLOPT_URL, request->url) == CURLE_OK &&
+    return add_lists(http, request) && set_patience(http, request) &&
+           curl_easy_setopt(http->easy, CURLOPT_URL, request->url) == CURLE_OK &&
            curl_easy_setopt(http->easy, CURLOPT_HTTPHEADER, http->headers) == CURLE_OK &&
            curl_easy_setopt(http->easy, CURLOPT_CONNECT_TO, http->connect_to) == CURLE_OK &&
            curl_easy_setopt(http->easy, CURLOPT_POSTFIELDS, request->body) == CURLE_OK &&

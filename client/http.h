@@ -30,6 +30,7 @@ struct http_request {
     const char *token; /* goes into Authorization; never logged */
     const void *body;  /* stays the caller's and unchanged until the reply is taken or the request dropped */
     size_t len;
+    bool alone; /* one message, which cannot be made smaller: its body gets time of its own */
 };
 
 struct http *http_new(const struct http_options *options, GError **error);

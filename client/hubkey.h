@@ -163,7 +163,8 @@ struct hubkey_options {
     uint32_t token_ttl_s;    /* life of its tokens, up to the slot's maximum; 0: the slot's default */
     uint32_t max_requests_per_minute; /* for replay of a backlog; 0: 600; UINT32_MAX: no limit */
     uint32_t connect_timeout_ms;      /* up to an hour; 0: 15 s */
-    uint32_t request_timeout_ms;      /* connecting included, up to an hour; 0: 60 s */
+    uint32_t request_timeout_ms;      /* connecting included, up to an hour; 0: 60 s. A message that goes alone has a
+                                         second more for each 1000 bytes; batches become smaller where it passes */
     uint64_t
         max_age_s; /* after which a waiting message without a ttl_s is dropped, HUBKEY_TTL_MAX_S at most; 0: never */
 };

@@ -30,6 +30,7 @@ struct pump {
     struct window window;
     struct batch *current; /* under way, or about to be */
     struct batch *next;    /* made meanwhile */
+    size_t batch_max;      /* bytes of a batch that the way to the hub carries, as far as is known */
     struct retry_backoff backoff;
 
     /* a pause: nothing is begun before; all times are boot time, which counts suspend */

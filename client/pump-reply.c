@@ -11,6 +11,27 @@
 #define SKEW_S 60      /* clocks that differ by less are not at fault */
 #define SKEW_LIFE_S 30 /* a token must live at least so long by the hub's clock to be worth a try */
 
+#define BATCH_LEAST 512 /* bytes of a batch: two messages hardly ever fit */
+
+/* ---- How much at once. A link that is slow, or breaks often, never carries a full batch within the time that a
+ * request has; the same again would be in vain for ever, and might arrive each time without our knowing. */
+
+static void
+shrink(struct pump *pump)
+{
+    size_t len;
+    (void)batch_body(pump->current, &len);
+    pump->batch_max = MAX(MIN(pump->batch_max, len) / 2, BATCH_LEAST);
+}
+
+/* By an eighth: of a link that carries no more than it does, one batch in seven is tried in vain. */
+static void
+grow(struct pump *pump)
+{
+    if (pump->current->full)
+        pump->batch_max = MIN(pump->batch_max + pump->batch_max / 8, BATCH_MAX);
+}
+
 /* ---- Accepted */
 
 bool
@@ -77,6 +98,7 @@ on_delivered(struct pump *pump, const struct reply *reply)
         struct batch_run *run = &g_array_index(batch->runs, struct batch_run, i);
         pump->hooks.gone(run->first, run->last, HUBKEY_GONE_DELIVERED, "", pump->hooks.user);
     }
+    grow(pump);
     batch_reset(batch);
     retry_success(&pump->backoff);
     pump->reported = 0;
@@ -200,6 +222,8 @@ static void
 on_later(struct pump *pump, const struct reply *reply, const struct retry_verdict *verdict)
 {
     int64_t after_s = reply_retry_after(reply, clock_wall_s());
+    if (reply->failure == REPLY_TIMEOUT || reply->failure == REPLY_BROKEN || reply->status == 408)
+        shrink(pump);
     int64_t delay_ms = verdict->family == RETRY_QUOTA ? retry_quota_delay_ms(&pump->backoff, now_ms(reply))
                                                       : retry_delay_ms(&pump->backoff, verdict->family, after_s);
     pump_pause(pump, verdict->family, delay_ms);

@@ -137,6 +137,7 @@ fill(struct pump *pump, struct batch *batch, uint64_t above, size_t limit, uint6
     int found = 1;
     if (batch->sealed || batch->n >= limit)
         return true;
+    batch->max = pump->batch_max;
     queue_scan(pump->queue, batch->n ? batch->last : above);
     while (batch->n < limit && (found = queue_scan_next(pump->queue, &row, error)) == 1 && row.seq <= last) {
         struct batch_item item = { .seq = row.seq,
@@ -220,6 +221,7 @@ send_current(struct pump *pump)
         .url = pump->url, .connect_to = pump->gateway, .headers = headers, .token = pump->token.text
     };
     request.body = batch_body(batch, &request.len);
+    request.alone = batch->n == 1;
     g_mutex_lock(&pump->mutex);
     pump->status.in_flight = batch->n;
     pump->status.requests++;
@@ -466,6 +468,7 @@ pump_new(struct queue *queue, struct lock *lock, const struct pump_options *opti
     pump->hooks = *hooks;
     pump->current = batch_new();
     pump->next = batch_new();
+    pump->batch_max = BATCH_MAX;
     pump->backoff.random = ops->random;
     pump->pause = RETRY_FAMILIES;
     pump->unrecorded = g_array_new(FALSE, FALSE, sizeof(struct batch_run));

@@ -43,15 +43,17 @@ def last_request():
     return list(pages('/requests', 'requests'))[-1]
 
 
-def relay(one, other):
-    """Bytes from each to the other, until either ends."""
+def relay(one, other, *, rate=None):
+    """Bytes from each to the other, until either ends; rate: so many a second."""
     try:
         while True:
             for ready in select.select([one, other], [], [])[0]:
-                data = ready.recv(65536)
+                data = ready.recv(4096 if rate else 65536)
                 if not data:
                     return
                 (other if ready is one else one).sendall(data)
+                if rate:
+                    time.sleep(len(data) / rate)
     except OSError:
         pass
     finally:
@@ -99,6 +101,19 @@ class Forwarder(Server):
 
     def serve(self, connection):
         relay(connection, socket.create_connection(('127.0.0.1', HUB_PORT)))
+
+
+class Slow(Forwarder):
+    """A link of so many bytes a second, which stores hardly any."""
+
+    RATE = 100000
+
+    def listen(self, address):
+        super().listen(address)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    def serve(self, connection):
+        relay(connection, socket.create_connection(('127.0.0.1', HUB_PORT)), rate=self.RATE)
 
 
 class Proxy(Server):
@@ -200,6 +215,21 @@ def gateway():
         tap.ok(bodies()[-2:] == [b'by a parent', b'while the parent is away'], 'gateway: both arrived once',
                bodies()[-4:])
         parent.close()
+
+
+def slow():
+    """A full batch takes 2.6 times as long as a request may: smaller ones pass, and so does what cannot be smaller."""
+    hub('/messages', 'DELETE')
+    link = Slow()
+    way = '::{}:{}'.format(*link.address).encode()
+    with environment(), Client(queue('slow'), flags=binding.QUEUE_ONLY) as client:
+        client.post([b'%03d' % number + b'x' * 997 for number in range(400)] + [b'y' * 200000])
+    with environment(), Client(queue('slow'), connect_to=way, request_timeout_ms=1000) as client:
+        tap.ok(client.flush(120000) == 0, 'slow link: delivered', (client.stats().text, client.stats().counts.waiting))
+        tap.ok(client.stats().requests_failed > 0, 'slow link: which a full batch was not')
+    arrived = [int(body[:3]) if body[:1] != b'y' else len(body) for body in bodies()]
+    tap.ok(list(dict.fromkeys(arrived)) == [*range(400), 200000], 'slow link: all of it, in order', len(arrived))
+    link.close()
 
 
 # ---- HTTP proxies
@@ -336,7 +366,8 @@ def main():
         post_and_close()
     for name in PROXY_VARIABLES:
         os.environ.pop(name, None)
-    for test in (descriptors, dead_dns, untrusted, proxied, proxy_with_password, no_proxy, module, gateway):
+    for test in (descriptors, dead_dns, untrusted, proxied, proxy_with_password, no_proxy, module, gateway,
+                 slow):
         try:
             test()
         except (OSError, ValueError, subprocess.SubprocessError, binding.Failed) as error:

@@ -43,6 +43,7 @@ struct world {
     int64_t expires_s; /* the last token */
     size_t refused;    /* tokens that had */
     size_t bad_len;    /* messages whose body is so long are refused with 413, alone or in a batch; 0: none */
+    size_t carries;    /* bytes of a batch that the link carries in time; 0: any */
     uint32_t asked[LOG_MAX];
     size_t asks;
     const GError *refusal; /* hubkeyd's answer, NULL: a token */
@@ -103,6 +104,13 @@ has_bad(struct world *world)
 }
 
 static bool
+too_much(const struct world *world)
+{
+    const struct seen *seen = &g_array_index(world->seen, struct seen, world->seen->len - 1);
+    return world->carries && seen->items > 1 && seen->len > world->carries;
+}
+
+static bool
 op_take_reply(struct reply *reply, void *context)
 {
     struct world *world = context;
@@ -121,6 +129,9 @@ op_take_reply(struct reply *reply, void *context)
         reply->from_hub = true;
         g_strlcpy(reply->code, "IotHubUnauthorizedAccess", sizeof reply->code);
         world->refused++;
+    } else if (too_much(world)) {
+        reply->status = 0;
+        reply->failure = REPLY_TIMEOUT;
     } else if (has_bad(world)) {
         reply->status = 413;
         reply->from_hub = true;
@@ -634,6 +645,58 @@ test_broken(void)
     /* The same id both times. */
     g_autofree char *id = g_strndup(strstr(request(world, 0)->types, "iothub-messageid"), 54);
     g_assert_nonnull(strstr(request(world, 1)->types, id));
+    world_free(world);
+}
+
+static size_t
+timeouts(struct world *world)
+{
+    struct pump_status status;
+    pump_get_status(world->pump, &status);
+    return status.requests_failed;
+}
+
+/* Too slow for a full batch in the time that a request has: smaller ones pass. Once it is faster, larger ones do. */
+static void
+test_slow_link(void)
+{
+    static const size_t carried[] = { 20000, 3000, SIZE_MAX };
+    char text[1001] = { 0 };
+    const char *texts[400];
+    struct world *world = world_new();
+    memset(text, 'x', sizeof text - 1);
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+        texts[i] = text;
+    for (size_t i = 0; i < G_N_ELEMENTS(carried); i++) {
+        world->carries = carried[i];
+        scratch_post(&world->scratch, texts, G_N_ELEMENTS(texts));
+        for (int tries = 0; tries < 1000 && scratch_counts(&world->scratch).waiting > 0; tries++) {
+            settle(world);
+            scratch_clock_move(60);
+        }
+        g_assert_cmpuint(scratch_counts(&world->scratch).waiting, ==, 0);
+    }
+    g_assert_cmpuint(request(world, world->seen->len - 1)->len, >, 20000);
+    world_free(world);
+}
+
+/* Of a link that carries no more than it does, most of the time goes into what it carries. */
+static void
+test_slow_link_steady(void)
+{
+    char text[1001] = { 0 };
+    const char *texts[1000];
+    struct world *world = world_new();
+    memset(text, 'x', sizeof text - 1);
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+        texts[i] = text;
+    world->carries = 50000;
+    scratch_post(&world->scratch, texts, G_N_ELEMENTS(texts));
+    while (scratch_counts(&world->scratch).waiting > 0) {
+        settle(world);
+        scratch_clock_move(60);
+    }
+    g_assert_cmpuint(timeouts(world), <=, 3 + world->seen->len / 6);
     world_free(world);
 }
 
@@ -1314,6 +1377,8 @@ main(int argc, char **argv)
     g_test_add_func("/pump/throttled", test_throttled);
     g_test_add_func("/pump/server-error", test_server_error);
     g_test_add_func("/pump/broken", test_broken);
+    g_test_add_func("/pump/slow-link", test_slow_link);
+    g_test_add_func("/pump/slow-link/steady", test_slow_link_steady);
     g_test_add_func("/pump/quota", test_quota);
     g_test_add_func("/pump/quota-by-the-hub", test_quota_by_the_hub);
     g_test_add_func("/pump/suspend", test_suspend);
