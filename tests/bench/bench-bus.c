@@ -3,12 +3,14 @@
  *
  * Round trips over the sandbox's bus: Ping and an echo of a bare service, and tokens of hubkeyd - one scope for all, a
  * scope never asked for before, or that of a slot whose key is not loaded. And over hubkeyd's private socket: one scope
- * for all. minimal asks bench-minimal for HMACs.
+ * for all. floor-shared and floor-fresh are calls of the least service that could give tokens, from a text that is
+ * there and by a thread that has the TPM; minimal asks it where bench-minimal runs already.
  */
 #include <config.h>
 
 #include "tests/bench/calls.h"
 #include "tests/bench/echo.h"
+#include "tests/bench/minimal.h"
 #include "tests/bench/ready.h"
 #include "dbus/loop.h"
 
@@ -16,16 +18,6 @@
 
 #define COLD_FIRST 10
 #define COLD_SLOTS 10
-
-static DBusMessage *
-new_minimal(unsigned number)
-{
-    g_autofree char *text = g_strdup_printf("bench/%d/%u", (int)getpid(), number);
-    DBusMessage *message = dbus_message_new_method_call("org.hubkey.test.Minimal", "/", "org.hubkey.test.Minimal",
-                                                        "Hmac");
-    dbus_message_append_args(message, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
-    return message;
-}
 
 /* File slots in turn: hubkeyd has the key of one of them loaded at most, the one before. */
 static DBusMessage *
@@ -54,16 +46,18 @@ static const struct {
     const char *row;
     DBusMessage *(*make)(unsigned number);
     DBusConnection *(*reach)(void);
-    bool needs_service;
+    pid_t (*serve)(void); /* NULL: it is there */
     void (*prepare)(void);
 } rows[] = {
-    { "ping", echo_new_ping, calls_open_bus, true, NULL },
-    { "echo", echo_new_call, calls_open_bus, true, NULL },
-    { "token-shared", calls_shared, calls_open_bus, false, NULL },
-    { "token-socket", calls_shared, calls_open_socket, false, NULL },
-    { "token-fresh", calls_fresh, calls_open_bus, false, NULL },
-    { "minimal", new_minimal, calls_open_bus, false, NULL },
-    { "cold-slot", new_cold, calls_open_bus, false, provision_cold },
+    { "ping", echo_new_ping, calls_open_bus, echo_start, NULL },
+    { "echo", echo_new_call, calls_open_bus, echo_start, NULL },
+    { "token-shared", calls_shared, calls_open_bus, NULL, NULL },
+    { "token-socket", calls_shared, calls_open_socket, NULL, NULL },
+    { "token-fresh", calls_fresh, calls_open_bus, NULL, NULL },
+    { "floor-shared", minimal_new_ready, calls_open_bus, minimal_start, NULL },
+    { "floor-fresh", minimal_new_thread, calls_open_bus, minimal_start, NULL },
+    { "minimal", minimal_new_inline, calls_open_bus, NULL, NULL },
+    { "cold-slot", new_cold, calls_open_bus, NULL, provision_cold },
 };
 
 int
@@ -74,7 +68,7 @@ main(int argc, char **argv)
             continue;
         if (rows[i].prepare)
             rows[i].prepare();
-        pid_t service = rows[i].needs_service ? echo_start() : 0;
+        pid_t service = rows[i].serve ? rows[i].serve() : 0;
         DBusConnection *connection = rows[i].reach();
         calls_measure(rows[i].row, connection, rows[i].make);
         loop_close(connection);
@@ -82,6 +76,7 @@ main(int argc, char **argv)
             ready_stop(service);
         return 0;
     }
-    fprintf(stderr, "usage: bench-bus ping|echo|token-shared|token-socket|token-fresh|minimal|cold-slot\n");
+    fprintf(stderr, "usage: bench-bus ping|echo|token-shared|token-socket|token-fresh|floor-shared|floor-fresh|"
+                    "minimal|cold-slot\n");
     return 2;
 }

@@ -5,6 +5,7 @@
 
   chip-5, chip-20, chip-100           a fresh token where a command takes 5, 20 or 100 ms, held against that time
   chip-same, chip-burst, chip-scopes  as bench-chip says, 20 ms a command
+  quiet-20, fairness-20               as bench-rules says, 20 ms a command
 """
 
 import contextlib
@@ -19,13 +20,14 @@ from counting import counted_hubkeyd  # noqa: E402
 MS = 20  # a command, where a row has no number of its own
 # The more time each takes, the fewer.
 SAMPLES = {'chip-5': (5, 200), 'chip-20': (20, 50), 'chip-100': (100, 20)}
+USERS = 'AllowUsers=hubkey-in;hubkey-out\n'  # of bench-rules
 CROWDS = ('chip-same', 'chip-burst', 'chip-scopes')
 
 
 @contextlib.contextmanager
 def slow_hubkeyd(milliseconds):
     """Its environment for who calls it, and the file in which its TPM counts."""
-    with counted_hubkeyd('bench-chip', milliseconds=milliseconds) as counted:
+    with counted_hubkeyd('bench-chip', milliseconds=milliseconds, rules=USERS) as counted:
         yield {**os.environ, 'DBUS_SYSTEM_BUS_ADDRESS': counted.daemon.address}, f'{counted.path}/tpm-counts'
 
 
@@ -38,6 +40,12 @@ def crowd(row):
         print(run(('bench-chip', row, counts), environment), end='')
 
 
+def rules(row):
+    with slow_hubkeyd(MS) as (environment, _):
+        socket = os.path.join(os.environ['STATE_DIRECTORY'], 'bench-chip/run/socket')
+        print(run(('bench-rules', row), {**environment, 'HUBKEY_SOCKET': socket, 'HUBKEY_BENCH_SAMPLES': '200'}), end='')
+
+
 def fresh(row):
     milliseconds, samples = SAMPLES[row]
     with slow_hubkeyd(milliseconds) as (environment, _):
@@ -45,7 +53,8 @@ def fresh(row):
     print(row, *words[1:])
 
 
-ROWS = {**dict.fromkeys(SAMPLES, fresh), **dict.fromkeys(CROWDS, crowd)}
+ROWS = {**dict.fromkeys(SAMPLES, fresh), **dict.fromkeys(CROWDS, crowd),
+        'quiet-20': rules, 'fairness-20': rules}
 
 if __name__ == '__main__':
     if len(sys.argv) != 2 or sys.argv[1] not in ROWS:

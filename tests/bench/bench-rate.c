@@ -1,8 +1,9 @@
 /* Copyright (c) 2026 the hubkey authors
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * How many calls a second are answered while many clients ask at once, each as fast as it gets answers: tokens, and the
- * echo of a bare service on the same bus. 8 and 32 are processes of root, each with scopes never asked for before; the
+ * How many calls a second are answered while many clients ask at once, each as fast as it gets answers: tokens, the
+ * echo of a bare service on the same bus, and HMACs by a thread of the least service that could give tokens (floor). 8
+ * and 32 are processes of root, each with scopes never asked for before; the
  * 1000 are 200 connections each of five users, who all want the same token. rate-1000 prints a second row, how many
  * commands the TPM did in each of these seconds, because every second has one token that is new.
  */
@@ -11,6 +12,7 @@
 #include "tests/bench/calls.h"
 #include "tests/bench/crowd.h"
 #include "tests/bench/echo.h"
+#include "tests/bench/minimal.h"
 #include "tests/bench/ready.h"
 #include "tests/bench/rules.h"
 #include "dbus/loop.h"
@@ -27,10 +29,17 @@ static const char *const users[] = { "root", "hubkey-in", "hubkey-out", "nobody"
 static const struct row {
     const char *name;
     struct crowd_options crowd;
+    pid_t (*serve)(void); /* NULL: hubkeyd, which is there */
 } rows[] = {
-    { "echo-8", { 8, 1, NULL, echo_new_call } },       { "rate-8", { 8, 1, NULL, calls_fresh } },
-    { "echo-32", { 32, 1, NULL, echo_new_call } },     { "rate-32", { 32, 1, NULL, calls_fresh } },
-    { "echo-1000", { 5, 200, users, echo_new_call } }, { "rate-1000", { 5, 200, users, calls_shared } },
+    { "echo-8", { 8, 1, NULL, echo_new_call }, echo_start },
+    { "rate-8", { 8, 1, NULL, calls_fresh }, NULL },
+    { "floor-8", { 8, 1, NULL, minimal_new_thread }, minimal_start },
+    { "echo-32", { 32, 1, NULL, echo_new_call }, echo_start },
+    { "rate-32", { 32, 1, NULL, calls_fresh }, NULL },
+    { "floor-32", { 32, 1, NULL, minimal_new_thread }, minimal_start },
+    { "echo-1000", { 5, 200, users, echo_new_call }, echo_start },
+    { "rate-1000", { 5, 200, users, calls_shared }, NULL },
+    { "floor-1000", { 5, 200, users, minimal_new_ready }, minimal_start },
 };
 
 struct commands {
@@ -99,16 +108,15 @@ measure(const struct row *row)
 static int
 run(const struct row *row)
 {
-    bool echo = row->crowd.make == echo_new_call, of_users = row->crowd.users;
-    pid_t service = echo ? echo_start() : 0;
-    if (of_users && echo)
+    pid_t service = row->serve ? row->serve() : 0;
+    if (row->crowd.users && service)
         rules_open_bus(true);
-    if (of_users && !echo)
+    else if (row->crowd.users)
         rules_set(ALL_USERS);
     measure(row);
-    if (of_users && echo)
+    if (row->crowd.users && service)
         rules_open_bus(false);
-    if (of_users && !echo)
+    else if (row->crowd.users)
         rules_set(NULL);
     if (service)
         ready_stop(service);
@@ -121,6 +129,6 @@ main(int argc, char **argv)
     for (size_t i = 0; i < G_N_ELEMENTS(rows) && argc == 2; i++)
         if (strcmp(rows[i].name, argv[1]) == 0)
             return run(&rows[i]);
-    fprintf(stderr, "usage: bench-rate echo-8|rate-8|echo-32|rate-32|echo-1000|rate-1000\n");
+    fprintf(stderr, "usage: bench-rate echo|rate|floor-8|32|1000\n");
     return 2;
 }

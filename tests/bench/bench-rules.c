@@ -2,12 +2,15 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * Tokens for an ordinary user under rules of every kind and under none, and while another user asks for them as fast
- * as it can. Both use the private socket, as libhubkey does. Writes a drop-in for the sandbox's hubkeyd, has it read
- * anew, and takes it away again; the user and the other one are processes of their own.
+ * as it can. Both use the private socket, as libhubkey does. The same for the echo of a bare service, which has nothing
+ * to do with hubkeyd and tells what the processors alone make of it; quiet-20 and fairness-20 are asked for where
+ * bench-chip.py has made the rules. Writes a drop-in for the sandbox's hubkeyd, has it read anew, and takes it away
+ * again; the user and the other one are processes of their own.
  */
 #include <config.h>
 
 #include "tests/bench/calls.h"
+#include "tests/bench/echo.h"
 #include "tests/bench/ready.h"
 #include "tests/bench/rules.h"
 #include "dbus/loop.h"
@@ -63,13 +66,17 @@ static const struct {
     { "rules", FULL, calls_shared, false },
     { "quiet", BOTH, calls_fresh, false },
     { "fairness", BOTH, calls_fresh, true },
+    { "quiet-20", NULL, calls_fresh, false },
+    { "fairness-20", NULL, calls_fresh, true },
+    { "quiet-echo", BOTH, echo_new_call, false },
+    { "fairness-echo", BOTH, echo_new_call, true },
 };
 
 static void
 measure(const char *row, DBusMessage *(*make)(unsigned))
 {
     rules_become(USER);
-    DBusConnection *connection = calls_open_socket();
+    DBusConnection *connection = make == echo_new_call ? calls_open_bus() : calls_open_socket();
     calls_measure(row, connection, make);
     loop_close(connection);
     fflush(stdout);
@@ -81,6 +88,9 @@ run(size_t i)
     int status = 1;
     rules_set(rows[i].rules);
     pid_t other = rows[i].with_flood ? ready_start(flood, "the other user") : 0;
+    pid_t service = rows[i].make == echo_new_call ? echo_start() : 0;
+    if (service)
+        rules_open_bus(true);
     pid_t user = fork();
     if (user == 0) {
         measure(rows[i].row, rows[i].make);
@@ -90,6 +100,10 @@ run(size_t i)
         status = 1;
     if (other)
         ready_stop(other);
+    if (service) {
+        rules_open_bus(false);
+        ready_stop(service);
+    }
     rules_set(NULL);
     return status == 0 ? 0 : 1;
 }
@@ -100,6 +114,6 @@ main(int argc, char **argv)
     for (size_t i = 0; i < G_N_ELEMENTS(rows) && argc == 2; i++)
         if (strcmp(rows[i].row, argv[1]) == 0)
             return run(i);
-    fprintf(stderr, "usage: bench-rules no-rules|rules|quiet|fairness\n");
+    fprintf(stderr, "usage: bench-rules no-rules|rules|quiet[-20|-echo]|fairness[-20|-echo]\n");
     return 2;
 }

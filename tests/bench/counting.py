@@ -22,14 +22,14 @@ def library(name, path):
     return shutil.copy(os.path.join(os.environ['HUBKEY_BUILDDIR'], 'tests/lib/.libs', name), path)
 
 
-def configure(path, milliseconds, settings):
+def configure(path, milliseconds, settings, rules):
     """Slot 0 stands in the TPM, so that naming its identity makes it this hubkeyd's, too. Its TPM takes at least
-    MILLISECONDS a command and counts. SETTINGS are lines of [hubkeyd]."""
+    MILLISECONDS a command and counts. SETTINGS are lines of [hubkeyd], RULES of the slot."""
     chip = library('libtcti-chip.so', path)
     with open(f'{path}/hubkeyd.conf', 'w') as file:
         file.write(f'[hubkeyd]\n{settings}'
                    f'Tcti={chip}:ms={milliseconds},counts={path}/tpm-counts,child={os.environ["TPM2TOOLS_TCTI"]}\n'
-                   f'[slot 0]\nHostName={os.environ["HUBKEY_HUB_HOST"]}\nDeviceId={os.environ["HUBKEY_DEVICE_ID"]}\n')
+                   f'[slot 0]\nHostName={os.environ["HUBKEY_HUB_HOST"]}\nDeviceId={os.environ["HUBKEY_DEVICE_ID"]}\n{rules}')
     return f'{path}/hubkeyd.conf'
 
 
@@ -89,11 +89,11 @@ class Counted:
 
 
 @contextlib.contextmanager
-def counted_hubkeyd(name, *before, milliseconds=0, settings='', **environment):
+def counted_hubkeyd(name, *before, milliseconds=0, settings='', rules='', **environment):
     """BEFORE are words put before its command line. Its files are in a folder NAME of $STATE_DIRECTORY."""
     path = os.path.join(os.environ['STATE_DIRECTORY'], name)
     make_folder(path)
-    with hubkeyd(path, configure(path, milliseconds, settings), 0, *before, **environment) as daemon:
+    with hubkeyd(path, configure(path, milliseconds, settings, rules), 0, *before, **environment) as daemon:
         yield Counted(path, daemon)
 
 
