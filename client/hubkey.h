@@ -485,8 +485,8 @@ typedef int (*hubkey_row_fn)(const struct hubkey_queue_row *row, void *user);
  * or leave meanwhile may or may not be seen.
  *
  * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_OPEN (also when it does not exist), HUBKEY_E_QUEUE_OLDER, -2xx; what was
- * shown before was good. HUBKEY_E_QUEUE_DAMAGED where messages are not what was stored: they were left out, and all
- * others shown. */
+ * shown before was good. HUBKEY_E_QUEUE_DAMAGED where messages are not what was stored, or are still in a damaged file:
+ * they were left out, and all others shown. */
 int hubkey_queue_each(const char *path, uint32_t which, uint64_t after, uint64_t limit, hubkey_row_fn fn, void *user,
                       struct hubkey_error *error);
 
@@ -509,8 +509,9 @@ int hubkey_queue_import(const char *path, const struct hubkey_message *const *me
                         struct hubkey_error *error);
 
 /* Looks whether the queue at path is whole: the pages of its file, the counters against the messages, each message and
- * its checksum. Reads all of it, also beside a running client, and changes nothing. log (may be NULL) is called on the
- * calling thread with HUBKEY_LOG_ERROR and a sentence for each thing that is wrong.
+ * its checksum, and whether a damaged file has others that are still to be carried over. Reads all of it, also beside a
+ * running client, and changes nothing. log (may be NULL) is called on the calling thread with HUBKEY_LOG_ERROR and a
+ * sentence for each thing that is wrong.
  *
  * Returns how many were found: 0, all is well. Errors: HUBKEY_E_QUEUE_DAMAGED where the file is none that can be read
  * at all, HUBKEY_E_QUEUE_OPEN, HUBKEY_E_QUEUE_OLDER, -2xx. */

@@ -135,6 +135,17 @@ check_counters(struct check *check, GError **error)
     return find_damage(check, problem, error);
 }
 
+/* Messages in a file that was set aside are none that anybody could read here. */
+static bool
+check_salvage(struct check *check, GError **error)
+{
+    GError *problem = NULL;
+    unsigned n = 0;
+    if (queue_salvage_pending(check->queue, &n, &problem) && n)
+        queue_salvage_fail(check->queue, n, &problem);
+    return find_damage(check, problem, error);
+}
+
 /* One message; its number in *above. False: there are no more, or they cannot be read. */
 static bool
 check_row(struct check *check, uint64_t *above, GError **error)
@@ -183,7 +194,7 @@ hubkey_queue_check(const char *path, hubkey_log_fn log, void *user, struct hubke
     struct check check = { .log = log, .user = user };
     if (opened_open(&opened, path, 0, &problem)) {
         check.queue = opened.queue;
-        (void)(check_pages(&check, &problem) && check_counters(&check, &problem) &&
+        (void)(check_pages(&check, &problem) && check_salvage(&check, &problem) && check_counters(&check, &problem) &&
                check_rows(&check, queue_scan, &problem) && check_rows(&check, queue_scan_dead, &problem));
     }
     opened_close(&opened);

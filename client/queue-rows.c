@@ -50,6 +50,7 @@ struct walk {
     struct queue *queue;
     uint32_t which;
     uint64_t above;   /* the last number looked at */
+    unsigned pending; /* FILE.salvage-N, which has others */
     uint64_t damaged; /* messages left out, because they are not what was stored */
     GError *damage;   /* of the first */
     hubkey_row_fn fn;
@@ -142,11 +143,13 @@ show_all(struct walk *walk, uint64_t limit, GError **error)
             more = show_row(walk, page->pdata[i]);
         walk->above = last;
     }
-    if (walk->damaged == 0)
-        return true;
-    failure_set(error, HUBKEY_E_QUEUE_DAMAGED, "%" G_GUINT64_FORMAT " damaged messages were left out; the first: %s",
-                walk->damaged, walk->damage->message);
-    return false;
+    if (walk->pending) /* the others come to light when these are there */
+        queue_salvage_fail(walk->queue, walk->pending, error);
+    else if (walk->damaged)
+        failure_set(error, HUBKEY_E_QUEUE_DAMAGED,
+                    "%" G_GUINT64_FORMAT " damaged messages were left out; the first: %s", walk->damaged,
+                    walk->damage->message);
+    return !walk->pending && !walk->damaged;
 }
 
 int
@@ -161,7 +164,9 @@ hubkey_queue_each(const char *path, uint32_t which, uint64_t after, uint64_t lim
         return failure_now(error, HUBKEY_E_INVALID, "%s", fn ? "after is no message's number" : "fn is NULL");
     if (opened_open(&opened, path, 0, &problem)) {
         struct walk walk = { .queue = opened.queue, .which = which, .above = after, .fn = fn, .user = user };
-        (void)show_all(&walk, limit ? limit : UINT64_MAX, &problem);
+        /* Asked first: what is carried over meanwhile may be behind the walk already. */
+        (void)(queue_salvage_pending(walk.queue, &walk.pending, &problem) &&
+               show_all(&walk, limit ? limit : UINT64_MAX, &problem));
         g_clear_error(&walk.damage);
     }
     opened_close(&opened);

@@ -80,6 +80,25 @@ queue_salvage_base(struct queue *queue)
     return read_salvage(queue, &salvage) && salvage.n ? salvage.base : 0;
 }
 
+bool
+queue_salvage_pending(struct queue *queue, unsigned *n, GError **error)
+{
+    struct salvage salvage;
+    if (!read_salvage(queue, &salvage))
+        return queue_fail(queue, "reading", error);
+    *n = salvage.n ? (unsigned)salvage.n : damaged_pending(queue->path, (unsigned)salvage.done);
+    return true;
+}
+
+void
+queue_salvage_fail(const struct queue *queue, unsigned n, GError **error)
+{
+    failure_set(error, HUBKEY_E_QUEUE_DAMAGED,
+                "what can be read of the damaged %s.salvage-%u is not in the queue yet; whoever sends carries it over "
+                "first, as hubkeyctl queue flush SLOT --queue %s does",
+                queue->path, n, queue->path);
+}
+
 /* ---- The beginning: in the transaction that makes the fresh file's tables */
 
 static bool

@@ -305,6 +305,10 @@ def test_damage(tap):
     tap.ok((counts['salvage'], counts['waiting'], counts['lost']) == (1, 510, 0), 'posting goes on at once', counts)
     code, out, _ = ctl('queue', 'status', '--queue', path)
     tap.ok(f'{path}.salvage-1' in out, 'status says what is to come', out)
+    for verb in ('list', 'peek', 'export', 'check'):
+        code, out, err = ctl('queue', verb, '--queue', path)
+        tap.ok(code == 1 and f'{path}.salvage-1' in out + err and 'queue flush' in out + err,
+               f'{verb} says that there is more than it shows', (out, err))
     pump = Pump('0', '--queue', path)
     wait_until(lambda: len(arrived()) == 510, 'all to arrive')
     tap.ok(arrived() == [b'%d' % number for number in range(510)], 'the old before the new, all in order')

@@ -318,14 +318,24 @@ check_counts(const struct world *world, const struct hubkey_counts *counts)
     }
 }
 
+/* That a damaged file is still to be carried over is no fault here. */
+static void
+note_other(int32_t level, const char *text, void *user)
+{
+    *(int *)user += !strstr(text, ".salvage-");
+    note_fault(level, text, NULL);
+}
+
 /* As the next program that opens the queue, and sends, would find it. */
 static void
 check(const char *folder, const struct world *world)
 {
     struct script after = { .path = g_build_filename(folder, "q", NULL), .records = -1 };
     uint32_t found[MESSAGES + 1] = { 0 };
+    int faults = 0;
     open_queue(&after);
-    g_assert_cmpint(hubkey_queue_check(after.path, note_fault, NULL, NULL), ==, 0);
+    g_assert_cmpint(hubkey_queue_check(after.path, note_other, &faults, NULL), <=, 1);
+    g_assert_cmpint(faults, ==, 0);
     salvage(&after);
     struct scratch scratch = { .path = after.path, .queue = after.queue };
     see(&scratch, WAITING, found);

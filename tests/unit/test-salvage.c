@@ -161,10 +161,28 @@ note_fault(int32_t level, const char *text, void *user)
     g_test_message("%s", text);
 }
 
+static int
+count_row(const struct hubkey_queue_row *row, void *user)
+{
+    ++*(uint64_t *)user;
+    return 0;
+}
+
+/* Whoever reads is told that there is more, and where; he sees nothing else that is wrong. */
 static void
 expect_whole(struct scratch *scratch)
 {
-    g_assert_cmpint(hubkey_queue_check(scratch->path, note_fault, NULL, NULL), ==, 0);
+    struct queue_state state;
+    struct hubkey_error error = { 0 };
+    uint64_t seen = 0;
+    g_assert_true(queue_get_state(scratch->queue, &state, NULL));
+    int found = hubkey_queue_check(scratch->path, note_fault, NULL, NULL);
+    int result = hubkey_queue_each(scratch->path, HUBKEY_ROWS_WAITING, 0, 0, count_row, &seen, &error);
+    g_assert_cmpint(found, ==, state.salvage ? 1 : 0);
+    g_assert_cmpint(result, ==, state.salvage ? HUBKEY_E_QUEUE_DAMAGED : 0);
+    g_assert_cmpint(strstr(error.text, ".salvage-") != NULL, ==, state.salvage != 0);
+    g_assert_cmpuint(seen, <=, state.counts.waiting);
+    g_assert_true(seen == state.counts.waiting || state.salvage);
     scratch_counts(scratch);
 }
 
