@@ -118,6 +118,8 @@ compare_all(struct check *check, const struct hubkey_counts *counts, const struc
         find(check,
              "%" PRIu64 " messages were accepted, but delivered, waiting, dead, dropped and removed ones are %" PRIu64,
              counts->accepted, left);
+    if (sums->orphans > 0)
+        find(check, "%" PRIu64 " of the ends of messages are of none that waits", sums->orphans);
     if (sums->newest > counts->last_seq)
         find(check, "message %" PRIu64 " is there, but the last number given was %" PRIu64, sums->newest,
              counts->last_seq);

@@ -10,7 +10,8 @@
 #include "client/queue-internal.h"
 #include "common/clock.h"
 
-#define CHUNK 1000 /* rows in one transaction */
+#define CHUNK 1000      /* rows in one transaction */
+#define AGAIN_US 1000000 /* what is due cannot be dropped: when to look again */
 
 static int64_t
 boot_ms(void)
@@ -140,18 +141,34 @@ rebase(struct queue *queue)
            (sqlite3_changes(queue->db) == CHUNK || QUEUE_RUN(queue, SQL_FORGET_BOOTS, queue->boot));
 }
 
+/* Whatever says that it is due and has no message would say so for ever. While a damaged file is carried over, the
+ * message may be still to come. */
+static bool
+forget_orphans(struct queue *queue, bool *more, GError **error)
+{
+    if (!QUEUE_RUN(queue, SQL_FORGET_ORPHANS, INT64_MAX))
+        return queue_fail(queue, "dropping what has expired from", error);
+    *more = sqlite3_changes(queue->db) > 0;
+    return true;
+}
+
+/* *more: something was dropped, or forgotten. */
 static bool
 drop_now(struct queue *queue, GArray *expired, bool *more, GError **error)
 {
     struct queue_state state;
-    return queue_get_state(queue, &state, error) && queue_drop_expired(queue, &state, 0, expired, more, error) &&
-           queue_save_state(queue, &state, error);
+    guint before = expired->len;
+    if (!queue_get_state(queue, &state, error) || !queue_drop_expired(queue, &state, 0, expired, more, error))
+        return false;
+    *more = expired->len > before;
+    return (*more || state.salvage || forget_orphans(queue, more, error)) && queue_save_state(queue, &state, error);
 }
 
 /* One transaction: of taking over where there is something to, else of dropping. */
 static bool
 change(struct queue *queue, bool old, GArray *expired, bool *more, GError **error)
 {
+    *more = true;
     if (!queue_begin(queue, QUEUE_BUSY_MS, error))
         return false;
     if (old && (!number_boot(queue) || !rebase(queue)))
@@ -167,7 +184,7 @@ bool
 queue_expire(struct queue *queue, GArray *expired, int64_t *next_us, GError **error)
 {
     uint64_t look[2];
-    bool more = true;
+    bool more;
     *next_us = INT64_MAX;
     if (!queue_follow(queue, error))
         return false;
@@ -183,6 +200,6 @@ queue_expire(struct queue *queue, GArray *expired, int64_t *next_us, GError **er
     }
     if (!change(queue, old, expired, &more, error))
         return false;
-    *next_us = 0;
+    *next_us = more ? 0 : clock_boot_us() + AGAIN_US;
     return true;
 }

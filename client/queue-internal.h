@@ -66,6 +66,7 @@ enum queue_statement {
     SQL_SCAN_GONE,
     SQL_FORGET_GONE,
     SQL_FORGET_ORPHANS,
+    SQL_COUNT_ORPHANS,
     SQL_STATEMENTS
 };
 

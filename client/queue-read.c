@@ -185,6 +185,10 @@ sum_rows(struct queue *queue, struct queue_sums *sums, GError **error)
     struct queue_sums left;
     if (!queue_left(queue, &left))
         return queue_fail(queue, "reading", error);
+    if (queue_salvage_base(queue))
+        sums->orphans = 0; /* they come before their messages */
+    else if (queue_ask(queue, SQL_COUNT_ORPHANS, 0, 0, &sums->orphans, 1) != 1)
+        return queue_fail(queue, "reading", error);
     sums->waiting = waiting[0] + left.waiting;
     sums->waiting_bytes = waiting[1] + left.waiting_bytes;
     sums->dead += left.dead;

@@ -57,7 +57,7 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_FIND_BOOT] = "SELECT n FROM boot WHERE id = ?1",
     [SQL_ADD_BOOT] = "INSERT INTO boot (id) VALUES (?1)",
     [SQL_FORGET_BOOTS] = "DELETE FROM boot WHERE n < ?1",
-    [SQL_ADD_EXPIRY] = "INSERT INTO expiry (seq, boot, due, wall, ttl) VALUES (?1, ?2, ?3, ?4, ?5)",
+    [SQL_ADD_EXPIRY] = "INSERT OR REPLACE INTO expiry (seq, boot, due, wall, ttl) VALUES (?1, ?2, ?3, ?4, ?5)",
     [SQL_FORGET_EXPIRY] = "DELETE FROM expiry WHERE seq BETWEEN ?1 AND ?2",
     [SQL_LOOK_EXPIRY] =
         "SELECT (SELECT min(due) FROM expiry WHERE boot = ?1), EXISTS (SELECT 1 FROM expiry WHERE boot < ?1)",
@@ -89,6 +89,8 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_FORGET_GONE] = "DELETE FROM gone WHERE how = ?1",
     [SQL_FORGET_ORPHANS] = "DELETE FROM expiry WHERE seq <= ?1 AND NOT EXISTS"
                            " (SELECT 1 FROM waiting WHERE waiting.seq = expiry.seq)",
+    [SQL_COUNT_ORPHANS] = "SELECT count(*) FROM expiry WHERE NOT EXISTS"
+                          " (SELECT 1 FROM waiting WHERE waiting.seq = expiry.seq)",
 };
 
 bool

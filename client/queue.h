@@ -123,7 +123,7 @@ bool queue_drop_expired(struct queue *queue, struct queue_state *state, uint64_t
 
 /* ---- Whole operations, each a transaction of its own. */
 
-/* The same. *next_us: when to come again on the boot clock; 0 at once, INT64_MAX for nothing. What was posted in an
+/* The same. What else seems due, of messages that are not there, is forgotten. *next_us: when to come again on the boot clock; 0 at once, INT64_MAX for nothing. What was posted in an
  * earlier boot is taken over first: it ends by wall time where that could be right both then and now, else it gets its
  * whole life again, so that nothing is dropped too early. */
 bool queue_expire(struct queue *queue, GArray *expired, int64_t *next_us, GError **error);
@@ -169,6 +169,7 @@ int queue_waits_up_to(struct queue *queue, uint64_t seq, GError **error);
 struct queue_sums {
     uint64_t waiting, waiting_bytes, dead;
     uint64_t newest; /* the highest number among both */
+    uint64_t orphans; /* ends of messages that are not there; 0 while a damaged file is carried over */
 };
 
 /* Both as of one moment. Reads every row's head. */

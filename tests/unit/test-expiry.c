@@ -52,7 +52,8 @@ expire(struct scratch *scratch)
     g_autoptr(GError) error = NULL;
     uint64_t n = 0;
     int64_t next_us = 0;
-    while (next_us == 0) {
+    for (int steps = 0; next_us == 0; steps++) {
+        g_assert_cmpint(steps, <, 100);
         g_assert_true(queue_expire(scratch->queue, expired, &next_us, &error));
         g_assert_no_error(error);
     }
@@ -217,6 +218,50 @@ test_left(void)
     scratch_free(scratch);
 }
 
+/* Rows of expiry that are wrong: of messages that are not there, or of no time. The others go in theirs. */
+static void
+test_wrong(void)
+{
+    static const struct {
+        const char *sql;
+        int64_t left;
+    } rows[] = {
+        { "INSERT INTO expiry SELECT 77, boot, 1, NULL, 1 FROM expiry WHERE seq = 1", 1 },
+        { "INSERT INTO expiry SELECT 77, boot, -1, NULL, 1 FROM expiry WHERE seq = 1", 1 },
+        { "DELETE FROM waiting WHERE seq = 1; UPDATE state SET waiting = 2, accepted = 2, waiting_bytes = 1", 1 },
+        { "UPDATE expiry SET due = x'39' WHERE seq <> 2", 2 },
+        { "UPDATE expiry SET boot = 7 WHERE seq = 1", 2 },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct scratch *scratch = scratch_new(SANE);
+        scratch_post_for(scratch, "ten", 10);
+        scratch_post_for(scratch, "twenty", 20);
+        scratch_post_for(scratch, "hundred", 100);
+        scratch_sql(scratch, rows[i].sql);
+        scratch_clock_move(10);
+        expire(scratch);
+        scratch_clock_move(10);
+        g_assert_cmpuint(expire(scratch), ==, 1);
+        g_assert_cmpint(queue_fate(scratch->queue, 2, NULL), ==, HUBKEY_GONE_EXPIRED);
+        g_assert_cmpint(queue_fate(scratch->queue, 3, NULL), ==, 0);
+        g_assert_cmpint(count_expiries(scratch), ==, rows[i].left);
+        scratch_free(scratch);
+    }
+}
+
+/* ... and of the number that comes next. */
+static void
+test_wrong_next(void)
+{
+    struct scratch *scratch = scratch_new(SANE);
+    scratch_post_for(scratch, "ten", 10);
+    scratch_sql(scratch, "INSERT INTO expiry SELECT 2, boot, due + 999999, NULL, 1 FROM expiry WHERE seq = 1");
+    scratch_post_for(scratch, "another", 10);
+    scratch_clock_move(10);
+    g_assert_cmpuint(expire(scratch), ==, 2);
+    scratch_free(scratch);
+}
+
 /* A file of the first form is brought up to date with what it holds. */
 static void
 test_first_form(void)
@@ -245,6 +290,8 @@ main(int argc, char **argv)
     g_test_add_func("/expiry/boot-without-clock", test_boot_without_clock);
     g_test_add_func("/expiry/many", test_many);
     g_test_add_func("/expiry/left", test_left);
+    g_test_add_func("/expiry/wrong", test_wrong);
+    g_test_add_func("/expiry/wrong/next", test_wrong_next);
     g_test_add_func("/expiry/first-form", test_first_form);
     return g_test_run();
 }

@@ -416,6 +416,7 @@ test_check_counters(void)
         { "UPDATE state SET dead = 9", "counter of dead messages is 9, but there are 1", 2 },
         { "UPDATE state SET accepted = 77", "77 messages were accepted", 1 },
         { "UPDATE state SET last_seq = 2", "message 5 is there, but the last number given was 2", 1 },
+        { "INSERT INTO expiry (seq, boot, due, ttl) VALUES (3, 1, 1, 1), (77, 1, 1, 1)", "1 of the ends", 1 },
         { "UPDATE waiting SET properties = '[]', crc = NULL WHERE seq = 3", "the properties of message 3", 1 },
         { "UPDATE dead SET properties = '{\"x\":\"y\"}', crc = NULL", "the properties of message 1", 1 },
     };
