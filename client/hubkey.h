@@ -461,6 +461,14 @@ int hubkey_queue_rebind(const char *path, const char *host, const char *device, 
  * exist), -2xx. */
 int hubkey_queue_drop(const char *path, uint32_t which, uint64_t *n, struct hubkey_error *error);
 
+/* hubkey_queue_drop for the messages numbered up to through only (UINT64_MAX: all): those that were seen, or copied,
+ * before, and not what came meanwhile. path, which and n are as there. The queue goes on belonging to whom it does as
+ * long as others wait.
+ *
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_HELD while somebody sends, HUBKEY_E_QUEUE_OPEN, -2xx. */
+int hubkey_queue_drop_through(const char *path, uint32_t which, uint64_t through, uint64_t *n,
+                              struct hubkey_error *error);
+
 #define HUBKEY_ROWS_WAITING 1u /* those still to be sent */
 #define HUBKEY_ROWS_DEAD 2u    /* those the hub refused for good */
 

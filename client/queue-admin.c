@@ -128,12 +128,19 @@ hubkey_queue_rebind(const char *path, const char *host, const char *device, cons
 int
 hubkey_queue_drop(const char *path, uint32_t which, uint64_t *n, struct hubkey_error *error)
 {
+    return hubkey_queue_drop_through(path, which, UINT64_MAX, n, error);
+}
+
+int
+hubkey_queue_drop_through(const char *path, uint32_t which, uint64_t through, uint64_t *n, struct hubkey_error *error)
+{
     g_autoptr(GError) problem = NULL;
     struct opened opened;
     uint64_t removed = 0;
     if (which == 0 || (which & ~(HUBKEY_DROP_WAITING | HUBKEY_DROP_DEAD)))
         return failure_now(error, HUBKEY_E_INVALID, "which must be HUBKEY_DROP_WAITING, HUBKEY_DROP_DEAD or both");
-    if (opened_open(&opened, path, OPENED_HOLD, &problem) && queue_remove(opened.queue, which, &removed, &problem) && n)
+    if (opened_open(&opened, path, OPENED_HOLD, &problem) &&
+        queue_remove(opened.queue, which, through, &removed, &problem) && n)
         *n = removed;
     opened_close(&opened);
     return failure_export(problem, 0, error);

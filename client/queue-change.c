@@ -284,28 +284,28 @@ queue_bury(struct queue *queue, uint64_t seq, int status, const char *reason, GE
 }
 
 static bool
-remove_waiting(struct queue *queue, struct queue_state *state, uint64_t *n)
+remove_waiting(struct queue *queue, struct queue_state *state, uint64_t through, uint64_t *n)
 {
-    uint64_t range[3];
-    if (queue_ask(queue, SQL_SUM_ALL, 0, 0, range, 3) != 1)
+    uint64_t range[3], removed;
+    if (queue_ask(queue, SQL_SUM_UP_TO, through, 0, range, 3) != 1)
         return false;
     if (range[0] == 0)
         return true;
     if (!note_gone(queue, range[1], range[2], range[0], HUBKEY_GONE_REMOVED) ||
-        !queue_run(queue, SQL_DELETE_ALL, NULL, 0) || !QUEUE_RUN(queue, SQL_FORGET_EXPIRY, range[1], range[2]))
+        !take_out(queue, state, range[1], range[2], &removed))
         return false;
-    *n += range[0];
-    state->counts.removed += range[0];
-    state->counts.waiting = state->counts.waiting_bytes = 0;
+    *n += removed;
+    state->counts.removed += removed;
     return true;
 }
 
 static bool
-remove_dead(struct queue *queue, struct queue_state *state, uint64_t *n)
+remove_dead(struct queue *queue, struct queue_state *state, uint64_t through, uint64_t *n)
 {
     uint64_t dead;
-    if (queue_ask(queue, SQL_COUNT_DEAD, 0, 0, &dead, 1) != 1 || !QUEUE_RUN(queue, SQL_GONE_ALL, HUBKEY_GONE_REMOVED) ||
-        !QUEUE_RUN(queue, SQL_TRIM_GONE, GONE_MAX) || !queue_run(queue, SQL_DELETE_DEAD, NULL, 0))
+    if (queue_ask(queue, SQL_COUNT_DEAD, through, 0, &dead, 1) != 1 ||
+        !QUEUE_RUN(queue, SQL_GONE_DEAD, through, HUBKEY_GONE_REMOVED) || !QUEUE_RUN(queue, SQL_TRIM_GONE, GONE_MAX) ||
+        !QUEUE_RUN(queue, SQL_DELETE_DEAD, through))
         return false;
     *n += dead;
     state->counts.removed += dead;
@@ -314,16 +314,20 @@ remove_dead(struct queue *queue, struct queue_state *state, uint64_t *n)
 }
 
 bool
-queue_remove(struct queue *queue, uint32_t which, uint64_t *n, GError **error)
+queue_remove(struct queue *queue, uint32_t which, uint64_t through, uint64_t *n, GError **error)
 {
     struct queue_state state;
     *n = 0;
+    through = MIN(through, INT64_MAX);
     if (!queue_change_begin(queue, &state, error))
         return false;
-    if (((which & HUBKEY_DROP_WAITING) && !remove_waiting(queue, &state, n)) ||
-        ((which & HUBKEY_DROP_DEAD) && !remove_dead(queue, &state, n)))
+    if (((which & HUBKEY_DROP_WAITING) && !remove_waiting(queue, &state, through, n)) ||
+        ((which & HUBKEY_DROP_DEAD) && !remove_dead(queue, &state, through, n)))
         return queue_give_up(queue, "removing messages of", error);
-    bool good = !(which & HUBKEY_DROP_WAITING) || queue_set_identity(queue, NULL, error);
+    if ((which & HUBKEY_DROP_WAITING) && through >= state.counts.last_seq) /* whatever the counters were before */
+        state.counts.waiting = state.counts.waiting_bytes = 0;
+    bool emptied = (which & HUBKEY_DROP_WAITING) && state.counts.waiting == 0;
+    bool good = !emptied || queue_set_identity(queue, NULL, error);
     return queue_change_end(queue, &state, good, error);
 }
 

@@ -179,7 +179,7 @@ sum_rows(struct queue *queue, struct queue_sums *sums, GError **error)
 {
     uint64_t waiting[2];
     if (queue_ask(queue, SQL_SUM_RANGE, 0, INT64_MAX, waiting, 2) != 1 ||
-        queue_ask(queue, SQL_COUNT_DEAD, 0, 0, &sums->dead, 1) != 1 ||
+        queue_ask(queue, SQL_COUNT_DEAD, INT64_MAX, 0, &sums->dead, 1) != 1 ||
         queue_ask(queue, SQL_NEWEST, 0, 0, &sums->newest, 1) != 1)
         return queue_fail(queue, "reading", error);
     struct queue_sums left;

@@ -32,10 +32,9 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_OLDEST] = "SELECT seq, counted FROM waiting WHERE seq > ?1 ORDER BY seq",
     [SQL_BURY] = "INSERT INTO dead (seq, created, counted, properties, body, buried, status, reason, crc)"
                  " SELECT seq, created, counted, properties, body, ?2, ?3, ?4, crc FROM waiting WHERE seq = ?1",
-    [SQL_SUM_ALL] = "SELECT waiting, (SELECT min(seq) FROM waiting), (SELECT max(seq) FROM waiting) FROM state",
-    [SQL_DELETE_ALL] = "DELETE FROM waiting",
-    [SQL_COUNT_DEAD] = "SELECT count(*) FROM dead",
-    [SQL_DELETE_DEAD] = "DELETE FROM dead",
+    [SQL_SUM_UP_TO] = "SELECT count(*), min(seq), max(seq) FROM waiting WHERE seq <= ?1",
+    [SQL_COUNT_DEAD] = "SELECT count(*) FROM dead WHERE seq <= ?1",
+    [SQL_DELETE_DEAD] = "DELETE FROM dead WHERE seq <= ?1",
     [SQL_EXTEND_GONE] = "UPDATE gone SET last = ?2 WHERE last = ?1 - 1 AND how = ?3",
     [SQL_ADD_GONE] = "INSERT OR REPLACE INTO gone (first, last, how) VALUES (?1, ?2, ?3)",
     /* Numbers that follow each other have the same difference to their rank. */
@@ -44,7 +43,8 @@ static const char *const sql[SQL_STATEMENTS] = {
         " (SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run FROM waiting WHERE seq BETWEEN ?1 AND ?2)"
         " GROUP BY run",
     [SQL_TRIM_GONE] = "DELETE FROM gone WHERE first <= (SELECT first FROM gone ORDER BY first DESC LIMIT 1 OFFSET ?1)",
-    [SQL_GONE_ALL] = "INSERT OR REPLACE INTO gone (first, last, how) SELECT seq, seq, ?1 FROM dead",
+    [SQL_GONE_DEAD] =
+        "INSERT OR REPLACE INTO gone (first, last, how) SELECT seq, seq, ?2 FROM dead WHERE seq <= ?1",
     [SQL_IS_WAITING] = "SELECT 1 FROM waiting WHERE seq = ?1",
     [SQL_IS_DEAD] = "SELECT 1 FROM dead WHERE seq = ?1",
     [SQL_HOW_GONE] = "SELECT how FROM gone WHERE first <= ?1 AND last >= ?1 ORDER BY first DESC LIMIT 1",

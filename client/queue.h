@@ -138,8 +138,8 @@ bool queue_claim(struct queue *queue, uint64_t first, uint64_t through, uint64_t
 /* Moves one message to the dead ones. Nothing happens to one that is not there any more. */
 bool queue_bury(struct queue *queue, uint64_t seq, int status, const char *reason, GError **error);
 
-/* Removes all of HUBKEY_DROP_* and counts them as removed. */
-bool queue_remove(struct queue *queue, uint32_t which, uint64_t *n, GError **error);
+/* Removes all of HUBKEY_DROP_* up to the number through and counts them as removed. */
+bool queue_remove(struct queue *queue, uint32_t which, uint64_t through, uint64_t *n, GError **error);
 
 /* Records the identity where none is recorded yet and something was accepted, or where force is set. */
 bool queue_record_identity(struct queue *queue, const struct identity *identity, bool force, GError **error);

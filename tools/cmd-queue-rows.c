@@ -184,9 +184,17 @@ run_peek(const struct context *context, char **arguments, int n)
 
 /* ---- export ---- */
 
+/* Numbers grow: the last one tells queue drop what is safe elsewhere by now. */
+struct export {
+    uint64_t n, last;
+};
+
 static int
 export_row(const struct hubkey_queue_row *row, void *user)
 {
+    struct export *export = user;
+    export->n++;
+    export->last = row->seq;
     output_json(message_to_json(row, true));
     return ferror(stdout);
 }
@@ -199,7 +207,11 @@ run_export(const struct context *context, char **arguments, int n)
     int code = target_find(context, arguments, n, &target);
     if (code != EXIT_DONE)
         return code;
-    int result = hubkey_queue_each(target.path, which(), 0, 0, export_row, NULL, &error);
+    struct export export = { 0 };
+    int result = hubkey_queue_each(target.path, which(), 0, 0, export_row, &export, &error);
+    if (export.n > 0)
+        fprintf(stderr, "hubkeyctl: %" PRIu64 " message%s exported, the last is number %" PRIu64 "\n", export.n,
+                export.n == 1 ? "" : "s", export.last);
     return result == 0 ? EXIT_DONE : target_failed(result, &error);
 }
 

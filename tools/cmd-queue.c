@@ -22,7 +22,7 @@
 #define WAIT_MAX_S 604800
 #define SKEW_TOLD_S 60 /* less is of no consequence, and may be an answer that took its time */
 
-static char *wait_text;
+static char *wait_text, *through_text;
 static gboolean drop_dead, drop_all, drop_yes;
 
 static const GOptionEntry plain_entries[] = { TARGET_ENTRY, { NULL } };
@@ -38,6 +38,8 @@ static const GOptionEntry drop_entries[] = {
     { "dead", 0, 0, G_OPTION_ARG_NONE, &drop_dead, "drop the messages that the hub refused, not those that wait",
       NULL },
     { "all", 0, 0, G_OPTION_ARG_NONE, &drop_all, "drop both", NULL },
+    { "through", 0, 0, G_OPTION_ARG_STRING, &through_text, "only those up to this number, the last one of an export",
+      "NUMBER" },
     { "yes", 'y', 0, G_OPTION_ARG_NONE, &drop_yes, "do not ask, even on a terminal", NULL },
     { NULL },
 };
@@ -358,11 +360,12 @@ confirm_drop(const struct target *target)
     if (result != 0)
         return target_failed(result, &error);
     g_autofree char *question = g_strdup_printf("%s has %" PRIu64 " waiting and %" PRIu64
-                                                " dead messages. Drop the %s for good?",
+                                                " dead messages. Drop the %s%s%s for good?",
                                                 target->path, info.counts.waiting, info.counts.dead,
                                                 drop_all    ? "messages"
                                                 : drop_dead ? "dead ones"
-                                                            : "waiting ones");
+                                                            : "waiting ones",
+                                                through_text ? " up to number " : "", through_text ? through_text : "");
     return command_ask(question);
 }
 
@@ -372,6 +375,9 @@ run_drop(const struct context *context, char **arguments, int n)
     struct hubkey_error error = { 0 };
     uint64_t dropped = 0;
     g_auto(target_auto) target = { 0 };
+    uint64_t through = UINT64_MAX;
+    if (through_text && !command_seq(context, through_text, &through))
+        return EXIT_USAGE;
     int code = target_find(context, arguments, n, &target);
     if (code == EXIT_DONE && !drop_yes && command_has_terminal())
         code = confirm_drop(&target);
@@ -380,7 +386,7 @@ run_drop(const struct context *context, char **arguments, int n)
     uint32_t which = drop_all    ? HUBKEY_DROP_WAITING | HUBKEY_DROP_DEAD
                      : drop_dead ? HUBKEY_DROP_DEAD
                                  : HUBKEY_DROP_WAITING;
-    int result = hubkey_queue_drop(target.path, which, &dropped, &error);
+    int result = hubkey_queue_drop_through(target.path, which, through, &dropped, &error);
     if (result != 0)
         return target_failed(result, &error);
     if (context->json)
@@ -425,7 +431,7 @@ const struct command command_queue_rebind = {
 
 const struct command command_queue_drop = {
     .name = "queue drop",
-    .arguments = "[N | --queue FILE] [--dead | --all] [--yes]",
+    .arguments = "[N | --queue FILE] [--dead | --all] [--through NUMBER] [--yes]",
     .summary = "remove messages that wait, for good",
     .details = "Asks on a terminal, unless --yes is given. Exits with 6 while another process sends from the queue.",
     .entries = drop_entries,

@@ -17,7 +17,7 @@ _hubkeyctl_options() {
     audit) echo --since --slot --user --file ;;
     send) echo --property --content-type --encoding --queue --ack --wait --queue-only --max-bytes --policy --dry-run ;;
     "queue flush") echo --queue --wait ;;
-    "queue drop") echo --queue --dead --all --yes ;;
+    "queue drop") echo --queue --dead --all --through --yes ;;
     "queue list") echo --queue --dead --limit ;;
     "queue peek" | "queue export") echo --queue --dead ;;
     "queue requeue") echo --queue --all ;;
@@ -59,7 +59,7 @@ _hubkeyctl_read_words() {
             ;;
         --connection-string-file | --key-file | --socket | --file | --slot | --user | --storage | --policy | \
             --host-name | --device-id | --module-id | --gateway | --audience | --key-name | --name | --since | \
-            --scope | --ttl | --property | -p | --content-type | --encoding | --wait | --max-bytes | --limit)
+            --scope | --ttl | --property | -p | --content-type | --encoding | --wait | --max-bytes | --limit | --through)
             [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
             ((i++))
             ;;
@@ -136,7 +136,7 @@ _hubkeyctl() {
         ;;
     --host-name | --device-id | --module-id | --gateway | --audience | --key-name | --name) return ;;
     --since | --scope | --ttl | --property | -p) return ;;
-    --content-type | --encoding | --wait | --max-bytes | --limit) return ;;
+    --content-type | --encoding | --wait | --max-bytes | --limit | --through) return ;;
     esac
     _hubkeyctl_read_words
     if [[ $cur == -* ]]; then

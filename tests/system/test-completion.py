@@ -40,6 +40,8 @@ CASES = (
     (f'hubkeyctl queue peek --queue {FILES}/q.queue ', f'hubkeyctl queue peek --queue {FILES}/q.queue 1 '),
     ('hubkeyctl queue requeue 0 --a', 'hubkeyctl queue requeue 0 --all '),
     ('hubkeyctl queue list 0 --li', 'hubkeyctl queue list 0 --limit '),
+    ('hubkeyctl queue drop 0 --thr', 'hubkeyctl queue drop 0 --through '),
+    ('hubkeyctl queue drop --through 1 ', 'hubkeyctl queue drop --through 1 0 '),
     ('hubkeyctl queue list 0 --limit ', 'hubkeyctl queue list 0 --limit '),
     ('hubkeyctl reload ', 'hubkeyctl reload '),
 )

@@ -14,7 +14,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
-from sandboxed import Tap, enter, hub, pages, wait_until  # noqa: E402
+from sandboxed import SOURCE, Tap, enter, hub, pages, wait_until  # noqa: E402
 
 BOX = os.environ.get('HUBKEY_SANDBOX', '')
 DEVICE = os.environ.get('HUBKEY_DEVICE_ID')
@@ -106,11 +106,19 @@ def test_export_and_import(tap):
     code, exported, err = ctl('queue', 'export', '--queue', path)
     tap.ok(done.returncode == 0 and code == 0 and [row['seq'] for row in objects(exported)] == [1, 2, 3],
            'export writes all messages', err)
+    tap.ok(err == 'hubkeyctl: 3 messages exported, the last is number 3\n', 'and says where it ended', err)
     code, out, err = ctl('queue', 'import', '--queue', other, '--json', text=exported)
     tap.ok(code == 0 and objects(out)[0]['imported'] == 3, 'import takes them into a new queue', (out, err))
     _, again, _ = ctl('queue', 'export', '--queue', other)
     tap.ok(again == exported, 'nothing of them has changed', again)
     tap.ok(status(path)['waiting'] == 3, 'and they stay where they were', status(path))
+
+    fill(path, 'later\n')
+    code, out, err = ctl('queue', 'drop', '--queue', path, '--yes', '--through', str(objects(exported)[-1]['seq']))
+    tap.ok(code == 0 and out == '3 messages dropped\n' and status(path)['waiting'] == 1,
+           'what was exported is dropped, and not what came later', (out, err))
+    code, _, err = ctl('queue', 'drop', '--queue', path, '--yes', '--through', '')
+    tap.ok(code == 2 and status(path)['waiting'] == 1, 'a number that is missing drops nothing', err)
 
     file = os.path.join(BOX, 'client', 'broken.json')
     with open(file, 'w') as out:
@@ -163,6 +171,31 @@ def test_requeue(tap):
     make_dead(path, 'worse\nbetter\n')
     code, out, _ = ctl('queue', 'requeue', '--queue', path, '--all')
     tap.ok(code == 0 and out == '1 message will be sent again\n', 'requeue --all', out)
+
+
+def test_manual(tap):
+    """The recipe of hubkeyctl(1) for moving a queue, as it stands there."""
+    page = subprocess.run(['man', '-P', 'cat', os.path.join(SOURCE, 'docs', 'hubkeyctl.1')], stdout=PIPE, stderr=PIPE,
+                          text=True, env={**os.environ, 'MANWIDTH': '200', 'LC_ALL': 'C.UTF-8'}).stdout
+    recipe = page[page.index('$ hubkeyctl queue export 0') + 2:page.index('Post with curl')]
+    for name in ('slot-0', 'slot-1'):
+        for end in ('', '.lock', '-wal', '-shm', '.state'):
+            if os.path.exists(queue_path(name) + end):
+                os.unlink(queue_path(name) + end)
+    fill(queue_path('slot-0'), ''.join(f'{number}\n' for number in range(300)))
+    spoil(queue_path('slot-0'), 0, 4096)
+    fill(queue_path('slot-0'), 'later\n')
+    environment = {**os.environ, 'STATE_DIRECTORY': os.path.join(BOX, 'client')}
+    done = subprocess.run(['sh', '-c', recipe], cwd=os.path.join(BOX, 'client'), env=environment, stdout=PIPE,
+                          stderr=PIPE, text=True, timeout=60)
+    counts = status(queue_path('slot-0'))
+    tap.ok(done.returncode == 1 and counts['waiting'] == 301 and counts['removed'] == 0,
+           'moving a queue of which not all can be read moves nothing', (done.stderr, counts))
+    ctl('queue', 'rebind', '0')
+    done = subprocess.run(['sh', '-c', recipe], cwd=os.path.join(BOX, 'client'), env=environment, stdout=PIPE,
+                          stderr=PIPE, text=True, timeout=60)
+    tap.ok(done.returncode == 0 and status(queue_path('slot-0'))['removed'] == 301 and
+           status(queue_path('slot-1'))['waiting'] == 301, 'and then all of it', (recipe, done.stderr))
 
 
 def test_check(tap):
@@ -414,6 +447,7 @@ def main():
     test_list_and_peek(tap)
     test_export_and_import(tap)
     test_requeue(tap)
+    test_manual(tap)
     test_check(tap)
     test_other_forms(tap)
     test_pump(tap)

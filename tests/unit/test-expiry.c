@@ -211,7 +211,7 @@ test_left(void)
     g_assert_true(queue_bury(scratch->queue, 2, 413, "too large", NULL));
     g_autoptr(GArray) dropped = scratch_drop(scratch, 0, 1);
     g_assert_cmpint(count_expiries(scratch), ==, 2);
-    g_assert_true(queue_remove(scratch->queue, HUBKEY_DROP_WAITING, &n, NULL));
+    g_assert_true(queue_remove(scratch->queue, HUBKEY_DROP_WAITING, UINT64_MAX, &n, NULL));
     g_assert_cmpint(count_expiries(scratch), ==, 0);
     scratch_clock_move(1000);
     g_assert_cmpuint(expire(scratch), ==, 0);

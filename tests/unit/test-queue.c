@@ -206,7 +206,7 @@ test_fates(void)
     expect_fate(scratch, 7, 0);
     expect_fate(scratch, 11, -1);
     g_assert_true(queue_delivered(scratch->queue, 7, 7, NULL));
-    g_assert_true(queue_remove(scratch->queue, HUBKEY_DROP_WAITING | HUBKEY_DROP_DEAD, &n, NULL));
+    g_assert_true(queue_remove(scratch->queue, HUBKEY_DROP_WAITING | HUBKEY_DROP_DEAD, UINT64_MAX, &n, NULL));
     g_assert_cmpuint(n, ==, 5);
     expect_fate(scratch, 3, HUBKEY_GONE_REMOVED);
     expect_fate(scratch, 4, HUBKEY_GONE_REMOVED);
@@ -216,6 +216,35 @@ test_fates(void)
     struct hubkey_counts counts = scratch_counts(scratch);
     g_assert_cmpuint(counts.waiting_bytes, ==, 0);
     g_assert_cmpuint(counts.removed, ==, 5);
+    scratch_free(scratch);
+}
+
+/* Up to a number: what stands behind it stays, and so does the owner until nothing waits. */
+static void
+test_remove_through(void)
+{
+    struct scratch *scratch = scratch_new(10);
+    struct identity owner = { .host = (char *)"hub", .device = (char *)"device" };
+    struct queue_state state;
+    uint64_t n;
+    g_assert_true(queue_record_identity(scratch->queue, &owner, false, NULL));
+    g_assert_true(queue_bury(scratch->queue, 2, 413, "too large", NULL));
+    g_assert_true(queue_bury(scratch->queue, 9, 413, "too large", NULL));
+    g_assert_true(queue_remove(scratch->queue, HUBKEY_DROP_WAITING, 5, &n, NULL));
+    g_assert_cmpuint(n, ==, 4);
+    g_assert_true(queue_remove(scratch->queue, HUBKEY_DROP_DEAD, 5, &n, NULL));
+    g_assert_cmpuint(n, ==, 1);
+    expect_fate(scratch, 5, HUBKEY_GONE_REMOVED);
+    expect_fate(scratch, 6, 0);
+    expect_fate(scratch, 9, HUBKEY_GONE_DEAD);
+    g_assert_true(queue_get_state(scratch->queue, &state, NULL));
+    g_assert_true(state.bound);
+    g_assert_cmpuint(state.counts.waiting, ==, 4);
+    g_assert_true(queue_remove(scratch->queue, HUBKEY_DROP_WAITING, 10, &n, NULL));
+    g_assert_cmpuint(n, ==, 4);
+    g_assert_true(queue_get_state(scratch->queue, &state, NULL));
+    g_assert_false(state.bound);
+    g_assert_cmpint(hubkey_queue_check(scratch->path, NULL, NULL, NULL), ==, 0);
     scratch_free(scratch);
 }
 
@@ -479,6 +508,7 @@ main(int argc, char **argv)
     g_test_add_func("/queue/order", test_order);
     g_test_add_func("/queue/numbers", test_numbers);
     g_test_add_func("/queue/fates", test_fates);
+    g_test_add_func("/queue/remove-through", test_remove_through);
     g_test_add_func("/queue/delivered-after-drop", test_delivered_after_drop);
     g_test_add_func("/queue/drop-too-few", test_drop_too_few);
     g_test_add_func("/queue/drop-around-gaps", test_drop_around_gaps);
