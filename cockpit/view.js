@@ -139,7 +139,8 @@ export class SlotsView {
     }
 
     refocus() {
-        if (this.opened && document.activeElement === document.body)
+        const { activeElement: element } = document;
+        if (this.opened && (element === document.body || element.closest("dialog:not([open])")))
             this.focus(this.opened);
     }
 
@@ -183,6 +184,8 @@ export class SlotsView {
             this.added.add(slot);
             if (slot <= last || !this.next)
                 this.reload();
+            else
+                this.next = Math.min(this.next, slot); /* it came between this page and the next */
             return;
         }
         try {
