@@ -9,6 +9,7 @@ const fs = require('node:fs');
 const https = require('node:https');
 
 const { holds, ok } = require('./tap.js');
+const { judge } = require('./case-looks.js');
 const machine = require('./machine.js');
 const { SECRET, action, cancel, closed, failed, key, shows, submit } = require('./page.js');
 const { keepsSecret } = require('./secrecy.js');
@@ -74,6 +75,10 @@ async function token(session) {
     const { frame } = session;
     const calls = () => session.noted.frames.filter(text => text.includes('"GetToken"')).length;
     const asked = calls();
+    await frame.evaluate(() => {
+        const now = Date.now;
+        Date.now = () => now() - 3600000;
+    });
     await frame.click(action(0, 'token'));
     await frame.fill('dialog input[type=number]', '300');
     ok(calls() === asked, 'no token before it is asked for');
@@ -84,6 +89,11 @@ async function token(session) {
     await frame.waitForSelector('dialog .token [role=status]:has-text("Copied")');
     ok(await frame.evaluate(() => navigator.clipboard.readText()) === text, 'it can be copied');
     const first = await frame.innerText('dialog .countdown');
+    ok(/in (300|29\d) s/.test(first), 'its end does not depend on the browser\'s clock, which is an hour slow', first);
+    await frame.evaluate(() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); });
+    await frame.click('dialog button:has-text("Copy")');
+    await frame.waitForSelector('dialog .token [role=status]:has-text("Ctrl-C")');
+    ok(await frame.evaluate(() => window.getSelection().toString()) === text, 'or selected where that is refused');
     await holds(frame.waitForFunction(was => document.querySelector('dialog .countdown').innerText !== was, first),
         'its end is counted down');
     ok(await post(DEVICE, text) === 204, 'the hub accepts a message with it');
@@ -92,6 +102,21 @@ async function token(session) {
     await holds(failed(frame, 'lives 1 to'),
         'a life beyond the bound is told');
     await cancel(frame);
+}
+
+// At work a dialog stays, whatever is pressed; hubkeyd is stopped meanwhile.
+async function busy({ page, frame }) {
+    await frame.click(action(0, 'token'));
+    machine.signal('hubkeyd', 'SIGSTOP');
+    await submit(frame);
+    await frame.waitForSelector('dialog form[aria-busy=true]');
+    for (let i = 0; i < 3; i += 1)
+        await page.keyboard.press('Escape');
+    ok(await frame.locator('dialog[open]').count() === 1, 'Escape does not close a dialog that is at work');
+    machine.signal('hubkeyd', 'SIGCONT');
+    await holds(frame.waitForSelector('dialog .countdown:has-text("Ends in")'), 'which comes to its end');
+    await page.keyboard.press('Escape');
+    await holds(closed(frame), 'and is closed then');
 }
 
 async function rotate(session) {
@@ -172,11 +197,12 @@ async function clear({ frame }) {
 }
 
 // Without access, or with the wrong password for it.
-async function refused({ frame }) {
+async function refused({ frame }, { axe }) {
     await frame.click(action(0, 'clear'));
     await holds(frame.waitForSelector('dialog:has-text("Administrative access is missing")'),
         'a change says what is missing');
     ok(await frame.locator('dialog button[type=submit]').count() === 0, 'and does not offer to be done');
+    await judge(frame, axe, 'access is missing');
     await frame.click('dialog button:has-text("Turn on")');
     const password = frame.locator(SECRET);
     await password.fill(process.env.HUBKEY_PORTAL_VIEWER_PASSWORD);
@@ -185,6 +211,7 @@ async function refused({ frame }) {
     await holds(again.waitFor(), 'who may not use sudo is refused, with the reason');
     ok(await password.isDisabled() && await frame.locator('dialog button[type=submit]').isDisabled(),
         'there is nothing to answer then');
+    await judge(frame, axe, 'access is refused');
     await again.click();
     await holds(frame.waitForSelector(`${SECRET}:enabled`), 'but it can be tried again, and asks again');
     await frame.locator('dialog .dialog-buttons .link').last().click(); // it lies on the one that it was asked from
@@ -192,4 +219,4 @@ async function refused({ frame }) {
     ok(machine.ctl(['show', '0', '--json']).includes('"ready"'), 'and the slot is what it was');
 }
 
-module.exports = { configure, token, rotate, audience, adopt, clear, refused };
+module.exports = { configure, token, busy, rotate, audience, adopt, clear, refused };

@@ -1,8 +1,8 @@
 // Copyright (c) 2026 the hubkey authors
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Configuring a slot by its parts and for an audience; what becomes of a secret that is not saved, and of a Save that is
-// cut short.
+// Configuring a slot by its parts and for an audience; what becomes of a secret that is not saved, and of a Save that
+// is cut short.
 'use strict';
 
 const { holds, ok } = require('./tap.js');

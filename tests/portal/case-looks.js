@@ -8,9 +8,9 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { ok } = require('./tap.js');
+const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
-const { SECRET, action, cancel, key, shows } = require('./page.js');
+const { SECRET, action, cancel, closed, key, shows, submit } = require('./page.js');
 
 const SERIOUS = ['serious', 'critical'];
 
@@ -34,7 +34,7 @@ async function inBoth({ page, frame }, { axe, pictures }, name, shoot) {
     await page.emulateMedia({ colorScheme: 'light' });
 }
 
-// A slot of each kind: in the TPM, found, a module's, an audience's, damaged.
+// A slot of each kind: in the TPM, found, tampered with, foreign, a module's, an audience's, damaged.
 async function prepare({ frame }) {
     const string = device => `HostName=myhub.azure-devices.net;DeviceId=${device};SharedAccessKey=${key()}`;
     const provision = (slot, device) => machine.ctl(['provision', slot, '--connection-string-file', '-'],
@@ -50,15 +50,64 @@ async function prepare({ frame }) {
     await shows(frame, 2, 'found');
     machine.damage('12');
     await shows(frame, 12, 'damaged');
+    provision('3', 'turnstile');
+    machine.windowsSlot('3', 'stranger', key());
+    machine.foreign('4');
+    await holds(shows(frame, 3, 'tampered'), 'a slot whose key was exchanged is told as tampered with');
+    await holds(shows(frame, 4, 'foreign'), 'and one where something else stands');
+    const told = slot => frame.innerText(`tr.danger[data-slot="${slot}"]`);
+    await frame.click('tr[data-slot="3"] summary');
+    await frame.click('tr[data-slot="4"] summary');
+    ok(/No token is given until you clear/.test(await told(3)), 'with what it means', await told(3));
+    ok(await frame.locator(`tr[data-slot="3"] .primary[data-action=clear]`).count() === 1, 'and what cures it');
+    ok(/not a device key[^]*tpm2_/.test(await told(4)), 'or the commands that do', await told(4));
+    await frame.click('tr[data-slot="3"] summary');
+    await frame.click('tr[data-slot="4"] summary');
+}
+
+// Every dialog that the table opens; those of access and of Configure are looked at elsewhere.
+async function dialogs(session, means) {
+    const { page, frame } = session;
+    const look = async name => {
+        for (const colorScheme of ['light', 'dark']) {
+            await page.emulateMedia({ colorScheme });
+            await judge(frame, means.axe, `${name}, ${colorScheme}`);
+        }
+        await page.emulateMedia({ colorScheme: 'light' });
+    };
+    for (const [slot, name] of [[1, 'rotate'], [2, 'adopt'], [3, 'clear']]) {
+        await frame.click(action(slot, name));
+        if (name === 'rotate')
+            await frame.fill(SECRET, 'HostName=h;DeviceId=d');
+        await look(name);
+        await cancel(frame);
+    }
+    await frame.click(action(1, 'token'));
+    await submit(frame);
+    await frame.waitForSelector('dialog .countdown:has-text("Ends in")');
+    await look('a token');
+    await cancel(frame);
+    await frame.click('#doctor-run');
+    await frame.waitForSelector('#doctor li[data-level=bad]');
+    await frame.waitForSelector('#doctor-run:enabled');
+    await look('what the doctor finds');
+    await frame.click(action(3, 'clear'));
+    await submit(frame);
+    await closed(frame);
 }
 
 async function table(session, means) {
+    const { frame } = session;
     await prepare(session);
-    await session.frame.evaluate(() => window.scrollTo(0, 0));
+    await frame.evaluate(() => window.scrollTo(0, 0));
     await buttons(session);
     await inBoth(session, means, 'table', file => session.page.screenshot({ path: file }));
+    await dialogs(session, means);
+    machine.vacate('3', '4');
     for (const slot of ['1', '10', '11', '12'])
         machine.ctl(['clear', slot, '--yes']);
+    for (const slot of [3, 4])
+        await shows(frame, slot, 'empty');
 }
 
 async function buttons({ frame }) {
@@ -104,4 +153,4 @@ function means(modules) {
     return { pictures, axe: fs.readFileSync(path.join(modules, 'node_modules', 'axe-core', 'axe.min.js'), 'utf8') };
 }
 
-module.exports = { table, dialog, charts, narrow, means };
+module.exports = { judge, table, dialog, charts, narrow, means };

@@ -6,7 +6,7 @@
 
 const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
-const { key, shows } = require('./page.js');
+const { action, key, shows } = require('./page.js');
 
 async function table({ frame }) {
     await holds(shows(frame, 0, 'ready'), 'slot 0 is in the table, ready');
@@ -42,15 +42,72 @@ async function filter({ frame }) {
     await holds(shows(frame, 1, 'empty'), 'without it all are there again');
 }
 
+// More slots than a page has: turned over, a new one above the last, and a page that loses all it has.
+async function pages({ frame }) {
+    const used = machine.ctl(['list', '--json']).trim().split('\n').length;
+    const [first, full] = [20, 20 + 50 - used - 1]; // with these a page is full
+    const last = full + 10;
+    const each = (from, to, work) => Array.from({ length: to - from + 1 }, (nothing, i) => work(from + i));
+    const fill = slot => machine.ctl(['provision', String(slot), '--connection-string-file', '-'],
+        machine.connectionString(`many-${slot}`, key()));
+    const clear = slot => machine.ctl(['clear', String(slot), '--yes']);
+    const place = text => frame.waitForSelector(`.place:has-text("${text}")`, { state: 'attached' });
+    const turn = name => frame.click(`.pager button:has-text("${name}")`);
+    each(first, full, fill);
+    await holds(place(`Slots 0 to ${full}`), 'fifty slots are one page');
+    ok(await frame.locator('.pager').isHidden(), 'with no other');
+    fill(last);
+    await holds(frame.waitForSelector('.pager button:has-text("Next"):enabled'), 'one more is seen to need another');
+    each(full + 1, last - 1, fill);
+    await turn('Next');
+    await holds(place(`Slots ${full + 1} to ${last}`), 'Next leads there');
+    ok(await frame.locator('tbody tr').count() === 10, 'to the rest', await frame.locator('tbody tr').count());
+    await turn('Previous');
+    await holds(place(`Slots 0 to ${full}`), 'and Previous back');
+    await frame.focus(action(30, 'rotate'));
+    machine.ctl(['rotate', '30', '--key-file', '-'], key());
+    await frame.waitForSelector(action(30, 'undo'));
+    ok(await frame.evaluate(() => document.activeElement.dataset.action) === 'rotate',
+        'a row that changes keeps the focus');
+    await frame.fill('#slots-filter', 'MANY-');
+    await holds(place('Slots 20 to 69'), 'a filter has pages, too');
+    await turn('Next');
+    await holds(place(`Slots 70 to ${last}`), 'that can be turned');
+    each(70, last, clear);
+    await holds(place('Slots 20 to 69'), 'a page whose slots are all gone is left');
+    ok(await frame.locator('.pager').isHidden(), 'and exactly fifty that match have no next page');
+    await frame.fill('#slots-filter', '');
+    each(first, 69, clear);
+    await holds(frame.waitForSelector('tr[data-slot="30"]', { state: 'detached' }), 'all of them are gone at last');
+}
+
 // hubkeyd ends with the bus, and its supervisor starts it again.
 async function busRestart({ frame }) {
     machine.kill('bus');
-    await holds(frame.waitForSelector('main[data-daemon=absent]'), 'a bus that is gone is told');
+    await holds(frame.waitForSelector('main[data-daemon=absent] .alert.danger:has-text("system bus does not answer")'),
+        'a bus that is gone is told');
+    await frame.evaluate(() => { document.querySelector('#notices .alert').dataset.said = 'once'; });
+    await holds(attempts(frame, 3), 'it is looked for, again and again');
+    ok(await frame.locator('#notices [data-said=once]').count() === 1, 'but told once');
+    ok((await frame.innerText('.service')).includes('systemd does not answer'), 'the service is not known either');
     machine.restart('bus');
     machine.restart('hubkeyd');
     await holds(frame.waitForSelector('main[data-daemon=present] tr[data-slot="12"]'), 'and back, the page goes on');
     machine.ctl(['clear', '12', '--yes']);
     await holds(frame.waitForSelector('tr[data-slot="12"]', { state: 'detached' }), 'and hears of changes again');
+}
+
+// That many attempts of the page to reach the bus, from now on.
+async function attempts(frame, count) {
+    await frame.evaluate(() => {
+        window.attempts = 0;
+        const { dbus } = window.cockpit;
+        window.cockpit.dbus = (name, ...rest) => {
+            window.attempts += name === 'org.hubkey' ? 1 : 0;
+            return dbus(name, ...rest);
+        };
+    });
+    return frame.waitForFunction(most => window.attempts >= most, count);
 }
 
 async function comings({ frame }) {
@@ -68,4 +125,4 @@ async function comings({ frame }) {
     ok(await frame.locator('#notices .alert').count() === 0, 'with nothing left to say');
 }
 
-module.exports = { table, live, filter, comings, busRestart };
+module.exports = { table, live, filter, pages, comings, busRestart };

@@ -10,17 +10,21 @@ const { done, ok } = require('./tap.js');
 const { launch, login, turnOn } = require('./browser.js');
 const change = require('./case-change.js');
 const configure = require('./case-configure.js');
+const load = require('./case-load.js');
 const looks = require('./case-looks.js');
 const panel = require('./case-panel.js');
+const stale = require('./case-stale.js');
 const table = require('./case-table.js');
 
-async function viewer(browser) {
+async function viewer(browser, means) {
     const session = await login(browser, 'VIEWER');
     const { frame } = session;
     await table.table(session);
     ok((await frame.innerText('#access')).includes('hubkey-out does not have'), 'who may not change slots is told so',
         await frame.innerText('#access'));
-    await change.refused(session);
+    await change.refused(session, means);
+    await load.policy(session);
+    await load.time(session);
     await session.context.close();
 }
 
@@ -40,6 +44,7 @@ async function admin(browser, means) {
     ok(true, 'administrative access is turned on from the page');
     await change.configure(session);
     await change.token(session);
+    await change.busy(session);
     await change.rotate(session);
     await change.audience(session);
     await change.adopt(session);
@@ -49,6 +54,8 @@ async function admin(browser, means) {
     await configure.secrets(session);
     await configure.restarted(session);
     await configure.scoped(session);
+    await stale.refilled(session);
+    await stale.adopted(session);
     await panel.facts(session);
     await panel.figures(session);
     await looks.charts(session, means);
@@ -58,7 +65,9 @@ async function admin(browser, means) {
     await looks.narrow(session, means);
     await table.live(session);
     await table.filter(session);
+    await table.pages(session);
     await table.comings(session);
+    await stale.accessLost(session);
     await table.busRestart(session);
     ok(session.noted.errors.length === 0, 'no script failed', session.noted.errors.join('\n'));
     await session.context.close();
@@ -67,9 +76,10 @@ async function admin(browser, means) {
 async function main(modules) {
     const browser = await launch(require(path.join(modules, 'node_modules', 'playwright-core')));
     try {
-        await viewer(browser);
+        const means = looks.means(modules);
+        await viewer(browser, means);
         await german(browser);
-        await admin(browser, looks.means(modules));
+        await admin(browser, means);
     } finally {
         await browser.close();
     }

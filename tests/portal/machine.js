@@ -61,23 +61,52 @@ function restart(server) {
     execFileSync(run, ['sandbox-restart', server]);
 }
 
-// A slot as Windows IoT lays it out, by other tools than ours: an HMAC key and an NV index with host/device.
-function windowsSlot(slot, device, key) {
-    const folder = fs.mkdtempSync(path.join(sandbox, 'client', 'windows-'));
-    const tpm = (tool, ...words) => execFileSync(tool, ['-Q', ...words], { cwd: folder });
-    const identity = `${process.env.HUBKEY_HUB_HOST}/${device}`;
-    fs.writeFileSync(path.join(folder, 'key'), Buffer.from(key, 'base64'));
-    fs.writeFileSync(path.join(folder, 'identity'), identity);
+// work(tpm) while hubkeyd is down; tpm runs one of tpm2-tools, in a folder that is there until then.
+function inTpm(work) {
+    const folder = fs.mkdtempSync(path.join(sandbox, 'client', 'tpm-'));
     kill('hubkeyd');
-    tpm('tpm2_import', '-C', '0x81000001', '-G', 'hmac', '-i', 'key', '-a', 'userwithauth|sign|noda', '-u', 'public',
-        '-r', 'private');
-    tpm('tpm2_load', '-C', '0x81000001', '-u', 'public', '-r', 'private', '-c', 'context');
-    tpm('tpm2_evictcontrol', '-C', 'o', '-c', 'context', `0x8100010${slot}`);
-    tpm('tpm2_nvdefine', '-C', 'o', '-s', String(identity.length),
-        '-a', 'ownerwrite|ownerread|authread|authwrite|no_da', `0x0140010${slot}`);
-    tpm('tpm2_nvwrite', '-C', 'o', '-i', 'identity', `0x0140010${slot}`);
+    execFileSync('tpm2_flushcontext', ['-t']); // what hubkeyd has left loaded
+    work((tool, ...words) => execFileSync(tool, ['-Q', ...words], { cwd: folder }), folder);
+    execFileSync('tpm2_flushcontext', ['-t']);
     fs.rmSync(folder, { recursive: true });
     restart('hubkeyd');
+}
+
+const keyOf = slot => `0x8100010${slot}`;
+const identityOf = slot => `0x0140010${slot}`;
+
+// What stands in the slot's places, if anything.
+function evict(slot) {
+    spawnSync('tpm2_evictcontrol', ['-Q', '-C', 'o', '-c', keyOf(slot)]);
+    spawnSync('tpm2_nvundefine', ['-Q', '-C', 'o', identityOf(slot)]);
+}
+
+const vacate = (...slots) => inTpm(() => slots.forEach(evict));
+
+// A slot as Windows IoT lays it out, by other tools than ours: an HMAC key and an NV index with host/device, in the place
+// of what stands there.
+function windowsSlot(slot, device, key) {
+    const identity = `${process.env.HUBKEY_HUB_HOST}/${device}`;
+    inTpm((tpm, folder) => {
+        evict(slot);
+        fs.writeFileSync(path.join(folder, 'key'), Buffer.from(key, 'base64'));
+        fs.writeFileSync(path.join(folder, 'identity'), identity);
+        tpm('tpm2_import', '-C', '0x81000001', '-G', 'hmac', '-i', 'key', '-a', 'userwithauth|sign|noda',
+            '-u', 'public', '-r', 'private');
+        tpm('tpm2_load', '-C', '0x81000001', '-u', 'public', '-r', 'private', '-c', 'context');
+        tpm('tpm2_evictcontrol', '-C', 'o', '-c', 'context', keyOf(slot));
+        tpm('tpm2_nvdefine', '-C', 'o', '-s', String(identity.length),
+            '-a', 'ownerwrite|ownerread|authread|authwrite|no_da', identityOf(slot));
+        tpm('tpm2_nvwrite', '-C', 'o', '-i', 'identity', identityOf(slot));
+    });
+}
+
+// A key that is no device's, in the place of one.
+function foreign(slot) {
+    inTpm(tpm => {
+        tpm('tpm2_createprimary', '-C', 'o', '-G', 'ecc', '-c', 'context');
+        tpm('tpm2_evictcontrol', '-C', 'o', '-c', 'context', keyOf(slot));
+    });
 }
 
 // What a new system finds of an old one: the key is in the TPM, and hubkeyd has no record of it.
@@ -112,5 +141,6 @@ function useTpm() {
 }
 
 module.exports = {
-    sandbox, ctl, useTpm, connectionString, signal, kill, restart, runs, configure, windowsSlot, lose, damage, hub,
+    sandbox, ctl, useTpm, connectionString, signal, kill, restart, runs, configure, vacate, windowsSlot, foreign, lose,
+    damage, hub,
 };

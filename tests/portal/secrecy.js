@@ -70,8 +70,8 @@ async function inHeap({ context, page }) {
     return chunks.join('');
 }
 
-// save() has hubkeyctl do `verb` with the key; identity is what the page does know, to see that the search finds what is
-// there.
+// save() has hubkeyctl do `verb` with the key; identity is what the page does know, to see that the search finds what
+// is there.
 async function keepsSecret(session, { verb, identity, key }, save) {
     const watch = new ProcessWatch(key);
     await save();
