@@ -23,7 +23,7 @@
 #define UNKNOWN_GAP 1000000
 #define DRAIN_US (10 * G_USEC_PER_SEC)
 #define GAPS_MAX 4096 /* as many as are remembered of what is gone */
-#define BOOT_PAGES 64 /* their table is small and was made early */
+#define EARLY_PAGES 64 /* small tables that were made early */
 
 /* The row of table salvage. */
 struct salvage {
@@ -101,18 +101,26 @@ queue_salvage_fail(const struct queue *queue, unsigned n, GError **error)
 
 /* ---- The beginning: in the transaction that makes the fresh file's tables */
 
+/* What the rest needs: boots, for ends of messages, and what the hub took of a file whose carrying over was under way
+ * in this one. */
 static bool
-add_boots(struct queue *queue, const struct pages *pages)
+carry_early(struct queue *queue, const struct pages *pages)
 {
     struct cells *cells = cells_new(pages);
     struct cells_row row;
     struct relic relic;
     bool good = true;
-    for (uint32_t page = 1; good && page <= MIN(pages_count(pages), BOOT_PAGES); page++)
+    for (uint32_t page = 1; good && page <= MIN(pages_count(pages), EARLY_PAGES); page++)
         if (cells_begin(cells, page))
-            while (good && cells_next(cells, &row))
-                if (relic_read(&row, &relic) && relic.kind == RELIC_BOOT)
-                    good = queue_carry_boot(queue, relic.numbers[0], relic.text, relic.text_len);
+            while (good && cells_next(cells, &row)) {
+                const uint64_t *n = relic.numbers;
+                if (!relic_read(&row, &relic))
+                    continue;
+                if (relic.kind == RELIC_BOOT)
+                    good = queue_carry_boot(queue, n[0], relic.text, relic.text_len);
+                else if (relic.kind == RELIC_GONE && n[2] == HUBKEY_GONE_DELIVERED)
+                    good = QUEUE_RUN(queue, SQL_CARRY_GONE, n[0], n[1], n[2]);
+            }
     cells_free(cells);
     return good;
 }
@@ -147,7 +155,7 @@ seed(struct queue *queue, unsigned first, const struct pages *pages, GError **er
         take_unknown(&salvage, &state, pages);
     bool may_drop = state.may_drop;
     return queue_save_state(queue, &state, error) && (!owner || queue_set_identity(queue, owner, error)) &&
-           (((!may_drop || queue_run(queue, SQL_SET_MAY_DROP, NULL, 0)) && (!pages || add_boots(queue, pages)) &&
+           (((!may_drop || queue_run(queue, SQL_SET_MAY_DROP, NULL, 0)) && (!pages || carry_early(queue, pages)) &&
              save_salvage(queue, &salvage)) ||
             queue_fail(queue, "setting up", error));
 }
@@ -279,9 +287,9 @@ carry(struct step *step, struct relic *relic)
 
 /* ---- The end */
 
-/* Numbers up to base that are neither waiting nor dead nor known to be gone: delivered, or lost. */
+/* Numbers up to base that are neither waiting nor dead nor known to be gone: delivered, or lost. *total: how many. */
 static bool
-find_gaps(struct step *step, GArray *gaps)
+find_gaps(struct step *step, GArray *gaps, uint64_t *total)
 {
     uint64_t before = 0;
     sqlite3_stmt *statement = queue_ready(step->queue, SQL_SCAN_NUMBERS);
@@ -293,8 +301,10 @@ find_gaps(struct step *step, GArray *gaps)
         result = sqlite3_step(statement);
         uint64_t first = result == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(statement, 0) : step->salvage.base + 1;
         uint64_t last = result == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(statement, 1) : 0;
-        if (first > before + 1)
+        if (first > before + 1) {
             g_array_append_val(gaps, ((struct queue_run){ before + 1, first - 1 }));
+            *total += first - 1 - before;
+        }
         if (gaps->len > 2 * GAPS_MAX)
             g_array_remove_range(gaps, 0, GAPS_MAX);
         before = MAX(before, last);
@@ -303,25 +313,82 @@ find_gaps(struct step *step, GArray *gaps)
     return result == SQLITE_DONE;
 }
 
-/* What is delivered has the lowest numbers, because messages leave in order: so it is the highest that were lost. */
 static bool
-note_lost(struct step *step, uint64_t lost, GArray *runs)
+note_lost(struct step *step, struct queue_run run)
 {
-    g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
-    if (lost == 0)
-        return true;
-    if (!find_gaps(step, gaps))
-        return false;
+    return QUEUE_RUN(step->queue, SQL_ADD_GONE, run.first, run.last, HUBKEY_GONE_LOST);
+}
+
+/* The counters say how many. What is delivered has the lowest numbers, because messages leave in order: so it is the
+ * highest that were lost. */
+static bool
+note_counted(struct step *step, const GArray *gaps, uint64_t lost, GArray *runs)
+{
     for (guint i = gaps->len; i > 0 && lost > 0; i--) {
         struct queue_run run = g_array_index(gaps, struct queue_run, i - 1);
         if (run.last - run.first >= lost)
             run.first = run.last - lost + 1;
         lost -= run.last - run.first + 1;
-        if (!QUEUE_RUN(step->queue, SQL_ADD_GONE, run.first, run.last, HUBKEY_GONE_LOST))
+        if (!note_lost(step, run))
             return false;
         g_array_prepend_val(runs, run);
     }
     return true;
+}
+
+/* Nothing says how many. What is above a message that waits cannot be delivered, by the same order. Where none waits,
+ * only what the sender knows of is; the others must not pass for it. Numbers behind the last one that was found may
+ * never have been given: they are not counted. */
+static bool
+note_uncounted(struct step *step, const GArray *gaps, uint64_t *lost, GArray *runs)
+{
+    uint64_t above = 0;
+    int waits = queue_ask(step->queue, SQL_FIRST_WAITING, 0, 0, &above, 1);
+    bool proven = waits == 1 && above <= step->salvage.base;
+    if (!proven)
+        above = 0;
+    for (guint i = 0; !proven && i < step->delivered->len; i++)
+        above = MAX(above, g_array_index(step->delivered, struct queue_run, i).last);
+    for (guint i = 0; waits >= 0 && i < gaps->len; i++) {
+        struct queue_run run = g_array_index(gaps, struct queue_run, i);
+        if (run.first <= above)
+            continue;
+        if (!note_lost(step, run))
+            return false;
+        if (!proven || run.last == step->salvage.base)
+            continue;
+        *lost += run.last - run.first + 1;
+        g_array_append_val(runs, run);
+    }
+    return waits >= 0;
+}
+
+/* What of left_* has not come: lost, or, where there are not as many numbers of which nothing is known, delivered while
+ * it was still in a page that cannot be read. */
+static bool
+settle_left(struct step *step, GArray *runs, uint64_t *lost)
+{
+    struct salvage *salvage = &step->salvage;
+    struct hubkey_counts *counts = &step->state.counts;
+    g_autoptr(GArray) gaps = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    uint64_t left = salvage->left_waiting + salvage->left_dead, total = 0;
+    counts->waiting -= salvage->left_waiting;
+    counts->waiting_bytes -= salvage->left_bytes;
+    counts->dead -= salvage->left_dead;
+    *lost = 0;
+    if (salvage->known && left == 0)
+        return true;
+    if (!find_gaps(step, gaps, &total))
+        return false;
+    *lost = MIN(left, total);
+    counts->delivered += left - *lost;
+    if (salvage->known)
+        return note_counted(step, gaps, *lost, runs);
+    uint64_t more = 0;
+    bool good = note_uncounted(step, gaps, &more, runs);
+    counts->accepted += more;
+    *lost += more;
+    return good;
 }
 
 /* The last file is through. */
@@ -329,18 +396,16 @@ static bool
 finish(struct step *step, struct queue_salvaged *told)
 {
     struct salvage *salvage = &step->salvage;
-    struct hubkey_counts *counts = &step->state.counts;
-    uint64_t lost = salvage->left_waiting + salvage->left_dead;
-    counts->waiting -= salvage->left_waiting;
-    counts->waiting_bytes -= salvage->left_bytes;
-    counts->dead -= salvage->left_dead;
-    counts->dropped += lost;
+    uint64_t lost;
+    if (!settle_left(step, told->runs, &lost))
+        return false;
+    step->state.counts.dropped += lost;
     step->state.lost += lost;
     told->ended = true;
     told->carried = salvage->carried;
     told->lost = lost;
     told->known = salvage->known;
-    bool good = note_lost(step, lost, told->runs) && QUEUE_RUN(step->queue, SQL_FORGET_ORPHANS, salvage->base) &&
+    bool good = QUEUE_RUN(step->queue, SQL_FORGET_ORPHANS, salvage->base) &&
                 QUEUE_RUN(step->queue, SQL_FORGET_GONE, HUBKEY_GONE_DELIVERED) &&
                 QUEUE_RUN(step->queue, SQL_TRIM_GONE, GAPS_MAX);
     *salvage = (struct salvage){ .done = salvage->done };

@@ -42,7 +42,9 @@ static const char *const sql[SQL_STATEMENTS] = {
         "INSERT OR REPLACE INTO gone (first, last, how) SELECT min(seq), max(seq), ?3 FROM"
         " (SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run FROM waiting WHERE seq BETWEEN ?1 AND ?2)"
         " GROUP BY run",
-    [SQL_TRIM_GONE] = "DELETE FROM gone WHERE first <= (SELECT first FROM gone ORDER BY first DESC LIMIT 1 OFFSET ?1)",
+    /* Not what a salvage has to remember, HUBKEY_GONE_DELIVERED. */
+    [SQL_TRIM_GONE] = "DELETE FROM gone WHERE how <> 1 AND first <="
+                      " (SELECT first FROM gone WHERE how <> 1 ORDER BY first DESC LIMIT 1 OFFSET ?1)",
     [SQL_GONE_DEAD] =
         "INSERT OR REPLACE INTO gone (first, last, how) SELECT seq, seq, ?2 FROM dead WHERE seq <= ?1",
     [SQL_IS_WAITING] = "SELECT 1 FROM waiting WHERE seq = ?1",
