@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define USUAL_SIZE 4096 /* of a page; where no header says another */
 #define SIZE_MIN 512
 
 #define AT_PAGE_SIZE 16
@@ -148,7 +147,7 @@ read_header(struct pages *pages)
     uint32_t size = good ? (uint32_t)header[AT_PAGE_SIZE] << 8 | header[AT_PAGE_SIZE + 1] : 0;
     size = size == 1 ? PAGES_SIZE_MAX : size;
     pages->has_header = is_page_size(size);
-    pages->size = pages->has_header ? size : USUAL_SIZE;
+    pages->size = pages->has_header ? size : PAGES_SIZE_USUAL;
 }
 
 bool

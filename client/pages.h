@@ -15,6 +15,10 @@
 #include <glib.h>
 
 #define PAGES_SIZE_MAX 65536
+/* Of the files that we make, and what is taken where no header says another. A post writes two pages or three, so the
+ * journal grows by less of a small one; what a power cut may do to the rest of a sector is the same that the journal,
+ * which begins a commit where the last one ends, has to stand already (https://sqlite.org/psow.html). */
+#define PAGES_SIZE_USUAL 1024
 
 struct pages;
 

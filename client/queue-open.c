@@ -20,7 +20,7 @@
 #define CACHE_KIB 512 /* of pages a connection keeps in memory */
 /* After this many pages SQLite moves the journal's content into the file and starts it anew. Small, because a commit
  * that overwrites the journal takes half the time of one that makes it longer. */
-#define JOURNAL_PAGES 400
+#define JOURNAL_PAGES 1600
 #define JOURNAL_KEPT (4 << 20) /* bytes: what one huge transaction made longer is given back by the next that fits */
 
 /* ---- All connections of the process
@@ -112,11 +112,11 @@ static bool
 set_up(struct queue *queue, GError **error)
 {
     bool outdated = false;
-    g_autofree char *pragmas = g_strdup_printf("PRAGMA page_size = 4096;" /* of a new file */
+    g_autofree char *pragmas = g_strdup_printf("PRAGMA page_size = %d;" /* of a new file */
                                                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                                                "PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d;"
                                                "PRAGMA secure_delete = OFF;",
-                                               JOURNAL_PAGES, JOURNAL_KEPT);
+                                               PAGES_SIZE_USUAL, JOURNAL_PAGES, JOURNAL_KEPT);
     if (!queue_schema_check(queue->db, queue->path, &outdated, error) || !set_pragmas(queue, pragmas, error))
         return false;
     if (queue->tidies)

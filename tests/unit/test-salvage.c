@@ -24,7 +24,7 @@
 
 #include <glib/gstdio.h>
 
-#define PAGE 4096
+#define PAGE PAGES_SIZE_USUAL
 #define MANY 400
 
 /* ---- Queues to be damaged */
