@@ -54,14 +54,14 @@ pump_show(struct pump *pump, int32_t state, int32_t reason, const char *text)
 
 /* ---- Pausing */
 
-/* Nothing is in a request during a pause, so drop-oldest may take anything; what is claimed may also have been so by
- * who first asked for drop-oldest. */
+/* Nothing is in a request during a pause, so drop-oldest may take anything but what was delivered and is still there;
+ * what is claimed may also have been so by who first asked for drop-oldest. */
 static void
 end_claim(struct pump *pump)
 {
     struct queue_state state;
     bool still;
-    if (queue_get_state(pump->queue, &state, NULL) && state.claimed)
+    if (pump->unrecorded->len == 0 && queue_get_state(pump->queue, &state, NULL) && state.claimed)
         (void)queue_claim(pump->queue, 0, 0, 0, &still, NULL);
 }
 
@@ -331,10 +331,14 @@ hold_queue(struct pump *pump)
     return false;
 }
 
-/* Nothing is in a request now, so whatever has come to its time may go. *next_us: when to look again, 0 at once. */
+/* Nothing is in a request now, so whatever has come to its time may go, but for what was delivered and is still there.
+ * *next_us: when to look again, 0 at once. */
 static bool
 drop_expired(struct pump *pump, int64_t *next_us, GError **error)
 {
+    *next_us = pump->record_again_us;
+    if (pump->unrecorded->len > 0)
+        return true;
     g_autoptr(GArray) expired = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
     if (!queue_expire(pump->queue, expired, next_us, error))
         return false;

@@ -123,9 +123,10 @@ bool queue_drop_expired(struct queue *queue, struct queue_state *state, uint64_t
 
 /* ---- Whole operations, each a transaction of its own. */
 
-/* The same. What else seems due, of messages that are not there, is forgotten. *next_us: when to come again on the boot clock; 0 at once, INT64_MAX for nothing. What was posted in an
- * earlier boot is taken over first: it ends by wall time where that could be right both then and now, else it gets its
- * whole life again, so that nothing is dropped too early. */
+/* The same. What else seems due, of messages that are not there, is forgotten. *next_us: when to come again on the boot
+ * clock; 0 at once, INT64_MAX for nothing. What was posted in an earlier boot is taken over first: it ends by wall time
+ * where that could be right both then and now, else it gets its whole life again, so that nothing is dropped too early.
+ */
 bool queue_expire(struct queue *queue, GArray *expired, int64_t *next_us, GError **error);
 
 /* Takes out the messages first to last, which the hub accepted, and ends their claim. */

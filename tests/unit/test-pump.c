@@ -1143,24 +1143,30 @@ test_held(void)
     world_free(world);
 }
 
+/* The disk takes nothing more, or again what it took before. */
+static void
+refuse_writes(bool refuse)
+{
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = refuse ? 1 : limit.rlim_max;
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+}
+
 /* The disk takes nothing more: what the hub has accepted is not sent again, and leaves the queue once the disk can. */
 static void
 test_disk_refuses(void)
 {
     struct world *world = world_new();
-    struct rlimit before, none;
     post(world, 1);
     settle(world);
-    getrlimit(RLIMIT_FSIZE, &before);
-    none = before;
-    none.rlim_cur = 1;
     post(world, 3);
-    signal(SIGXFSZ, SIG_IGN);
-    setrlimit(RLIMIT_FSIZE, &none);
+    refuse_writes(true);
     settle(world);
     scratch_clock_move(100);
     settle(world);
-    setrlimit(RLIMIT_FSIZE, &before);
+    refuse_writes(false);
     expect(world, 2, 1, 3, 0);
     int64_t until = settle(world);
     g_assert_cmpint(until - scratch_clock_us(), <=, 1000000);
@@ -1171,6 +1177,32 @@ test_disk_refuses(void)
     settle(world);
     expect(world, 3, 5, 0, 0);
     g_assert_cmpuint(request(world, 2)->items, ==, 1);
+    world_free(world);
+}
+
+/* What was delivered and is still there does not expire, and makes no room for others. */
+static void
+test_disk_refuses_expired(void)
+{
+    struct world *world = world_new();
+    struct queue_state state;
+    g_assert_true(queue_allow_drops(world->scratch.queue, NULL));
+    scratch_post_for(&world->scratch, "for two seconds", 2);
+    world->holding = true;
+    settle_until_held(world);
+    scratch_clock_move(2);
+    world->holding = false;
+    refuse_writes(true);
+    settle(world);
+    refuse_writes(false);
+    settle(world);
+    g_assert_true(queue_get_state(world->scratch.queue, &state, NULL));
+    g_assert_cmpuint(state.claimed, ==, 1);
+    scratch_clock_move(1);
+    settle(world);
+    expect(world, 1, 1, 0, 0);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_DELIVERED], ==, 1);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_EXPIRED], ==, 0);
     world_free(world);
 }
 
@@ -1400,6 +1432,7 @@ main(int argc, char **argv)
     g_test_add_func("/pump/other-identity", test_other_identity);
     g_test_add_func("/pump/held", test_held);
     g_test_add_func("/pump/disk-refuses", test_disk_refuses);
+    g_test_add_func("/pump/disk-refuses/expired", test_disk_refuses_expired);
     g_test_add_func("/pump/claim", test_claim);
     g_test_add_func("/pump/damaged", test_damaged);
     g_test_add_func("/pump/damaged/unclean", test_damaged_unclean);
