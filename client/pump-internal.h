@@ -60,6 +60,8 @@ struct pump {
 
     GArray *unrecorded; /* struct batch_run: delivered, but the disk did not take it yet */
     int64_t record_again_us;
+    bool holds_back; /* the disk refuses to drop what has come to its time, which is passed over */
+    int64_t expire_again_us;
 
     double credit; /* requests that a replay may make now */
     int64_t credit_us;

@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "client/pump.h"
+#include "client/failure.h"
 #include "client/pump-internal.h"
 #include "common/clock.h"
 
@@ -138,8 +139,10 @@ fill(struct pump *pump, struct batch *batch, uint64_t above, size_t limit, uint6
     if (batch->sealed || batch->n >= limit)
         return true;
     batch->max = pump->batch_max;
-    queue_scan(pump->queue, batch->n ? batch->last : above);
+    (pump->holds_back ? queue_scan_in_time : queue_scan)(pump->queue, batch->n ? batch->last : above);
     while (batch->n < limit && (found = queue_scan_next(pump->queue, &row, error)) == 1 && row.seq <= last) {
+        if (pump->holds_back && batch->n && row.seq != batch->last + 1)
+            break; /* what is held back is not delivered with what is around it */
         struct batch_item item = { .seq = row.seq,
                                    .created_ms = row.created_ms,
                                    .counted = row.counted,
@@ -331,19 +334,11 @@ hold_queue(struct pump *pump)
     return false;
 }
 
-/* Nothing is in a request now, so whatever has come to its time may go, but for what was delivered and is still there.
- * *next_us: when to look again, 0 at once. */
-static bool
-drop_expired(struct pump *pump, int64_t *next_us, GError **error)
+static void
+tell_expired(struct pump *pump, const GArray *expired)
 {
-    *next_us = pump->record_again_us;
-    if (pump->unrecorded->len > 0)
-        return true;
-    g_autoptr(GArray) expired = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
-    if (!queue_expire(pump->queue, expired, next_us, error))
-        return false;
     if (expired->len == 0)
-        return true;
+        return;
     batch_reset(pump->current);
     batch_reset(pump->next);
     pump_log(pump, HUBKEY_LOG_WARNING,
@@ -354,6 +349,43 @@ drop_expired(struct pump *pump, int64_t *next_us, GError **error)
         pump->hooks.gone(run->first, run->last, HUBKEY_GONE_EXPIRED, "their time was over", pump->hooks.user);
     }
     pump->hooks.progress(pump->hooks.user);
+}
+
+/* What was made ready may hold what has come to its time since, or pass over what was dropped since. */
+static void
+hold_back(struct pump *pump, bool holds_back)
+{
+    if (pump->holds_back || holds_back) {
+        batch_reset(pump->current);
+        batch_reset(pump->next);
+    }
+    pump->holds_back = holds_back;
+}
+
+/* Nothing is in a request now, so whatever has come to its time may go. It stays, but is not sent, while the disk does
+ * not let it go, or not what was delivered. *next_us: when to look again, 0 at once. */
+static bool
+drop_expired(struct pump *pump, int64_t now_us, int64_t *next_us, GError **error)
+{
+    g_autoptr(GArray) expired = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+    g_autoptr(GError) failed = NULL;
+    bool waits = pump->unrecorded->len > 0 || now_us < pump->expire_again_us;
+    if (!waits && queue_expire(pump->queue, expired, next_us, &failed)) {
+        hold_back(pump, false);
+        tell_expired(pump, expired);
+        return true;
+    }
+    if (g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED)) {
+        g_propagate_error(error, g_steal_pointer(&failed));
+        return false;
+    }
+    if (failed)
+        pump->expire_again_us = now_us + RECORD_GAP_US;
+    if (failed && !pump->holds_back)
+        pump_log(pump, HUBKEY_LOG_WARNING, "messages whose time is over stay in the queue for now: %s",
+                 failed->message);
+    hold_back(pump, true);
+    *next_us = MAX(pump->expire_again_us, pump->unrecorded->len ? pump->record_again_us : 0);
     return true;
 }
 
@@ -369,7 +401,7 @@ begin(struct pump *pump, int64_t now_us)
     int damaged = pump_salvage(pump, &error);
     if (damaged > 0)
         return 0;
-    bool good = damaged == 0 && drop_expired(pump, &expiry_us, &error);
+    bool good = damaged == 0 && drop_expired(pump, now_us, &expiry_us, &error);
     if (expiry_us == 0)
         return 0;
     if (now_us < pump->not_before_us) {

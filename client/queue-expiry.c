@@ -132,6 +132,19 @@ queue_drop_expired(struct queue *queue, struct queue_state *state, uint64_t abov
     return true;
 }
 
+void
+queue_scan_in_time(struct queue *queue, uint64_t above)
+{
+    sqlite3_stmt *statement = queue_scan_by(queue, SQL_SCAN_IN_TIME, above);
+    if (!statement)
+        return;
+    if (!queue->boot)
+        (void)with_boot_id(queue, SQL_FIND_BOOT, SQLITE_ROW);
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)queue->boot);
+    sqlite3_bind_int64(statement, 3, boot_ms());
+    sqlite3_bind_int64(statement, 4, clock_is_sane() ? clock_wall_us() / 1000 : INT64_MIN);
+}
+
 /* Gives what was posted before this boot its end in it. */
 static bool
 rebase(struct queue *queue)

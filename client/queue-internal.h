@@ -25,6 +25,7 @@ enum queue_statement {
     SQL_SET_MAY_DROP,
     SQL_INSERT,
     SQL_SCAN,
+    SQL_SCAN_IN_TIME,
     SQL_SUM_RANGE,
     SQL_DELETE_RANGE,
     SQL_OLDEST,
@@ -86,7 +87,7 @@ struct queue {
     unsigned changes, settled; /* how often another file took its place; as of the last queue_settle */
     struct pages *damaged; /* the one that is being carried over; NULL: not open */
     sqlite3_stmt *statements[SQL_STATEMENTS];
-    enum queue_statement scanning; /* of queue_scan or queue_scan_dead, whichever was called last */
+    enum queue_statement scanning; /* of queue_scan and its like, whichever was called last */
     uint64_t boot;                 /* the number of this boot in the file; 0: not looked up */
     pid_t pid;                     /* that opened it */
     struct queue *next;
@@ -160,6 +161,9 @@ bool queue_carry_boot(struct queue *queue, uint64_t n, const void *id, size_t id
 
 /* Remembers when the message that is being inserted ends. */
 bool queue_add_expiry(struct queue *queue, uint64_t seq, uint64_t ttl_s);
+
+/* Begins a scan; what goes wrong goes wrong in its first step, too. */
+sqlite3_stmt *queue_scan_by(struct queue *queue, enum queue_statement which, uint64_t above);
 
 /* Numbers come in their order; struct queue_run. */
 void queue_append_to_runs(GArray *runs, uint64_t seq);

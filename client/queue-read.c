@@ -62,27 +62,27 @@ queue_get_identity(struct queue *queue, GError **error)
     return identity;
 }
 
-/* What goes wrong here goes wrong in the first step, too. */
-static void
-scan(struct queue *queue, enum queue_statement which, uint64_t above)
+sqlite3_stmt *
+queue_scan_by(struct queue *queue, enum queue_statement which, uint64_t above)
 {
     (void)queue_follow(queue, NULL);
     sqlite3_stmt *statement = queue_ready(queue, which);
     if (statement)
         sqlite3_bind_int64(statement, 1, (sqlite3_int64)above);
     queue->scanning = which;
+    return statement;
 }
 
 void
 queue_scan(struct queue *queue, uint64_t above)
 {
-    scan(queue, SQL_SCAN, above);
+    (void)queue_scan_by(queue, SQL_SCAN, above);
 }
 
 void
 queue_scan_dead(struct queue *queue, uint64_t above)
 {
-    scan(queue, SQL_SCAN_DEAD, above);
+    (void)queue_scan_by(queue, SQL_SCAN_DEAD, above);
 }
 
 static void

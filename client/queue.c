@@ -27,6 +27,10 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_INSERT] = "INSERT INTO waiting (seq, created, counted, properties, body, crc)"
                    " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [SQL_SCAN] = "SELECT seq, created, counted, properties, body, crc FROM waiting WHERE seq > ?1 ORDER BY seq",
+    /* ?2 to ?4: this boot's number, and now by boot and wall time, as in SQL_REBASE. */
+    [SQL_SCAN_IN_TIME] =
+        "SELECT seq, created, counted, properties, body, crc FROM waiting WHERE seq > ?1 AND NOT EXISTS"
+        " (SELECT 1 FROM expiry WHERE expiry.seq = waiting.seq AND iif(boot = ?2, due <= ?3, wall <= ?4)) ORDER BY seq",
     [SQL_SUM_RANGE] = "SELECT count(*), total(counted) FROM waiting WHERE seq BETWEEN ?1 AND ?2",
     [SQL_DELETE_RANGE] = "DELETE FROM waiting WHERE seq BETWEEN ?1 AND ?2",
     [SQL_OLDEST] = "SELECT seq, counted FROM waiting WHERE seq > ?1 ORDER BY seq",

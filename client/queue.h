@@ -156,6 +156,7 @@ bool queue_allow_drops(struct queue *queue, GError **error);
  * names the message that is not what was stored (HUBKEY_E_QUEUE_DAMAGED), and the scan can go on behind it, or is 0.
  * End every scan, before anything else is done on this connection. */
 void queue_scan(struct queue *queue, uint64_t above);
+void queue_scan_in_time(struct queue *queue, uint64_t above); /* without what queue_expire would drop */
 void queue_scan_dead(struct queue *queue, uint64_t above); /* the same over the dead ones */
 int queue_scan_next(struct queue *queue, struct queue_row *row, GError **error);
 void queue_scan_end(struct queue *queue);

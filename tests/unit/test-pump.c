@@ -1206,6 +1206,34 @@ test_disk_refuses_expired(void)
     world_free(world);
 }
 
+/* A message that comes to its time and cannot be dropped holds up no other, and is not sent any more. */
+static void
+test_disk_refuses_to_drop(void)
+{
+    struct world *world = world_new();
+    post(world, 1);
+    settle(world);
+    post(world, 2);
+    scratch_post_for(&world->scratch, "for a second", 1);
+    post(world, 2);
+    scratch_clock_move(1);
+    refuse_writes(true);
+    settle(world);
+    scratch_clock_move(100);
+    int64_t until = settle(world);
+    refuse_writes(false);
+    g_assert_cmpint(until - scratch_clock_us(), <=, 1000000);
+    expect(world, 3, 1, 5, 0);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_DELIVERED], ==, 5);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_EXPIRED], ==, 0);
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_ONLINE);
+    scratch_clock_move(1);
+    settle(world);
+    expect(world, 3, 5, 0, 0);
+    g_assert_cmpuint(world->gone[HUBKEY_GONE_EXPIRED], ==, 1);
+    world_free(world);
+}
+
 /* A message that is not what was stored: it is lost, the others go in their order, and so do those posted meanwhile. */
 static void
 test_damaged(void)
@@ -1433,6 +1461,7 @@ main(int argc, char **argv)
     g_test_add_func("/pump/held", test_held);
     g_test_add_func("/pump/disk-refuses", test_disk_refuses);
     g_test_add_func("/pump/disk-refuses/expired", test_disk_refuses_expired);
+    g_test_add_func("/pump/disk-refuses/to-drop", test_disk_refuses_to_drop);
     g_test_add_func("/pump/claim", test_claim);
     g_test_add_func("/pump/damaged", test_damaged);
     g_test_add_func("/pump/damaged/unclean", test_damaged_unclean);
