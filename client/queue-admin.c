@@ -12,6 +12,7 @@
 #include "client/place.h"
 #include "client/sized.h"
 #include "client/state-file.h"
+#include "common/text.h"
 #include "dbus/names.h"
 
 #include <string.h>
@@ -78,7 +79,7 @@ read_sender(const struct opened *opened, struct hubkey_queue_info *info)
     info->next_attempt_ms = status.next_attempt_ms;
     info->last_delivery_ms = status.last_delivery_ms;
     info->clock_skew_s = status.clock_skew_s;
-    g_strlcpy(info->state_text, status.text, sizeof info->state_text);
+    text_copy(info->state_text, sizeof info->state_text, status.text);
 }
 
 int

@@ -7,6 +7,7 @@
 #include "client/hubkey.h"
 #include "client/place.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -135,7 +136,7 @@ read_line(char *line, struct pump_status *status, int32_t *pid)
     else if (strcmp(line, "clock_skew") == 0)
         status->clock_skew_s = number;
     else if (strcmp(line, "text") == 0)
-        g_strlcpy(status->text, value, sizeof status->text);
+        text_copy(status->text, sizeof status->text, value);
 }
 
 bool

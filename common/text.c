@@ -130,3 +130,14 @@ text_parse_u32(const char *text, uint32_t max, uint32_t *value)
     *value = (uint32_t)parsed;
     return true;
 }
+
+#define INCOMPLETE ((gunichar)-2) /* g_utf8_get_char_validated */
+
+void
+text_copy(char *to, size_t size, const char *from)
+{
+    g_strlcpy(to, from, size);
+    char *last = g_utf8_find_prev_char(to, to + strlen(to));
+    if (last && g_utf8_get_char_validated(last, -1) == INCOMPLETE)
+        *last = '\0';
+}

@@ -21,11 +21,11 @@ static const GOptionEntry entries[] = { TARGET_ENTRY, { NULL } };
 static void
 print_json(int32_t state, int32_t reason, const char *text, json_t *more)
 {
-    json_t *line = json_pack("{s:I, s:s, s:s, s:s}", "time", (json_int_t)(clock_wall_us() / 1000), "state",
-                             hubkey_state_name(state), "reason", hubkey_reason_name(reason), "text", text);
+    json_t *line = json_pack("{s:I, s:s, s:s, s:o}", "time", (json_int_t)(clock_wall_us() / 1000), "state",
+                             hubkey_state_name(state), "reason", hubkey_reason_name(reason), "text",
+                             output_json_text(text));
     if (more)
-        json_object_update(line, more);
-    json_decref(more);
+        output_json_add(line, more);
     output_json(line);
 }
 

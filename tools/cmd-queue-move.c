@@ -77,7 +77,7 @@ run_requeue(const struct context *context, char **arguments, int n)
             return EXIT_USAGE;
     code = all ? requeue_all(target.path, &moved) : requeue_each(target.path, numbers, n - used, &moved);
     if (context->json && (code == EXIT_DONE || moved > 0))
-        output_json(json_pack("{s:s, s:I}", "queue", target.path, "requeued", (json_int_t)moved));
+        output_json(json_pack("{s:o, s:I}", "queue", output_json_text(target.path), "requeued", (json_int_t)moved));
     else if (code == EXIT_DONE || moved > 0)
         printf("%" PRIu64 " message%s will be sent again\n", moved, moved == 1 ? "" : "s");
     return code;
@@ -186,8 +186,8 @@ import_from(const struct context *context, const char *path, int fd, const char 
     import_lines(&import, fd, name);
     g_array_unref(import.batch);
     if (context->json)
-        output_json(json_pack("{s:s, s:I, s:I}", "queue", path, "imported", (json_int_t)import.imported, "refused",
-                              (json_int_t)import.refused));
+        output_json(json_pack("{s:o, s:I, s:I}", "queue", output_json_text(path), "imported",
+                              (json_int_t)import.imported, "refused", (json_int_t)import.refused));
     else
         printf("%" PRIu64 " message%s imported\n", import.imported, import.imported == 1 ? "" : "s");
     return import.fatal ? import.fatal : import.refused > 0 ? EXIT_FAILED : EXIT_DONE;

@@ -222,7 +222,7 @@ note_fault(int32_t level, const char *text, void *user)
 {
     json_t *faults = user;
     if (faults)
-        json_array_append_new(faults, json_string(text));
+        json_array_append_new(faults, output_json_text(text));
     else
         puts(text);
 }
@@ -242,7 +242,8 @@ run_check(const struct context *context, char **arguments, int n)
         return target_failed(found, &error);
     }
     if (context->json)
-        output_json(json_pack("{s:s, s:i, s:o}", "queue", target.path, "found", found, "faults", faults));
+        output_json(json_pack("{s:o, s:i, s:o}", "queue", output_json_text(target.path), "found", found, "faults",
+                              faults));
     if (found > 0)
         return command_failed(EXIT_FAILED, "%s is not whole; save what can be read: hubkeyctl queue export --queue %s",
                               target.path, target.path);

@@ -59,9 +59,9 @@ pack_sender(const struct hubkey_queue_info *info)
     bool live = info->sender_pid == info->holder_pid;
     if (info->sender_pid == 0)
         return json_null();
-    return json_pack("{s:b, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:I}", "live", live, "state",
+    return json_pack("{s:b, s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:I}", "live", live, "state",
                      hubkey_state_name(info->state), "reason", hubkey_reason_name(info->reason), "text",
-                     info->state_text, "http_status", (json_int_t)info->http_status, "since",
+                     output_json_text(info->state_text), "http_status", (json_int_t)info->http_status, "since",
                      time_or_null(info->state_since_ms), "next_attempt", time_or_null(info->next_attempt_ms),
                      "last_delivery", time_or_null(info->last_delivery_ms), "clock_skew",
                      (json_int_t)info->clock_skew_s);
@@ -82,11 +82,11 @@ static json_t *
 pack_rest(const struct hubkey_queue_info *info)
 {
     json_t *salvage = info->salvage ? json_integer(info->salvage) : json_null();
-    return json_pack("{s:o, s:I, s:I, s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:o, s:I}", "oldest",
+    return json_pack("{s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:I}", "oldest",
                      time_or_null(info->oldest_ms), "file_bytes", (json_int_t)info->file_bytes, "holder_pid",
-                     (json_int_t)info->holder_pid, "holder", info->holder, "holder_since",
-                     time_or_null(info->holder_since_ms), "host_name", info->host, "device_id", info->device,
-                     "module_id", info->module, "sender", pack_sender(info), "expired", (json_int_t)info->expired,
+                     (json_int_t)info->holder_pid, "holder", output_json_text(info->holder), "holder_since",
+                     time_or_null(info->holder_since_ms), "host_name", output_json_text(info->host), "device_id", output_json_text(info->device),
+                     "module_id", output_json_text(info->module), "sender", pack_sender(info), "expired", (json_int_t)info->expired,
                      "lost", (json_int_t)info->lost, "salvage", salvage, "damaged_files",
                      (json_int_t)info->damaged_files);
 }
@@ -94,11 +94,9 @@ pack_rest(const struct hubkey_queue_info *info)
 static void
 print_info_json(const char *path, const struct hubkey_queue_info *info)
 {
-    json_t *all = json_pack("{s:s}", "queue", path), *counts = pack_counts(info), *rest = pack_rest(info);
-    json_object_update(all, counts);
-    json_object_update(all, rest);
-    json_decref(counts);
-    json_decref(rest);
+    json_t *all = json_pack("{s:o}", "queue", output_json_text(path));
+    output_json_add(all, pack_counts(info));
+    output_json_add(all, pack_rest(info));
     output_json(all);
 }
 
@@ -250,7 +248,7 @@ report_flush(const struct context *context, const struct target *target, int res
     /* Counters that were lost with a damaged file begin below. */
     uint64_t delivered = after->counts.delivered - MIN(before->counts.delivered, after->counts.delivered);
     if (context->json)
-        output_json(json_pack("{s:s, s:I, s:I, s:I}", "queue", target->path, "delivered", (json_int_t)delivered,
+        output_json(json_pack("{s:o, s:I, s:I, s:I}", "queue", output_json_text(target->path), "delivered", (json_int_t)delivered,
                               "waiting", (json_int_t)after->counts.waiting, "dead", (json_int_t)after->counts.dead));
     if (result == HUBKEY_E_TIMEOUT) {
         char why[320];
@@ -390,7 +388,7 @@ run_drop(const struct context *context, char **arguments, int n)
     if (result != 0)
         return target_failed(result, &error);
     if (context->json)
-        output_json(json_pack("{s:s, s:I}", "queue", target.path, "removed", (json_int_t)dropped));
+        output_json(json_pack("{s:o, s:I}", "queue", output_json_text(target.path), "removed", (json_int_t)dropped));
     else
         printf("%" PRIu64 " messages dropped\n", dropped);
     return EXIT_DONE;

@@ -163,9 +163,9 @@ static void
 print_outcome(const struct sender *sender, const struct outcome *outcome, const char *path, uint32_t slot)
 {
     if (sender->json)
-        output_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "accepted", (json_int_t)sender->accepted, "delivered",
+        output_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "accepted", (json_int_t)sender->accepted, "delivered",
                               (json_int_t)outcome->delivered, "waiting", (json_int_t)outcome->waiting, "dead",
-                              (json_int_t)outcome->gone, "refused", (json_int_t)sender->refused, "queue", path));
+                              (json_int_t)outcome->gone, "refused", (json_int_t)sender->refused, "queue", output_json_text(path)));
     g_autofree char *refused = lines_text(sender->refused);
     g_autofree char *gone = lines_text(outcome->gone);
     g_autofree char *delivered = lines_text(outcome->delivered);
@@ -216,9 +216,9 @@ conclude_dry(const struct sender *sender, const char *path)
     g_autofree char *accepted = lines_text(sender->accepted);
     g_autofree char *refused = lines_text(sender->refused);
     if (sender->json)
-        output_json(json_pack("{s:b, s:I, s:I, s:I, s:s}", "dry_run", 1, "accepted", (json_int_t)sender->accepted,
+        output_json(json_pack("{s:b, s:I, s:I, s:I, s:o}", "dry_run", 1, "accepted", (json_int_t)sender->accepted,
                               "bytes", (json_int_t)sender->bytes, "refused", (json_int_t)sender->refused, "queue",
-                              path));
+                              output_json_text(path)));
     else
         printf("%s would go into %s, %" PRIu64 " bytes as the hub counts\n", accepted, path, sender->bytes);
     fflush(stdout);

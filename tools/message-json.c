@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "tools/message-json.h"
+#include "tools/output.h"
 
 #include <string.h>
 
@@ -13,7 +14,7 @@ static void
 set_text(json_t *object, const char *name, const char *text)
 {
     if (text)
-        json_object_set_new(object, name, json_string(text));
+        json_object_set_new(object, name, output_json_text(text));
 }
 
 static json_t *
@@ -29,7 +30,7 @@ json_t *
 message_to_json(const struct hubkey_queue_row *row, bool body)
 {
     const struct hubkey_message *message = row->message;
-    json_t *object = json_pack("{s:I, s:s, s:I}", "seq", (json_int_t)row->seq, "id", message->id, "created",
+    json_t *object = json_pack("{s:I, s:o, s:I}", "seq", (json_int_t)row->seq, "id", output_json_text(message->id), "created",
                                (json_int_t)message->created_ms);
     if (body) {
         g_autofree char *text = g_base64_encode(message->body, (gsize)message->len);

@@ -37,6 +37,20 @@ output_json(json_t *object)
     json_decref(object);
 }
 
+json_t *
+output_json_text(const char *text)
+{
+    g_autofree char *valid = text ? g_utf8_make_valid(text, -1) : NULL;
+    return valid ? json_string(valid) : json_null();
+}
+
+void
+output_json_add(json_t *object, json_t *part)
+{
+    if (json_object_update_new(object, part) != 0)
+        g_error("out of memory: JSON");
+}
+
 char *
 output_snake_case(const char *name)
 {

@@ -14,6 +14,13 @@
 /* Prints object as one line and drops the reference. */
 void output_json(json_t *object);
 
+/* A text of the world outside - a path, a program's name, what a hub said - with what is not UTF-8 in it replaced, as
+ * JSON can have nothing else. NULL: null. */
+json_t *output_json_text(const char *text);
+
+/* Adds all members of part, which is dropped, to object. */
+void output_json_add(json_t *object, json_t *part);
+
 /* "TpmState" as "tpm_state". g_free. */
 char *output_snake_case(const char *name);
 

@@ -246,6 +246,28 @@ def test_other_forms(tap):
            (out, err))
 
 
+def test_odd_texts(tap):
+    """A path that is no UTF-8, a hub's text that was cut off inside of a character: --json has them all the same."""
+    path = os.path.join(os.fsencode(BOX), b'client', b'odd-\xff.queue')
+    done = run('send', '0', '--queue', path, '--json', '--wait', '30', text='a\n')
+    told = json.loads(done.stdout)
+    tap.ok(done.returncode == 0 and told['delivered'] == 1 and told['queue'].endswith('odd-\ufffd.queue'),
+           'send to a path that is no UTF-8', done)
+    with open(path + b'.state', 'rb') as file:
+        state = file.read()
+    with open(path + b'.state', 'wb') as file:
+        file.write(state[:state.index(b'text=')] + b'text=' + b'x' * 254 + 'é'.encode())
+    done = run('queue', 'status', '--queue', path, '--json')
+    told = json.loads(done.stdout)
+    tap.ok(done.returncode == 0 and {'oldest', 'holder', 'sender', 'lost', 'salvage'} <= set(told) and
+           told['sender']['text'] == 'x' * 254, 'status has all members, its text ends with a character', done)
+    for verb in ('list', 'export', 'check', 'flush', 'drop', 'requeue', 'import'):
+        extra = {'flush': ['0'], 'drop': ['--yes'], 'requeue': ['--all']}.get(verb, [])
+        done = run('queue', verb, '--queue', path, '--json', *extra)
+        tap.ok(done.returncode == 0 and all(json.loads(line) for line in done.stdout.splitlines()),
+               f'{verb} of such a path', done)
+
+
 class Pump:
     """hubkeyctl queue pump, and what it printed."""
 
@@ -450,6 +472,7 @@ def main():
     test_manual(tap)
     test_check(tap)
     test_other_forms(tap)
+    test_odd_texts(tap)
     test_pump(tap)
     test_pump_offline(tap)
     test_damage(tap)

@@ -180,6 +180,29 @@ test_u32(void)
     g_assert_false(text_parse_u32("1", 0, &value));
 }
 
+static void
+expect_copy(const char *from, size_t size, const char *expected)
+{
+    char to[16];
+    text_copy(to, size, from);
+    g_assert_cmpstr(to, ==, expected);
+}
+
+static void
+test_copy(void)
+{
+    expect_copy("", 1, "");
+    expect_copy("abc", 1, "");
+    expect_copy("abc", 3, "ab");
+    expect_copy("abc", 4, "abc");
+    expect_copy("a\xc3\xa9", 4, "a\xc3\xa9");
+    expect_copy("a\xc3\xa9", 3, "a");
+    expect_copy("\xe2\x82\xac", 3, "");
+    expect_copy("a\xe2\x82", 16, "a"); /* cut off before */
+    expect_copy("a\xff", 16, "a\xff"); /* no part of any character */
+    expect_copy("\xa9", 16, "\xa9");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -192,5 +215,6 @@ main(int argc, char **argv)
     g_test_add_func("/text/percent", test_percent);
     g_test_add_func("/text/hex", test_hex);
     g_test_add_func("/text/u32", test_u32);
+    g_test_add_func("/text/copy", test_copy);
     return g_test_run();
 }
