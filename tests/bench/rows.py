@@ -52,6 +52,8 @@ ROWS = (
     Row('hmac-process', 'bench-peer.py', 'one tpm2_hmac process', pinned=True),
     Row('token-process', '', 'token-fresh / hmac-process', ('token-fresh', 'hmac-process'), lambda m: m['hmac-process'],
         '<= 0.01'),
+    Row('node-tpm', 'bench-node.sh', "an HMAC by Azure's Node.js client for keys in a TPM", once=True, pinned=True),
+    Row('token-node', '', 'token-fresh / node-tpm', ('token-fresh', 'node-tpm'), lambda m: m['node-tpm'], once=True),
     Row('echo-8', 'bench-rate', 'echo, 8 clients at once'),
     Row('rate-8', 'bench-rate', 'tokens, 8 clients, all scopes different / echo-8', ('echo-8',), lambda m: m['echo-8'],
         '>= 0.6'),
