@@ -35,6 +35,21 @@ Those marked ² were measured once.
 
 ![How many calls a second](benchmarks-rate.svg)
 
+## What holds a goal that is not met
+
+Beside some goals stands what can be reached on the same machine at all:
+
+* `floor-shared` and `floor-1000`, beside `token-shared` and `rate-1000`: a service that takes GetToken's message and
+  answers with a text as long, and does nothing else.
+* `floor-fresh`, `floor-8` and `floor-32`, beside `token-fresh`, `token-abrmd` and `rate-…`: the same with TPM2_HMAC by
+  ESYS in a thread beside the bus's. hubkeyd's bus never waits for the TPM, so two threads wake each other for each
+  token, and a minimum of work is done by four processes on the processors there are.
+* `fairness-echo`, beside `fairness`: the echo of a service that has nothing to do with hubkeyd, while the other user
+  asks hubkeyd as fast as he can. With more to run than there are processors, everybody waits for one.
+  `fairness-20` is `fairness` before a TPM of 20 ms a command, where everybody waits for the TPM: the other user's
+  command that is under way, and one's own.
+* `post-rtt`: the message is on the disk before it is sent, and its delivery before it is told: twice `append`.
+
 What each row does stands at the head of its program, which `tests/bench/rows.py` names. `./run bench NAME...` runs some
 of them, and what they are compared with; `--json FILE` keeps the figures.
 '''
