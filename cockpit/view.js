@@ -236,7 +236,7 @@ export class SlotsView {
             cell(_("Hub"), row.host || ""),
             cell(_("Key kept"), storages[row.storage] ?? row.storage),
             cell(_("Changes"), row.generation ? String(row.generation) : "",
-                seen && row.state !== "empty"
+                seen && row.generation
                     ? h("p", { class: "means" }, cockpit.format(_("last at $0"), dateOf(seen))) : null),
             cell(_("Actions"), h("div", { class: "actions" }, actions)));
     }

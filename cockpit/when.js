@@ -7,4 +7,5 @@
 const language = () => window.cockpit.language?.replace("_", "-") || undefined;
 
 export const timeOf = seconds => new Date(seconds * 1000).toLocaleTimeString(language());
-export const dateOf = seconds => new Date(seconds * 1000).toLocaleString(language());
+export const dateOf = seconds =>
+    new Date(seconds * 1000).toLocaleString(language(), { dateStyle: "short", timeStyle: "short" });
