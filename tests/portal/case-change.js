@@ -76,8 +76,8 @@ async function token(session) {
     const calls = () => session.noted.frames.filter(text => text.includes('"GetToken"')).length;
     const asked = calls();
     await frame.evaluate(() => {
-        const now = Date.now;
-        Date.now = () => now() - 3600000;
+        window.now = Date.now;
+        Date.now = () => window.now() - 3600000;
     });
     await frame.click(action(0, 'token'));
     await frame.fill('dialog input[type=number]', '300');
@@ -102,6 +102,7 @@ async function token(session) {
     await holds(failed(frame, 'lives 1 to'),
         'a life beyond the bound is told');
     await cancel(frame);
+    await frame.evaluate(() => { Date.now = window.now; });
 }
 
 // At work a dialog stays, whatever is pressed; hubkeyd is stopped meanwhile.

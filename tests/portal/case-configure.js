@@ -6,6 +6,7 @@
 'use strict';
 
 const { holds, ok } = require('./tap.js');
+const { judge } = require('./case-looks.js');
 const machine = require('./machine.js');
 const { SECRET, action, cancel, closed, failed, key, shows, submit } = require('./page.js');
 const { inDocument, keepsSecret } = require('./secrecy.js');
@@ -29,7 +30,7 @@ async function open(frame, slot) {
     await frame.fill('dialog input[type=number]', String(slot));
 }
 
-async function byFields({ frame }) {
+async function byFields({ frame }, { axe }) {
     await open(frame, 6);
     await choose(frame, 'Host name, device');
     await fill(frame, 'Host name', `https://${HOST}`);
@@ -44,8 +45,10 @@ async function byFields({ frame }) {
     await fill(frame, 'Gateway', 'edge.local');
     await frame.click('dialog summary:has-text("Where the key is kept")');
     await frame.selectOption('dialog select', 'file');
+    await judge(frame, axe, 'Configure by parts');
     await submit(frame);
     await holds(proved(frame), 'host name, device ID and key make a slot');
+    await judge(frame, axe, 'what Save did');
     await cancel(frame);
     const slot = shown(6);
     ok(slot.device_id === 'by-fields' && slot.gateway_host_name === 'edge.local' && slot.storage === 'file',
@@ -62,7 +65,7 @@ async function byFields({ frame }) {
     await clearSlots(frame, 6, 14);
 }
 
-async function byOther({ frame }) {
+async function byOther({ frame }, { axe }) {
     const string = `Endpoint=sb://space.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=${key()}`;
     await open(frame, 15);
     await choose(frame, 'Other');
@@ -77,6 +80,7 @@ async function byOther({ frame }) {
     await fill(frame, 'Key', string);
     await submit(frame);
     await holds(failed(frame, 'give the key alone'), 'nor a key');
+    await judge(frame, axe, 'Other, and what is wrong there');
     await fill(frame, 'Key', 'a key is any text');
     await submit(frame);
     await holds(proved(frame), 'resource, policy and key make a slot of Event Hubs');

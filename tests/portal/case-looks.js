@@ -10,7 +10,7 @@ const path = require('node:path');
 
 const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
-const { SECRET, action, cancel, closed, key, shows, submit } = require('./page.js');
+const { SECRET, action, cancel, closed, key, points, shows, submit } = require('./page.js');
 
 const SERIOUS = ['serious', 'critical'];
 
@@ -125,8 +125,15 @@ async function dialog(session, means) {
     await cancel(frame);
 }
 
+// After ten seconds of more and less.
 async function charts(session, means) {
-    const panel = session.frame.locator('#panel');
+    const { frame } = session;
+    const panel = frame.locator('#panel');
+    for (let second = 1; second <= 10; second += 1) {
+        for (let i = 0; i < 1 + second % 4 * 2; i += 1)
+            machine.useTpm();
+        await points(frame, second, 60);
+    }
     await inBoth(session, means, 'charts', file => panel.screenshot({ path: file }));
 }
 

@@ -6,7 +6,7 @@
 
 const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
-const { key, submit } = require('./page.js');
+const { key, points, submit } = require('./page.js');
 
 const figure = title => `#panel figure:has-text("${title}") .chart-now`;
 
@@ -33,6 +33,21 @@ async function figures({ frame }) {
     ok(/now .* at most/.test(label), 'which says so in words, too', label);
 }
 
+// Another of Cockpit's pages in front: nothing is asked for meanwhile, and the lines begin anew afterwards.
+async function hidden({ page, frame, noted }) {
+    const asked = () => noted.frames.filter(text => text.includes('"GetStatistics"')).length;
+    const seconds = count => frame.evaluate(ms => new Promise(resolve => window.setTimeout(resolve, ms)), count * 1000);
+    await points(frame, 5, 60);
+    await page.click('nav a[href="/system/logs"]');
+    await frame.waitForFunction(() => window.cockpit.hidden);
+    const before = asked();
+    await seconds(4); // of which each would have had a question
+    ok(asked() - before <= 1, 'behind another page no figures are asked for', asked() - before);
+    await page.click('nav a[href="/hubkey"]');
+    await frame.waitForFunction(() => !window.cockpit.hidden);
+    await holds(points(frame, 1, 3), 'in front again the charts begin anew');
+}
+
 // A record that cannot be read stands out in the table, and the doctor has it; what both name cures it.
 async function doctor({ frame }) {
     machine.ctl(['provision', '13', '--connection-string-file', '-'],
@@ -51,4 +66,4 @@ async function doctor({ frame }) {
     ok(!(await frame.innerText('#doctor')).includes('clear 13'), 'and are gone when it is done');
 }
 
-module.exports = { facts, figures, doctor };
+module.exports = { facts, figures, hidden, doctor };

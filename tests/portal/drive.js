@@ -49,8 +49,8 @@ async function admin(browser, means) {
     await change.audience(session);
     await change.adopt(session);
     await change.clear(session);
-    await configure.byFields(session);
-    await configure.byOther(session);
+    await configure.byFields(session, means);
+    await configure.byOther(session, means);
     await configure.secrets(session);
     await configure.restarted(session);
     await configure.scoped(session);
@@ -59,6 +59,7 @@ async function admin(browser, means) {
     await panel.facts(session);
     await panel.figures(session);
     await looks.charts(session, means);
+    await panel.hidden(session);
     await panel.doctor(session);
     await looks.table(session, means);
     await looks.dialog(session, means);

@@ -15,9 +15,15 @@ const submit = frame => frame.click('dialog button[type=submit]');
 const closed = frame => frame.waitForSelector('dialog', { state: 'detached' });
 const failed = (frame, text) => frame.waitForSelector(`dialog .alert.danger:has-text("${text}")`);
 
+// Until the charts have so many points.
+const points = (frame, least, most) => frame.waitForFunction(([from, to]) => {
+    const { length } = document.querySelector('.chart-line').getAttribute('points').split(' ');
+    return length >= from && length <= to;
+}, [least, most]);
+
 async function cancel(frame) {
     await frame.click('dialog .dialog-buttons .link');
     await closed(frame);
 }
 
-module.exports = { SECRET, key, action, shows, submit, closed, failed, cancel };
+module.exports = { SECRET, key, action, shows, submit, closed, failed, points, cancel };
