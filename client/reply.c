@@ -41,6 +41,20 @@ reply_parse_date(const char *text)
     return timegm(&tm);
 }
 
+/* A gateway may tell in its answer what it was asked, and the token with it. Nothing of ours begins with either word. */
+static void
+hide_token(char *text)
+{
+    static const char *const marks[] = { "sharedaccess", "sig=", "sig%3d" };
+    g_autofree char *lower = g_ascii_strdown(text, -1);
+    for (size_t i = 0; i < G_N_ELEMENTS(marks); i++) {
+        const char *found = strstr(lower, marks[i]);
+        if (found)
+            text[found - lower] = '\0';
+    }
+    explicit_bzero(lower, strlen(lower));
+}
+
 static void
 copy_printable(char *into, size_t size, const char *text, size_t len)
 {
@@ -48,6 +62,7 @@ copy_printable(char *into, size_t size, const char *text, size_t len)
     for (size_t i = 0; i < len && n + 1 < size; i++)
         into[n++] = g_ascii_isprint(text[i]) ? text[i] : ' ';
     into[n] = '\0';
+    hide_token(into);
 }
 
 void

@@ -37,7 +37,7 @@ struct reply {
     int64_t retry_after_s;  /* -1: none. Relative */
     int64_t retry_after_at; /* -1: none. Unix time */
     int64_t date_s;         /* the hub's clock; -1: none */
-    char text[256];         /* what failed, or the hub's own words; printable */
+    char text[256];         /* what failed, or the hub's own words; printable, and no token */
 };
 
 void reply_init(struct reply *reply);
@@ -48,7 +48,7 @@ void reply_header(struct reply *reply, const char *line, size_t len);
 /* The body's first bytes: two forms of error JSON are understood, everything else is left alone. */
 void reply_body(struct reply *reply, const char *body, size_t len);
 
-/* Sets text, cut and made printable. */
+/* Sets text, cut, made printable, and ended before what looks like a token. */
 void reply_set_text(struct reply *reply, const char *text, size_t len);
 
 /* Seconds to wait by Retry-After at Unix time now_s, 0 where there is none, at most an hour. */

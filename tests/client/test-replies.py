@@ -28,7 +28,8 @@ tap = Tap()
 
 
 class Server:
-    """Answers each request with what is next in answers, iterables of bytes; after all of them, well."""
+    """Answers each request with what is next in answers, iterables of bytes or what makes them of the request's head;
+    after all of them, well."""
 
     def __init__(self):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -47,8 +48,9 @@ class Server:
     def serve(self, connection):
         try:
             with self.context.wrap_socket(connection, server_side=True) as secured:
-                while self.take_request(secured):
+                while head := self.take_request(secured):
                     answer = self.answers.pop(0) if self.answers else GOOD
+                    answer = answer(head) if callable(answer) else answer
                     for piece in answer:
                         secured.sendall(piece)
                         self.sent += len(piece)
@@ -61,7 +63,7 @@ class Server:
         data = b''
         while b'\r\n\r\n' not in data:
             if not (more := connection.recv(65536)):
-                return False
+                return None
             data += more
         head, body = data.split(b'\r\n\r\n', 1)
         length = int(re.search(rb'\r\ncontent-length: *(\d+)', head, re.IGNORECASE)[1])
@@ -70,7 +72,7 @@ class Server:
                 return False
             body += more
         self.requests += 1
-        return True
+        return head
 
 
 def peak_kb():
@@ -119,12 +121,34 @@ def try_answer(server, name, answer, state, text):
         tap.ok(server.sent < MUCH, f'{name}: not read for ever', server.sent)
 
 
+def repeat_token(head):
+    """As a gateway may that tells what it was asked."""
+    token = re.search(rb'\r\nauthorization: *([^\r]*)', head, re.IGNORECASE)[1]
+    assert b'sig=' in token
+    body = b'{"Message":"ErrorCode:ServerBusy;you sent %s","ExceptionMessage":"Tracking ID:%s"}' % (token, token)
+    return [b'HTTP/1.1 503 Busy\r\nx-ms-request-id: %s\r\niothub-errorcode: a %s\r\nContent-Length: %d\r\n\r\n%s'
+            % (token, token, len(body), body)]
+
+
+def try_echo(server):
+    server.answers = [repeat_token]
+    path = os.path.join(BOX, 'client', 'echo.queue')
+    with Client(path, connect_to=server.address) as client:
+        client.post([b'0'])
+        wait_until(lambda: client.state() == 'backing-off', 'the state')
+        with open(f'{path}.state', 'rb') as file:
+            seen = client.stats().text + file.read()
+        tap.ok(b'you sent' in seen and b'sig' not in seen.lower(), 'a token that is repeated: not told further', seen)
+        tap.ok(client.flush() == 0, 'a token that is repeated: delivered', client.stats().text)
+
+
 def main():
     server, rows = Server(), answers()
     try_answer(server, *next(rows))
     before = peak_kb()  # with all that any answer costs
     for row in rows:
         try_answer(server, *row)
+    try_echo(server)
     if is_sanitized('self'):
         tap.skip('nothing of it is held in memory', 'the sanitizer keeps what was freed')
     else:

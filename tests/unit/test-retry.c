@@ -44,6 +44,32 @@ test_reply_headers(void)
     g_assert_cmpstr(reply.tracking, ==, "1234-  ");
 }
 
+/* A server that repeats what it was asked gets our token into no text of ours. */
+static void
+test_reply_echo(void)
+{
+    static const char *const tokens[] = {
+        "SharedAccessSignature sr=h%2Fdevices%2Fd&sig=c2VjcmV0&se=1", "sharedaccesssignature sr=h&sig=c2VjcmV0",
+        "sr=h&SIG=c2VjcmV0&se=1", "sr%3Dh%26sig%3Dc2VjcmV0",  "HostName=h;SharedAccessKey=c2VjcmV0",
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(tokens); i++) {
+        struct reply reply;
+        reply_init(&reply);
+        g_autofree char *code = g_strconcat("iothub-errorcode: No ", tokens[i], NULL);
+        g_autofree char *id = g_strconcat("x-ms-request-id: 12 ", tokens[i], NULL);
+        g_autofree char *older = g_strdup_printf("{\"Message\":\"ErrorCode:No;refused %s\",\"ExceptionMessage\":"
+                                                 "\"Tracking ID:7 %s-TimeStamp:x\"}", tokens[i], tokens[i]);
+        header(&reply, code);
+        header(&reply, id);
+        reply_body(&reply, older, strlen(older));
+        g_assert_true(g_str_has_prefix(reply.text, "refused "));
+        g_assert_null(strstr(reply.text, "c2Vj"));
+        g_assert_true(g_str_has_prefix(reply.code, "No "));
+        g_assert_null(strstr(reply.code, "c2Vj"));
+        g_assert_null(strstr(reply.tracking, "c2Vj"));
+    }
+}
+
 static void
 test_reply_retry_after(void)
 {
@@ -306,6 +332,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/reply/headers", test_reply_headers);
+    g_test_add_func("/reply/echo", test_reply_echo);
     g_test_add_func("/reply/retry-after", test_reply_retry_after);
     g_test_add_func("/reply/dates", test_reply_dates);
     g_test_add_func("/reply/bodies", test_reply_bodies);
