@@ -216,6 +216,17 @@ hubkey_client_wait_seq(hubkey_client *client, uint64_t seq, int32_t timeout_ms)
     }
 }
 
+int
+hubkey_client_fate(hubkey_client *client, uint64_t seq)
+{
+    g_autoptr(GError) error = NULL;
+    int result = check_client(client, NULL);
+    if (result)
+        return result;
+    int fate = fate_of(client, seq, &error);
+    return fate == -2 ? failure_number(error) : fate == -1 ? HUBKEY_E_INVALID : fate;
+}
+
 /* 1: messages up to seq still wait. */
 static int
 waits_up_to(struct hubkey_client *client, uint64_t seq, GError **error)

@@ -266,6 +266,13 @@ int hubkey_client_post_many(hubkey_client *client, const struct hubkey_message *
  * Errors: also HUBKEY_E_RECURSION, and -2xx where the queue cannot be read. */
 int hubkey_client_wait_seq(hubkey_client *client, uint64_t seq, int32_t timeout_ms);
 
+/* What became of the message seq so far: 0 it waits; HUBKEY_GONE_* how it left the queue. Does not wait. What was
+ * forgotten, see hubkey_client_wait_seq, is taken for delivered.
+ *
+ * Errors: HUBKEY_E_INVALID no message has this number yet; HUBKEY_E_FORKED, HUBKEY_E_CLOSED, and -2xx where the queue
+ * cannot be read. */
+int hubkey_client_fate(hubkey_client *client, uint64_t seq);
+
 /* Waits until no message accepted before the call waits any more: 0. HUBKEY_E_TIMEOUT otherwise, with error saying
  * what holds the sender up. Cuts short a pause after network errors, 5xx and a reboot (at most once in 5 s), never one
  * that the hub asked for. Messages that leave another way than delivered do not wait either; hubkey_client_stats counts

@@ -26,8 +26,8 @@ char *text_hex(const uint8_t *bytes, size_t n);
 /* Exactly n bytes from 2n hex digits of either case. */
 bool text_unhex(const char *hex, uint8_t *out, size_t n);
 
-/* As much of from as fits into size bytes with a NUL, and no part of a UTF-8 character at its end: also where from itself
- * was cut off inside of one. */
+/* As much of from as fits into size bytes with a NUL, and no part of a UTF-8 character at its end: also where from was
+ * cut off inside of one before. */
 void text_copy(char *to, size_t size, const char *from);
 
 /* Canonical decimal (no sign, no leading zero but "0" itself) up to max; false otherwise. */

@@ -310,8 +310,9 @@ run_adopt(const struct context *context, char **arguments, int n)
         code = command_error(error);
     loop_close(connection);
     if (code == EXIT_DONE && context->json)
-        output_json(json_pack("{s:I, s:o, s:o, s:s}", "slot", (json_int_t)slot, "host_name", output_json_text(adopt_host),
-                              "device_id", output_json_text(adopt_device), "tpm_name", adopt_name));
+        output_json(json_pack("{s:I, s:o, s:o, s:s}", "slot", (json_int_t)slot, "host_name",
+                              output_json_text(adopt_host), "device_id", output_json_text(adopt_device), "tpm_name",
+                              adopt_name));
     else if (code == EXIT_DONE)
         printf("slot %u holds the key of %s at %s\n", slot, adopt_device, adopt_host);
     return code;

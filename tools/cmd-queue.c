@@ -85,10 +85,10 @@ pack_rest(const struct hubkey_queue_info *info)
     return json_pack("{s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:I}", "oldest",
                      time_or_null(info->oldest_ms), "file_bytes", (json_int_t)info->file_bytes, "holder_pid",
                      (json_int_t)info->holder_pid, "holder", output_json_text(info->holder), "holder_since",
-                     time_or_null(info->holder_since_ms), "host_name", output_json_text(info->host), "device_id", output_json_text(info->device),
-                     "module_id", output_json_text(info->module), "sender", pack_sender(info), "expired", (json_int_t)info->expired,
-                     "lost", (json_int_t)info->lost, "salvage", salvage, "damaged_files",
-                     (json_int_t)info->damaged_files);
+                     time_or_null(info->holder_since_ms), "host_name", output_json_text(info->host), "device_id",
+                     output_json_text(info->device), "module_id", output_json_text(info->module), "sender",
+                     pack_sender(info), "expired", (json_int_t)info->expired, "lost", (json_int_t)info->lost,
+                     "salvage", salvage, "damaged_files", (json_int_t)info->damaged_files);
 }
 
 static void
@@ -248,8 +248,9 @@ report_flush(const struct context *context, const struct target *target, int res
     /* Counters that were lost with a damaged file begin below. */
     uint64_t delivered = after->counts.delivered - MIN(before->counts.delivered, after->counts.delivered);
     if (context->json)
-        output_json(json_pack("{s:o, s:I, s:I, s:I}", "queue", output_json_text(target->path), "delivered", (json_int_t)delivered,
-                              "waiting", (json_int_t)after->counts.waiting, "dead", (json_int_t)after->counts.dead));
+        output_json(json_pack("{s:o, s:I, s:I, s:I}", "queue", output_json_text(target->path), "delivered",
+                              (json_int_t)delivered, "waiting", (json_int_t)after->counts.waiting, "dead",
+                              (json_int_t)after->counts.dead));
     if (result == HUBKEY_E_TIMEOUT) {
         char why[320];
         command_sender_state(after, why, sizeof why);

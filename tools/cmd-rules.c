@@ -107,8 +107,9 @@ print_answer(const struct context *context, uint32_t slot, const struct subject 
                           DBUS_TYPE_INVALID);
     if (context->json)
         output_json(json_pack("{s:I, s:I, s:o, s:o, s:b, s:s, s:s}", "slot", (json_int_t)slot, "uid",
-                              (json_int_t)subject->uid, "user", output_json_text(subject->name), "scope", output_json_text(scope ? scope : ""), "allowed",
-                              (int)allowed, "rule", rule, "advice", advice));
+                              (json_int_t)subject->uid, "user", output_json_text(subject->name), "scope",
+                              output_json_text(scope ? scope : ""), "allowed", (int)allowed, "rule", rule, "advice",
+                              advice));
     else if (allowed)
         printf("allowed: uid %u (%s) may have tokens of slot %u, by the rule %s\n", subject->uid,
                subject->name ? subject->name : "no name", slot, rule);

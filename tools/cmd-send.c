@@ -134,8 +134,8 @@ await_delivery(struct sender *sender, uint32_t seconds)
 }
 
 struct outcome {
-    uint64_t delivered, waiting, gone;
-    char why[320]; /* what holds the sender up */
+    uint64_t delivered, waiting, dead, dropped, removed; /* dropped: also those that expired or were lost */
+    char why[320];                                       /* what holds the sender up */
 };
 
 /* "1 line", "2 lines"; g_free. */
@@ -159,28 +159,54 @@ print_waiting(const struct sender *sender, const struct outcome *outcome, const 
                 queue_file ? queue_file : "");
 }
 
+/* Names a kind of lines that will not arrive, where there are any. */
+static void
+print_gone(uint64_t n, const char *how, const char *path)
+{
+    g_autofree char *lines = lines_text(n);
+    if (n > 0)
+        fprintf(stderr, "hubkeyctl: %s %s; see: hubkeyctl queue status --queue %s\n", lines, how, path);
+}
+
+static void
+print_outcome_json(const struct sender *sender, const struct outcome *outcome, const char *path)
+{
+    output_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I}", "accepted", (json_int_t)sender->accepted,
+                          "delivered", (json_int_t)outcome->delivered, "waiting", (json_int_t)outcome->waiting, "dead",
+                          (json_int_t)outcome->dead, "refused", (json_int_t)sender->refused, "queue",
+                          output_json_text(path), "dropped", (json_int_t)outcome->dropped, "removed",
+                          (json_int_t)outcome->removed));
+}
+
 static void
 print_outcome(const struct sender *sender, const struct outcome *outcome, const char *path, uint32_t slot)
 {
     if (sender->json)
-        output_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "accepted", (json_int_t)sender->accepted, "delivered",
-                              (json_int_t)outcome->delivered, "waiting", (json_int_t)outcome->waiting, "dead",
-                              (json_int_t)outcome->gone, "refused", (json_int_t)sender->refused, "queue", output_json_text(path)));
+        print_outcome_json(sender, outcome, path);
     g_autofree char *refused = lines_text(sender->refused);
-    g_autofree char *gone = lines_text(outcome->gone);
     g_autofree char *delivered = lines_text(outcome->delivered);
     fflush(stdout);
     if (sender->refused > 0)
         fprintf(stderr, "hubkeyctl: %s not sent\n", refused);
-    if (outcome->gone > 0)
-        fprintf(stderr,
-                "hubkeyctl: %s left the queue undelivered, refused by the hub or removed; see: hubkeyctl queue status "
-                "--queue %s\n",
-                gone, path);
+    print_gone(outcome->dead, "refused by the hub for good", path);
+    print_gone(outcome->dropped, "dropped undelivered", path);
+    print_gone(outcome->removed, "removed from the queue undelivered", path);
     if (outcome->waiting > 0)
         print_waiting(sender, outcome, path, slot);
     else if (isatty(STDERR_FILENO))
         fprintf(stderr, "%s delivered\n", delivered);
+}
+
+/* Each number has to be looked up. */
+static void
+look_up(const struct sender *sender, struct outcome *outcome)
+{
+    uint64_t fates[SENDER_FATES];
+    sender_count(sender, fates);
+    outcome->waiting = fates[0];
+    outcome->dead = fates[HUBKEY_GONE_DEAD];
+    outcome->dropped = fates[HUBKEY_GONE_DROPPED] + fates[HUBKEY_GONE_EXPIRED] + fates[HUBKEY_GONE_LOST];
+    outcome->removed = fates[HUBKEY_GONE_REMOVED];
 }
 
 /* What became of the lines, and the exit code for it. */
@@ -192,19 +218,20 @@ conclude(const struct sender *sender, const struct hubkey_counts *before, bool d
     struct outcome outcome = { 0 };
     hubkey_client_stats(sender->client, &after);
     command_sender_state(&after, outcome.why, sizeof outcome.why);
-    /* Each number has to be looked up, so only where they neither all went to the hub nor all wait. */
+    /* Not where they all went to the hub, or all wait. */
     bool some_gone = after.counts.dead + after.counts.dropped + after.counts.removed >
                      before->dead + before->dropped + before->removed;
     bool none_left = !some_gone && after.counts.delivered == before->delivered;
     if (none_left)
         outcome.waiting = sender->accepted;
     else if (some_gone || !delivered)
-        sender_count(sender, &outcome.waiting, &outcome.gone);
-    outcome.delivered = sender->accepted - outcome.gone - outcome.waiting;
+        look_up(sender, &outcome);
+    uint64_t gone = outcome.dead + outcome.dropped + outcome.removed;
+    outcome.delivered = sender->accepted - gone - outcome.waiting;
     print_outcome(sender, &outcome, path, slot);
     if (sender->fatal)
         return sender->fatal;
-    if (sender->refused > 0 || outcome.gone > 0)
+    if (sender->refused > 0 || gone > 0)
         return EXIT_FAILED;
     return outcome.waiting > 0 && !queue_only ? EXIT_WAITING : EXIT_DONE;
 }

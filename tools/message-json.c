@@ -30,8 +30,8 @@ json_t *
 message_to_json(const struct hubkey_queue_row *row, bool body)
 {
     const struct hubkey_message *message = row->message;
-    json_t *object = json_pack("{s:I, s:o, s:I}", "seq", (json_int_t)row->seq, "id", output_json_text(message->id), "created",
-                               (json_int_t)message->created_ms);
+    json_t *object = json_pack("{s:I, s:o, s:I}", "seq", (json_int_t)row->seq, "id", output_json_text(message->id),
+                               "created", (json_int_t)message->created_ms);
     if (body) {
         g_autofree char *text = g_base64_encode(message->body, (gsize)message->len);
         set_text(object, "body", text);

@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define POST_TIMEOUT_MS 30000
 #define ROOM_TIMEOUT_MS 200 /* how soon a signal is noticed while waiting for room in the queue */
@@ -223,15 +224,14 @@ sender_await(struct sender *sender, int32_t timeout_ms)
 }
 
 void
-sender_count(const struct sender *sender, uint64_t *waiting, uint64_t *gone)
+sender_count(const struct sender *sender, uint64_t fates[SENDER_FATES])
 {
-    *waiting = *gone = 0;
+    memset(fates, 0, SENDER_FATES * sizeof *fates);
     for (guint i = 0; i < sender->ranges->len; i++) {
         const struct range *range = &g_array_index(sender->ranges, struct range, i);
         for (uint64_t seq = range->first; seq <= range->last; seq++) {
-            int result = hubkey_client_wait_seq(sender->client, seq, 0);
-            *gone += result == HUBKEY_E_GONE;
-            *waiting += result != HUBKEY_E_GONE && result != 0; /* also what could not be read: it is not known gone */
+            int fate = hubkey_client_fate(sender->client, seq);
+            fates[fate > 0 && fate < SENDER_FATES ? fate : 0]++; /* what could not be read is not known to be gone */
         }
     }
 }

@@ -40,8 +40,9 @@ bool sender_post(struct sender *sender, const struct line *lines, size_t n);
 /* Waits until none of the accepted lines is in the queue any more: 0; HUBKEY_E_TIMEOUT after timeout_ms; an error. */
 int sender_await(struct sender *sender, int32_t timeout_ms);
 
-/* How many of the accepted still wait, and how many left the queue without being delivered. */
-void sender_count(const struct sender *sender, uint64_t *waiting, uint64_t *gone);
+/* Counts what became of the accepted lines: of each HUBKEY_GONE_* how many, and at 0 how many still wait. */
+#define SENDER_FATES (HUBKEY_GONE_LOST + 1)
+void sender_count(const struct sender *sender, uint64_t fates[SENDER_FATES]);
 
 /* Shows how far it is, where somebody watches and it is time to. */
 void sender_show(struct sender *sender, bool draining);

@@ -134,7 +134,8 @@ def test_policies(tap):
     code, out, err = ctl('send', '0', '--queue', path, '--queue-only', '--json', '--max-bytes', '2000', '--policy',
                          'drop-oldest', text=text)
     told, counts = last_object(out), status(path)
-    tap.ok(told['accepted'] == 100 and told['refused'] == 0 and told['dead'] == counts['dropped'] > 80 and code == 1,
+    tap.ok(told['accepted'] == 100 and told['refused'] == told['dead'] == 0 and
+           told['dropped'] == counts['dropped'] > 80 and code == 1 and f'{told["dropped"]} lines dropped' in err,
            'drop-oldest: all are accepted, those that made room are told', (code, out, err, counts))
     tap.ok(told['waiting'] == counts['waiting'] and counts['waiting_bytes'] <= 2000, 'and the bound holds', counts)
 
@@ -151,6 +152,22 @@ def test_policies(tap):
            'block: lines wait for room and all arrive', (out, err, counts))
     mine = [body for body in bodies(os.environ['HUBKEY_DEVICE_ID']) if body in text]
     tap.ok(mine == text.split(), 'in order', mine)
+
+
+def test_removed(tap):
+    """What an operator removed meanwhile is no message that the hub refused."""
+    path = queue_path('removed')
+    sender = start('--queue', path, '--queue-only', '--json')
+    sender.stdin.write('a\nb\n')
+    sender.stdin.flush()
+    wait_until(lambda: (status(path) or {'accepted': 0})['accepted'] == 2, 'the lines to be accepted')
+    code, _, err = ctl('queue', 'drop', '--queue', path, '--yes', '--through', '1')
+    tap.ok(code == 0, 'a line is removed', err)
+    out, err = sender.communicate(timeout=20)
+    told = last_object(out)
+    tap.ok(sender.returncode == 1 and (told['dead'], told['dropped'], told['removed'], told['waiting']) == (0, 0, 1, 1),
+           'and told as removed', (out, err))
+    tap.ok('1 line removed' in err, 'also to people', err)
 
 
 def test_block_is_interrupted(tap):
@@ -271,6 +288,7 @@ def main():
     test_signal_while_waiting(tap)
     test_other_writer(tap)
     test_policies(tap)
+    test_removed(tap)
     test_block_is_interrupted(tap)
     test_bounds_that_are_wrong(tap)
     test_dry_run(tap)

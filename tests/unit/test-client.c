@@ -108,6 +108,9 @@ test_offline(void)
     g_assert_cmpuint(seq, ==, 1);
     g_assert_cmpint(hubkey_client_wait_seq(fixture.client, 1, 0), ==, HUBKEY_E_TIMEOUT);
     g_assert_cmpint(hubkey_client_wait_seq(fixture.client, 2, 0), ==, HUBKEY_E_INVALID);
+    g_assert_cmpint(hubkey_client_fate(fixture.client, 1), ==, 0);
+    g_assert_cmpint(hubkey_client_fate(fixture.client, 2), ==, HUBKEY_E_INVALID);
+    g_assert_cmpint(hubkey_client_fate(NULL, 1), ==, HUBKEY_E_INVALID);
     g_assert_cmpint(hubkey_client_wait_seq(fixture.client, 0, 0), ==, HUBKEY_E_INVALID);
     g_assert_cmpint(hubkey_client_flush(fixture.client, 10, &error), ==, HUBKEY_E_TIMEOUT);
     g_assert_cmpstr(error.text, !=, "");
@@ -256,6 +259,7 @@ test_drop_events(void)
         g_assert_cmpint(post(fixture.client, NULL), ==, 0);
     g_assert_cmpint(hubkey_client_dispatch(fixture.client), ==, 1); /* 1 to 8 as one range */
     g_assert_cmpint(hubkey_client_wait_seq(fixture.client, 8, 0), ==, HUBKEY_E_GONE);
+    g_assert_cmpint(hubkey_client_fate(fixture.client, 8), >, HUBKEY_GONE_DELIVERED);
     g_assert_cmpuint(stats_of(fixture.client).counts.dropped, ==, 8);
     g_assert_cmpint(hubkey_client_close(fixture.client, 0), ==, HUBKEY_E_TIMEOUT);
     remove_files(&fixture);
