@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MESSAGE_MAX (64 << 10) /* bytes that somebody may make us hold; what hubkeyd says is far below */
+#define TOKEN_MAX 4096         /* likewise of a token */
 #define ANSWER_MS 30000 /* hubkeyd may wait for a slow TPM; it answers earlier when that fails */
 
 struct bus {
@@ -68,7 +70,11 @@ connect_hubkeyd(const char *socket_path, bool *is_bus, GError **error)
     *is_bus = !connection;
     if (connection)
         (void)loop_shake_hands(connection); /* where it fails, the call that follows says so */
-    return connection ? connection : loop_open_system_bus(error);
+    else
+        connection = loop_open_system_bus(error);
+    if (connection)
+        dbus_connection_set_max_message_size(connection, MESSAGE_MAX);
+    return connection;
 }
 
 static void
@@ -147,6 +153,29 @@ watch(struct bus *bus, bool is_bus)
         dbus_bus_add_match(bus->connection, rules[i], NULL);
 }
 
+/* ---- Answers */
+
+static void
+set_malformed(GError **error)
+{
+    error_set(error, ERROR_INTERNAL,
+              "hubkeyd's answer is malformed; are libhubkey %s and hubkeyd of the same release?", VERSION);
+}
+
+/* It goes into a header field, in which a line end would begin another one (RFC 9110 section 5.5). NULL where the
+ * answer is malformed. */
+static char *
+take_token(const char *text, size_t len, dbus_uint64_t expires, int64_t *expires_s)
+{
+    bool good = len > 0 && len <= TOKEN_MAX && expires <= INT64_MAX;
+    for (size_t i = 0; good && i < len; i++)
+        good = g_ascii_isprint(text[i]);
+    if (!good)
+        return NULL;
+    *expires_s = (int64_t)expires;
+    return g_strndup(text, len);
+}
+
 /* ---- Asking */
 
 static void
@@ -161,9 +190,8 @@ fail(struct bus *bus, const GError *error)
 static void
 fail_malformed(struct bus *bus)
 {
-    g_autoptr(GError) error = g_error_new(
-        ERROR_DOMAIN, ERROR_INTERNAL,
-        "hubkeyd's answer is malformed; are libhubkey %s and hubkeyd of the same release?", VERSION);
+    g_autoptr(GError) error = NULL;
+    set_malformed(&error);
     fail(bus, error);
 }
 
@@ -194,13 +222,12 @@ on_connection_string(DBusMessage *reply, const GError *error, void *user)
         return;
     }
     bus->answer.identity = identity_parse_connection_string(text, strlen(text), &secret, &secret_len, NULL);
-    if (!bus->answer.identity || expires > INT64_MAX) {
+    if (bus->answer.identity)
+        bus->answer.token = take_token(secret, secret_len, expires, &bus->answer.expires_s);
+    if (bus->answer.token)
+        bus->ready = true;
+    else
         fail_malformed(bus);
-        return;
-    }
-    bus->answer.token = g_strndup(secret, secret_len);
-    bus->answer.expires_s = (int64_t)expires;
-    bus->ready = true;
 }
 
 /* Takes the numbers out of GetAll's a{sv}. */
@@ -383,13 +410,10 @@ bus_get_token(uint32_t slot, const char *socket_path, const char *scope, uint32_
     dbus_uint64_t expires = 0;
     char *copy = NULL;
     if (reply &&
-        !dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &token, DBUS_TYPE_UINT64, &expires, DBUS_TYPE_INVALID))
-        error_set(error, ERROR_INTERNAL,
-                  "hubkeyd's answer is malformed; are libhubkey %s and hubkeyd of the same release?", VERSION);
-    if (token) {
-        copy = g_strdup(token);
-        *expires_s = (int64_t)expires;
-    }
+        dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &token, DBUS_TYPE_UINT64, &expires, DBUS_TYPE_INVALID))
+        copy = take_token(token, strlen(token), expires, expires_s);
+    if (reply && !copy)
+        set_malformed(error);
     loop_close(connection);
     return copy;
 }
