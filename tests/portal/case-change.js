@@ -199,10 +199,18 @@ async function clear({ frame }) {
 
 // Without access, or with the wrong password for it.
 async function refused({ frame }, { axe }) {
-    await frame.click(action(0, 'clear'));
-    await holds(frame.waitForSelector('dialog:has-text("Administrative access is missing")'),
-        'a change says what is missing');
-    ok(await frame.locator('dialog button[type=submit]').count() === 0, 'and does not offer to be done');
+    await frame.click(action(0, 'token'));
+    await submit(frame);
+    await holds(failed(frame, 'hubkey-out'), 'a token is refused to who has no right to it, with the reason');
+    await cancel(frame);
+    for (const [slot, name] of [[1, 'configure'], [0, 'rotate'], [0, 'clear']]) {
+        await frame.click(action(slot, name));
+        await holds(frame.waitForSelector('dialog:has-text("Administrative access is missing")'),
+            `${name} says what is missing`);
+        ok(await frame.locator('dialog button[type=submit]').count() === 0, 'and does not offer to be done');
+        if (name !== 'clear')
+            await cancel(frame);
+    }
     await judge(frame, axe, 'access is missing');
     await frame.click('dialog button:has-text("Turn on")');
     const password = frame.locator(SECRET);
