@@ -510,7 +510,8 @@ int hubkey_queue_each(const char *path, uint32_t which, uint64_t after, uint64_t
  * hubkey_client_wait_seq. first: from 1. n (may be NULL): how many were moved, also on failure; 500 of them move in one
  * transaction. Bounds of clients do not hold here.
  *
- * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_HELD while somebody sends, HUBKEY_E_QUEUE_OPEN, -2xx. */
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_HELD while somebody sends, HUBKEY_E_QUEUE_OPEN, -2xx; HUBKEY_E_QUEUE_DAMAGED
+ * where messages are not what was stored: they stayed where they were, and all others were moved. */
 int hubkey_queue_requeue(const char *path, uint64_t first, uint64_t last, uint64_t *n, struct hubkey_error *error);
 
 /* Accepts n messages (1 to 10 000), all or none, as hubkey_client_post_many does, into the queue at path, which nobody

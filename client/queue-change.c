@@ -3,6 +3,7 @@
  */
 #include <config.h>
 
+#include "client/failure.h"
 #include "client/queue-internal.h"
 #include "common/clock.h"
 
@@ -358,45 +359,71 @@ queue_allow_drops(struct queue *queue, GError **error)
     return queue_commit(queue, error);
 }
 
-/* One dead message behind those that wait: 1, 0 when there is none, -1 an error. Its old number has gone for good. */
+/* Takes the error. -1: it is none that the walk can go on behind. */
 static int
-requeue_next(struct queue *queue, struct queue_state *state, uint64_t first, uint64_t last, GError **error)
+leave_out(struct queue_requeue *walk, uint64_t seq, GError *failed, GError **error)
+{
+    if (seq == 0 || !g_error_matches(failed, FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED)) {
+        g_propagate_error(error, failed);
+        return -1;
+    }
+    walk->left_out++;
+    if (walk->damage)
+        g_error_free(failed);
+    else
+        walk->damage = failed;
+    return 2;
+}
+
+/* Its old number has gone for good. */
+static bool
+end_dead(struct queue *queue, struct queue_state *state, const struct queue_row *row, GError **error)
+{
+    if (!QUEUE_RUN(queue, SQL_DELETE_DEAD_ONE, row->seq) ||
+        !note_gone(queue, row->seq, row->seq, 1, HUBKEY_GONE_REMOVED))
+        return queue_fail(queue, "moving messages of", error);
+    state->counts.last_seq++;
+    state->counts.dead--;
+    state->counts.waiting++;
+    state->counts.waiting_bytes += row->counted;
+    return true;
+}
+
+/* One dead message behind those that wait: 1, 2 when it was left out, 0 when there is none, -1 an error. */
+static int
+requeue_next(struct queue *queue, struct queue_state *state, struct queue_requeue *walk, GError **error)
 {
     struct queue_row row;
-    queue_scan_dead(queue, first - 1);
-    int found = queue_scan_next(queue, &row, error);
-    if (found == 1 && row.seq > last)
+    GError *failed = NULL;
+    queue_scan_dead(queue, walk->next - 1);
+    int found = queue_scan_next(queue, &row, &failed);
+    if (row.seq > walk->last) {
+        g_clear_error(&failed);
         found = 0;
+    }
+    if (found < 0)
+        found = leave_out(walk, row.seq, failed, error);
     if (found == 1) {
         const struct message message = { row.body,           row.len,     (char *)row.properties,
                                          row.properties_len, row.counted, row.created_ms };
         found = queue_insert(queue, state->counts.last_seq + 1, &message, error) ? 1 : -1;
     }
     queue_scan_end(queue);
-    if (found != 1)
-        return found;
-    if (!QUEUE_RUN(queue, SQL_DELETE_DEAD_ONE, row.seq) ||
-        !note_gone(queue, row.seq, row.seq, 1, HUBKEY_GONE_REMOVED)) {
-        queue_fail(queue, "moving messages of", error);
-        return -1;
-    }
-    state->counts.last_seq++;
-    state->counts.dead--;
-    state->counts.waiting++;
-    state->counts.waiting_bytes += row.counted;
-    return 1;
+    if (found > 0)
+        walk->next = row.seq + 1;
+    return found == 1 && !end_dead(queue, state, &row, error) ? -1 : found;
 }
 
 bool
-queue_requeue(struct queue *queue, uint64_t first, uint64_t last, uint64_t max, uint64_t *n, GError **error)
+queue_requeue(struct queue *queue, struct queue_requeue *walk, uint64_t max, uint64_t *n, GError **error)
 {
     struct queue_state state;
     int found = 1;
     *n = 0;
     if (!queue_change_begin(queue, &state, error))
         return false;
-    while (*n < max && (found = requeue_next(queue, &state, first, last, error)) == 1)
-        (*n)++;
+    while (*n < max && (found = requeue_next(queue, &state, walk, error)) > 0)
+        *n += found == 1;
     bool good = queue_change_end(queue, &state, found >= 0, error);
     if (!good)
         *n = 0;

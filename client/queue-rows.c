@@ -175,21 +175,35 @@ hubkey_queue_each(const char *path, uint32_t which, uint64_t after, uint64_t lim
 
 /* ---- Changing */
 
+static bool
+requeue(struct queue *queue, struct queue_requeue *walk, uint64_t *moved, GError **error)
+{
+    uint64_t part = 1;
+    while (part > 0) {
+        if (!queue_requeue(queue, walk, REQUEUE_ROWS, &part, error))
+            return false;
+        *moved += part;
+    }
+    if (walk->left_out > 0)
+        failure_set(error, HUBKEY_E_QUEUE_DAMAGED,
+                    "%" G_GUINT64_FORMAT " damaged messages were left out; the first: %s", walk->left_out,
+                    walk->damage->message);
+    return walk->left_out == 0;
+}
+
 int
 hubkey_queue_requeue(const char *path, uint64_t first, uint64_t last, uint64_t *n, struct hubkey_error *error)
 {
     g_autoptr(GError) problem = NULL;
     struct opened opened;
+    struct queue_requeue walk = { .next = first, .last = MIN(last, INT64_MAX) };
     uint64_t moved = 0;
     if (first < 1 || first > last)
         return failure_now(error, HUBKEY_E_INVALID, "first must be from 1 to last");
-    bool more = opened_open(&opened, path, OPENED_HOLD, &problem);
-    while (more) {
-        uint64_t part = 0;
-        more = queue_requeue(opened.queue, first, MIN(last, INT64_MAX), REQUEUE_ROWS, &part, &problem) && part > 0;
-        moved += part;
-    }
+    if (opened_open(&opened, path, OPENED_HOLD, &problem))
+        (void)requeue(opened.queue, &walk, &moved, &problem);
     opened_close(&opened);
+    g_clear_error(&walk.damage);
     if (n)
         *n = moved;
     return failure_export(problem, 0, error);

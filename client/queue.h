@@ -145,8 +145,15 @@ bool queue_remove(struct queue *queue, uint32_t which, uint64_t through, uint64_
 /* Records the identity where none is recorded yet and something was accepted, or where force is set. */
 bool queue_record_identity(struct queue *queue, const struct identity *identity, bool force, GError **error);
 
-/* Puts up to max dead messages, from the number first to last, behind those that wait; they get new numbers. */
-bool queue_requeue(struct queue *queue, uint64_t first, uint64_t last, uint64_t max, uint64_t *n, GError **error);
+/* A walk over dead messages. Those that are not what was stored stay where they are. */
+struct queue_requeue {
+    uint64_t next, last; /* numbers still to be looked at */
+    uint64_t left_out;
+    GError *damage; /* of the first that was left out; the caller's */
+};
+
+/* Puts up to max dead messages behind those that wait; they get new numbers. *n: how many; 0: there are no more. */
+bool queue_requeue(struct queue *queue, struct queue_requeue *walk, uint64_t max, uint64_t *n, GError **error);
 
 bool queue_allow_drops(struct queue *queue, GError **error);
 

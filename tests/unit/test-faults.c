@@ -201,10 +201,13 @@ static void
 requeue(struct script *script, uint32_t number)
 {
     GError *error = NULL;
+    struct queue_requeue walk = { 1, INT64_MAX };
     uint64_t n;
     record(script, false, WAITING, number, number);
-    while (!queue_requeue(script->queue, 1, INT64_MAX, 1, &n, &error))
+    while (!queue_requeue(script->queue, &walk, 1, &n, &error)) {
         meet_fault(script, &error);
+        walk.next = 1;
+    }
     record(script, true, WAITING, number, number);
 }
 

@@ -512,6 +512,29 @@ test_checksum_moves(void)
     scratch_close(&scratch);
 }
 
+/* One that is damaged keeps no other one back, nor does it go along. */
+static void
+test_requeue_damaged(void)
+{
+    struct scratch scratch;
+    struct hubkey_error error;
+    uint64_t n = 0;
+    scratch_open(&scratch);
+    scratch_post(&scratch, texts, 4);
+    for (uint64_t seq = 1; seq <= 4; seq++)
+        bury(&scratch, seq);
+    scratch_sql(&scratch, "UPDATE dead SET body = CAST('0ne' AS BLOB) WHERE seq = 1;"
+                          "UPDATE dead SET body = CAST('thr33' AS BLOB) WHERE seq = 3");
+    g_assert_cmpint(hubkey_queue_requeue(scratch.path, 1, UINT64_MAX, &n, &error), ==, HUBKEY_E_QUEUE_DAMAGED);
+    g_assert_cmpuint(n, ==, 2);
+    g_assert_nonnull(strstr(error.text, "2 damaged messages were left out; the first: message 1 "));
+    expect_walk(&scratch, HUBKEY_ROWS_WAITING, 0, 0, "5:two,6:four");
+    g_assert_cmpuint(scratch_counts(&scratch).dead, ==, 2);
+    g_assert_cmpint(hubkey_queue_requeue(scratch.path, 2, 2, &n, &error), ==, 0);
+    g_assert_cmpuint(n, ==, 0);
+    scratch_close(&scratch);
+}
+
 /* What an earlier libhubkey stored has no checksum, and is taken as it is. */
 static void
 test_no_checksum(void)
@@ -550,6 +573,7 @@ main(int argc, char **argv)
     g_test_add_func("/queue-rows/check/damage", test_check_damage);
     g_test_add_func("/queue-rows/checksum", test_checksum);
     g_test_add_func("/queue-rows/checksum/moves", test_checksum_moves);
+    g_test_add_func("/queue-rows/requeue-damaged", test_requeue_damaged);
     g_test_add_func("/queue-rows/checksum/none", test_no_checksum);
     return g_test_run();
 }
