@@ -109,7 +109,7 @@ help_and_manual() {
         ctl $command --help
         is "$command --help is exit 0" "$code" 0
         has "$command --help has a usage line" "$out" "Usage: hubkeyctl $command"
-        has "$command is in hubkeyctl(1)" "$page" ".It Cm $command"
+        has "$command is in hubkeyctl(1)" "${page//.It Cm /.Cm }" ".Cm $command"
         while read -r option; do
             has "$command: $option is in hubkeyctl(1)" "$page" "\\-${option//-/\\-}"
             has "$command: $option is completed" "$(cat "$HUBKEY_SRCDIR/tools/hubkeyctl.bash")" "--$option"
