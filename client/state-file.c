@@ -59,12 +59,14 @@ format(const struct pump_status *status)
                            status->clock_skew_s, status->text);
 }
 
-/* Without fsync: after a power cut nobody is sending anyway. */
+/* Without fsync: after a power cut nobody is sending anyway. What is there under the name is somebody's leftover, or was
+ * put there: it is not written to, nor waited for. */
 static bool
 replace(struct state_file *file, const char *text)
 {
     size_t len = strlen(text);
-    int fd = open(file->made, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    (void)unlink(file->made);
+    int fd = open(file->made, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
     place_resemble(fd, file->queue_path);

@@ -143,6 +143,25 @@ test_links(void)
     g_autofree char *text = NULL;
     g_assert_true(g_file_get_contents(other, &text, NULL, NULL));
     g_assert_cmpstr(text, ==, "pid=1\nstate=online\nreason=\n");
+    g_assert_true(state_file_read(world.scratch.path, &back, &pid));
+    end(&world);
+}
+
+/* Nor keeps anybody from sending. */
+static void
+test_fifo(void)
+{
+    struct world world;
+    struct pump_status back;
+    int32_t pid;
+    start(&world);
+    g_autofree char *made = g_strconcat(world.path, ".new", NULL);
+    g_assert_cmpint(mkfifo(made, 0600), ==, 0);
+    alarm(20);
+    state_file_tell(world.file, &rejected);
+    alarm(0);
+    g_assert_true(state_file_read(world.scratch.path, &back, &pid));
+    g_assert_cmpint(back.state, ==, HUBKEY_STATE_REJECTED);
     end(&world);
 }
 
@@ -154,5 +173,6 @@ main(int argc, char **argv)
     g_test_add_func("/state-file/progress", test_progress);
     g_test_add_func("/state-file/rubbish", test_rubbish);
     g_test_add_func("/state-file/links", test_links);
+    g_test_add_func("/state-file/fifo", test_fifo);
     return g_test_run();
 }
