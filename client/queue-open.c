@@ -154,6 +154,9 @@ connect_now(struct queue *queue, GError **error)
     }
     if (result != SQLITE_OK)
         return queue_fail(queue, "opening", error);
+    /* queue_schema_check refuses them; these are for what is put into the file later. */
+    sqlite3_db_config(queue->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    sqlite3_db_config(queue->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
     /* Kept at the end: making them anew takes a disk with room, and reading them a directory that can be written. */
     int persist = 1;
     sqlite3_file_control(queue->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &persist);

@@ -127,38 +127,55 @@ queue_schema_newest(void)
     return G_N_ELEMENTS(steps);
 }
 
-/* Version, owner and number of objects as of one moment: another process may be setting the file up right now. */
+/* A file as it says it is. */
+struct form {
+    int64_t version, application;
+    int64_t objects, foreign; /* foreign: neither tables with rows of their own nor indices */
+};
+
+/* As of one moment: another process may be setting the file up right now. */
 static bool
-read_form(sqlite3 *db, int64_t *version, int64_t *application, int64_t *objects)
+read_form(sqlite3 *db, struct form *form)
 {
     bool good = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL) == SQLITE_OK &&
-                read_number(db, "SELECT count(*) FROM sqlite_master", objects) == SQLITE_OK &&
-                read_number(db, "PRAGMA user_version", version) == SQLITE_OK &&
-                read_number(db, "PRAGMA application_id", application) == SQLITE_OK;
+                read_number(db, "SELECT count(*) FROM sqlite_master", &form->objects) == SQLITE_OK &&
+                read_number(db,
+                            "SELECT count(*) FROM sqlite_master"
+                            " WHERE type NOT IN ('table', 'index') OR coalesce(rootpage, 0) = 0",
+                            &form->foreign) == SQLITE_OK &&
+                read_number(db, "PRAGMA user_version", &form->version) == SQLITE_OK &&
+                read_number(db, "PRAGMA application_id", &form->application) == SQLITE_OK;
     return good && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
 }
 
 bool
 queue_schema_check(sqlite3 *db, const char *path, bool *outdated, GError **error)
 {
-    int64_t version = 0, application = 0, objects = 0;
-    if (!read_form(db, &version, &application, &objects)) {
+    struct form form = { 0 };
+    if (!read_form(db, &form)) {
         queue_schema_fail(db, path, "reading", error);
         (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
         return false;
     }
-    if (objects > 0 && application != QUEUE_APPLICATION_ID) {
+    if (form.objects > 0 && form.application != QUEUE_APPLICATION_ID) {
         failure_set(error, HUBKEY_E_QUEUE_DAMAGED,
                     "%s is a database of another program, not a queue; name another file", path);
         return false;
     }
-    if (version > queue_schema_newest()) {
+    if (form.version > queue_schema_newest()) {
         failure_set(error, HUBKEY_E_QUEUE_NEWER,
                     "%s was written by a newer libhubkey (its form is %d, this one knows %d); install that one", path,
-                    (int)version, queue_schema_newest());
+                    (int)form.version, queue_schema_newest());
         return false;
     }
-    *outdated = version < queue_schema_newest();
+    if (form.foreign > 0) { /* what they do is done by whoever reads or writes, root perhaps */
+        failure_set(error, HUBKEY_E_QUEUE_DAMAGED,
+                    "%s has views or triggers, which no queue has: somebody has put them there; whoever opens it to "
+                    "post or to send saves its messages without them, as hubkeyctl queue flush SLOT --queue %s does",
+                    path, path);
+        return false;
+    }
+    *outdated = form.version < queue_schema_newest();
     return true;
 }
 

@@ -844,6 +844,51 @@ test_not_ours(void)
     scratch_close(&scratch);
 }
 
+/* Tables that somebody has put traps into: none of them is run, and the messages are saved from among them. */
+static void
+test_traps(void)
+{
+    static const char *const traps[] = {
+        "CREATE TRIGGER eat AFTER INSERT ON waiting BEGIN DELETE FROM waiting WHERE seq = NEW.seq; END",
+        "ALTER TABLE gone RENAME TO was; CREATE VIEW gone AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1"
+        " FROM n) SELECT i AS first, i AS last, i AS how FROM n",
+        "CREATE VIRTUAL TABLE more USING fts5(text)",
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(traps); i++) {
+        struct scratch scratch;
+        struct hubkey_queue_info info = { .size = sizeof info };
+        struct hubkey_error error;
+        g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
+        scratch_open(&scratch);
+        post_numbered(&scratch, 10);
+        close_queue(&scratch);
+        scratch_sql(&scratch, traps[i]);
+        g_assert_cmpint(hubkey_queue_status(scratch.path, &info, &error), ==, HUBKEY_E_QUEUE_DAMAGED);
+        g_assert_nonnull(strstr(error.text, "views or triggers"));
+        open_queue(&scratch);
+        post_numbered(&scratch, 1);
+        g_assert_cmpuint(salvage(&scratch, runs).carried, ==, 10);
+        g_autoptr(GArray) numbers = waiting(&scratch);
+        g_assert_cmpuint(numbers->len, ==, 11);
+        expect_whole(&scratch);
+        scratch_close(&scratch);
+    }
+}
+
+/* One that comes while the file is open is not run either. */
+static void
+test_late_trap(void)
+{
+    struct scratch scratch;
+    scratch_open(&scratch);
+    post_numbered(&scratch, 1);
+    scratch_sql(&scratch, "CREATE TRIGGER eat AFTER INSERT ON waiting BEGIN DELETE FROM waiting; END");
+    post_numbered(&scratch, 1);
+    g_autoptr(GArray) numbers = waiting(&scratch);
+    g_assert_cmpuint(numbers->len, ==, 2);
+    scratch_close(&scratch);
+}
+
 /* Nothing can be read of it, but what stands beside it says what it was. */
 static void
 test_all_rubbish(void)
@@ -1116,6 +1161,8 @@ main(int argc, char **argv)
     g_test_add_func("/salvage/stray-log", test_stray_log);
     g_test_add_func("/salvage/random", test_random);
     g_test_add_func("/salvage/not-ours", test_not_ours);
+    g_test_add_func("/salvage/traps", test_traps);
+    g_test_add_func("/salvage/late-trap", test_late_trap);
     g_test_add_func("/salvage/all-rubbish", test_all_rubbish);
     g_test_add_func("/salvage/bounds", test_bounds);
     g_test_add_func("/salvage/others", test_others);
