@@ -1264,7 +1264,7 @@ test_damaged_unclean(void)
     struct queue_state state;
     for (int unclean = 0; unclean <= 1; unclean++) {
         struct world *world = world_new();
-        post(world, 10);
+        post(world, 2); /* they lie on one page: none is asked for, and none given back */
         pump_free(world->pump);
         queue_close(g_steal_pointer(&world->scratch.queue));
         int fd = open(world->scratch.path, O_WRONLY | O_CLOEXEC);
@@ -1274,7 +1274,7 @@ test_damaged_unclean(void)
         world->unclean = unclean;
         start_pump(world, UINT32_MAX);
         settle(world);
-        expect(world, 1, 10, 0, 0);
+        expect(world, 1, 2, 0, 0);
         g_assert_true(queue_get_state(world->scratch.queue, &state, NULL));
         g_assert_cmpuint(world->troubles, ==, unclean);
         g_assert_cmpuint(state.lost, ==, 0);
