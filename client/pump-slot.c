@@ -136,6 +136,19 @@ keep_token(struct pump *pump, const struct bus_answer *answer, uint32_t ttl_s)
     g_mutex_unlock(&pump->mutex);
 }
 
+/* Asked for again at once, it might be so again. */
+static void
+on_dead_token(struct pump *pump)
+{
+    g_autofree char *text = g_strdup_printf("hubkeyd's token had expired when it came: by %" G_GINT64_FORMAT
+                                            " s, where this machine's clock is %" G_GINT64_FORMAT
+                                            " s behind the hub's; is the clock being set?",
+                                            clock_wall_s() - pump->token.expires_s, pump->extra_ttl_s);
+    token_drop(&pump->token);
+    pump_pause(pump, RETRY_HUBKEYD, retry_delay_ms(&pump->backoff, RETRY_HUBKEYD, 0));
+    pump_show(pump, HUBKEY_STATE_OFFLINE, HUBKEY_REASON_HUBKEYD, text);
+}
+
 void
 pump_on_answer(struct pump *pump, struct bus_answer *answer, const GError *error)
 {
@@ -146,7 +159,6 @@ pump_on_answer(struct pump *pump, struct bus_answer *answer, const GError *error
         on_refusal(pump, error);
         return;
     }
-    pump->backoff.failures[RETRY_HUBKEYD] = 0;
     uint32_t asked = wanted_ttl(pump);
     keep_token(pump, answer, asked);
     if (!pump->identity || !identity_equal(pump->identity, answer->identity)) {
@@ -162,6 +174,11 @@ pump_on_answer(struct pump *pump, struct bus_answer *answer, const GError *error
         return;
     }
     pump_forget_refused(pump);
+    if (!token_usable(&pump->token)) {
+        on_dead_token(pump);
+        return;
+    }
+    pump->backoff.failures[RETRY_HUBKEYD] = 0;
     if (!pump->owner_checked)
         (void)pump_check_owner(pump);
 }

@@ -41,6 +41,7 @@ struct world {
     guint hold_at;     /* ... with the request of this number; 0: none */
     int64_t ahead_s;   /* the hub's clock is; it refuses tokens that have expired by it. 0: it looks at none */
     int64_t expires_s; /* the last token */
+    int64_t dead_s;    /* tokens have expired so long ago when they come; 0: they have not */
     size_t refused;    /* tokens that had */
     size_t bad_len;    /* messages whose body is so long are refused with 413, alone or in a batch; 0: none */
     size_t carries;    /* bytes of a batch that the link carries in time; 0: any */
@@ -167,7 +168,7 @@ op_take_answer(struct bus_answer *answer, GError **error, void *context)
     answer->identity = identity_new();
     answer->identity->host = g_strdup("hub.azure-devices.net");
     answer->identity->device = g_strdup(world->device);
-    answer->expires_s = world->expires_s = clock_wall_s() + ttl_s;
+    answer->expires_s = world->expires_s = clock_wall_s() + (world->dead_s ? -world->dead_s : ttl_s);
     answer->token = world->same_token ? g_strdup_printf("token-%u", ttl_s)
                                       : g_strdup_printf("token-number-%zu", world->asks);
     return true;
@@ -1041,6 +1042,31 @@ test_early_renewal_fails(void)
     world_free(world);
 }
 
+/* hubkeyd is asked again after a while, and then less and less often. */
+static void
+test_dead_on_arrival(void)
+{
+    struct world *world = world_new();
+    world->dead_s = 10;
+    post(world, 1);
+    int64_t until = settle(world);
+    expect(world, 0, 0, 1, 0);
+    g_assert_cmpuint(world->asks, ==, 1);
+    g_assert_cmpint(until, >, scratch_clock_us());
+    g_assert_cmpint(world->state, ==, HUBKEY_STATE_OFFLINE);
+    g_assert_cmpint(world->reason, ==, HUBKEY_REASON_HUBKEYD);
+    for (int second = 0; second < 60; second++) {
+        scratch_clock_move(1);
+        settle(world);
+    }
+    g_assert_cmpuint(world->asks, <, 10);
+    world->dead_s = 0;
+    scratch_clock_move(31);
+    settle(world);
+    expect(world, 1, 1, 0, 0);
+    world_free(world);
+}
+
 /* The wall clock is set back: boot time alone ends the token. */
 static void
 test_clock_set_back(void)
@@ -1454,6 +1480,7 @@ main(int argc, char **argv)
     g_test_add_func("/pump/three-in-a-row", test_three_in_a_row);
     g_test_add_func("/pump/refusals", test_refusals);
     g_test_add_func("/pump/early-renewal-fails", test_early_renewal_fails);
+    g_test_add_func("/pump/dead-on-arrival", test_dead_on_arrival);
     g_test_add_func("/pump/clock-set-back", test_clock_set_back);
     g_test_add_func("/pump/clock-jumps", test_clock_jumps);
     g_test_add_func("/pump/invalidated", test_invalidated);
