@@ -136,6 +136,15 @@ keep_token(struct pump *pump, const struct bus_answer *answer, uint32_t ttl_s)
     g_mutex_unlock(&pump->mutex);
 }
 
+/* The slot's MaxTtl was lowered since it bridged our slow clock. What it allows now comes with the next token; what was
+ * just worked out from that is not tried a second time. */
+static bool
+is_too_long(const struct pump *pump, const GError *error)
+{
+    return pump->extra_ttl_s > 0 && pump->auth != AUTH_LONGER &&
+           g_error_matches(error, ERROR_DOMAIN, ERROR_INVALID_ARGUMENT);
+}
+
 /* Asked for again at once, it might be so again. */
 static void
 on_dead_token(struct pump *pump)
@@ -155,6 +164,11 @@ pump_on_answer(struct pump *pump, struct bus_answer *answer, const GError *error
     pump->phase = PUMP_IDLE;
     if (error) {
         pump_forget_refused(pump);
+        if (is_too_long(pump, error)) {
+            pump->extra_ttl_s = 0;
+            pump_ask(pump);
+            return;
+        }
         pump->auth = AUTH_UNTRIED;
         on_refusal(pump, error);
         return;

@@ -47,6 +47,7 @@ struct world {
     size_t carries;    /* bytes of a batch that the link carries in time; 0: any */
     uint32_t asked[LOG_MAX];
     size_t asks;
+    uint32_t max_ttl_s;    /* the slot's */
     const GError *refusal; /* hubkeyd's answer, NULL: a token */
     bool same_token;
     const char *device;
@@ -164,7 +165,13 @@ op_take_answer(struct bus_answer *answer, GError **error, void *context)
         return true;
     }
     uint32_t ttl_s = world->asked[world->asks - 1] ? world->asked[world->asks - 1] : 3600;
-    *answer = (struct bus_answer){ .generation = world->generation, .default_ttl_s = 3600, .max_ttl_s = 86400 };
+    if (ttl_s > world->max_ttl_s) {
+        error_set(error, ERROR_INVALID_ARGUMENT, "ttl is above the slot's MaxTtl");
+        return true;
+    }
+    *answer = (struct bus_answer){
+        .generation = world->generation, .default_ttl_s = 3600, .max_ttl_s = world->max_ttl_s
+    };
     answer->identity = identity_new();
     answer->identity->host = g_strdup("hub.azure-devices.net");
     answer->identity->device = g_strdup(world->device);
@@ -260,6 +267,7 @@ world_new(void)
     g_array_set_clear_func(world->seen, clear_seen);
     world->device = "dev1";
     world->generation = 1;
+    world->max_ttl_s = 86400;
     start_pump(world, UINT32_MAX);
     return world;
 }
@@ -571,6 +579,40 @@ test_unauthorized_slow_clock_for_long(void)
     g_assert_cmpuint(world->asks, <, 3 + 5);
     g_assert_cmpuint(scratch_counts(&world->scratch).delivered, ==, 181);
     world_free(world);
+}
+
+/* Tokens that bridge a slow clock live longer than the slot allows from now on: shorter ones may do, too. */
+static void
+test_unauthorized_slow_clock_max_ttl(void)
+{
+    static const struct {
+        uint32_t max_ttl_s;
+        int32_t state, reason;
+    } rows[] = {
+        { 9000, HUBKEY_STATE_ONLINE, HUBKEY_REASON_NONE },
+        { 5000, HUBKEY_STATE_REJECTED, HUBKEY_REASON_CLOCK },
+        { 3000, HUBKEY_STATE_REJECTED, HUBKEY_REASON_SLOT }, /* not even the default, which hubkeyd would not allow */
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct world *world = world_new();
+        world->ahead_s = 7200;
+        post(world, 1);
+        settle(world);
+        g_assert_cmpint(world->state, ==, HUBKEY_STATE_ONLINE);
+        world->max_ttl_s = rows[i].max_ttl_s;
+        scratch_clock_move(3600);
+        post(world, 1);
+        settle(world);
+        g_assert_cmpint(world->state, ==, rows[i].state);
+        g_assert_cmpint(world->reason, ==, rows[i].reason);
+        g_assert_cmpuint(world->asks, <, 10);
+        g_assert_cmpuint(world->seen->len, <, 8);
+        world->max_ttl_s = 86400;
+        scratch_clock_move(3600);
+        settle(world);
+        g_assert_cmpuint(scratch_counts(&world->scratch).delivered, ==, 2);
+        world_free(world);
+    }
 }
 
 /* ---- Trouble that passes */
@@ -1460,6 +1502,7 @@ main(int argc, char **argv)
     g_test_add_func("/pump/unauthorized/slow-clock", test_unauthorized_slow_clock);
     g_test_add_func("/pump/unauthorized/hopeless-clock", test_unauthorized_hopeless_clock);
     g_test_add_func("/pump/unauthorized/slow-clock-for-long", test_unauthorized_slow_clock_for_long);
+    g_test_add_func("/pump/unauthorized/slow-clock-max-ttl", test_unauthorized_slow_clock_max_ttl);
     g_test_add_func("/pump/throttled", test_throttled);
     g_test_add_func("/pump/server-error", test_server_error);
     g_test_add_func("/pump/broken", test_broken);
