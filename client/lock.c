@@ -7,6 +7,7 @@
 #include "client/failure.h"
 #include "client/place.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -187,6 +188,8 @@ lock_ask(struct lock *lock, struct lock_holder *holder)
         (void)sscanf(text, "pid=%d\nsince=%" G_GINT64_FORMAT "\nprogram=%63[^\n]", &pid, &holder->since_ms,
                      holder->program);
     holder->pid = pid; /* -1: taken, and not signed yet */
+    g_autofree char *shown = text_printable(holder->program); /* whoever may post can write there */
+    text_copy(holder->program, sizeof holder->program, shown);
     if (!holder->program[0])
         g_strlcpy(holder->program, "unknown", sizeof holder->program);
 }

@@ -59,8 +59,8 @@ format(const struct pump_status *status)
                            status->clock_skew_s, status->text);
 }
 
-/* Without fsync: after a power cut nobody is sending anyway. What is there under the name is somebody's leftover, or was
- * put there: it is not written to, nor waited for. */
+/* Without fsync: after a power cut nobody is sending anyway. What is there under the name is a leftover, or was put
+ * there by somebody: it is not written to, nor waited for. */
 static bool
 replace(struct state_file *file, const char *text)
 {

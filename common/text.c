@@ -141,3 +141,13 @@ text_copy(char *to, size_t size, const char *from)
     if (last && g_utf8_get_char_validated(last, -1) == INCOMPLETE)
         *last = '\0';
 }
+
+char *
+text_printable(const char *text)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    GString *out = g_string_new(NULL);
+    for (const char *c = valid; *c; c = g_utf8_next_char(c))
+        g_string_append_unichar(out, g_unichar_iscntrl(g_utf8_get_char(c)) ? '?' : g_utf8_get_char(c));
+    return g_string_free(out, FALSE);
+}

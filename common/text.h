@@ -30,5 +30,9 @@ bool text_unhex(const char *hex, uint8_t *out, size_t n);
  * cut off inside of one before. */
 void text_copy(char *to, size_t size, const char *from);
 
+/* text with what is not UTF-8 replaced, and a question mark for each control character, which a terminal would take for
+ * a command. g_free. */
+char *text_printable(const char *text);
+
 /* Canonical decimal (no sign, no leading zero but "0" itself) up to max; false otherwise. */
 bool text_parse_u32(const char *text, uint32_t max, uint32_t *value);

@@ -47,7 +47,7 @@ static void
 on_log(int32_t level, const char *text, void *user)
 {
     if (level <= HUBKEY_LOG_WARNING)
-        fprintf(stderr, "hubkeyctl: %s\n", text);
+        command_failed(EXIT_FAILED, "%s", text);
 }
 
 static void

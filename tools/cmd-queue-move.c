@@ -104,7 +104,7 @@ refuse(struct import *import, uint64_t number, const char *why)
 {
     import->refused++;
     if (import->refused <= COMPLAINTS_MAX)
-        fprintf(stderr, "hubkeyctl: line %" PRIu64 " was not imported: %s\n", number, why);
+        command_failed(EXIT_FAILED, "line %" PRIu64 " was not imported: %s", number, why);
     if (import->refused == COMPLAINTS_MAX)
         fputs("hubkeyctl: further lines that are not imported are only counted\n", stderr);
 }

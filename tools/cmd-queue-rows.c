@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include "common/text.h"
 #include "tools/message-json.h"
 #include "tools/output.h"
 #include "tools/target.h"
@@ -40,7 +41,7 @@ which(void)
     return dead ? HUBKEY_ROWS_DEAD : HUBKEY_ROWS_WAITING;
 }
 
-/* Texts of the hub's and of other programs go to a terminal as what they are, not as what they do to it. */
+/* Bodies go to a terminal as what they are, not as what they do to it. */
 static bool
 is_plain(const char *text, size_t len)
 {
@@ -66,11 +67,11 @@ print_row(const struct hubkey_queue_row *row, bool first)
     if (first)
         printf("%10s  %-19s  %6s  %-36s%s\n", "NUMBER", "CREATED", "BYTES", "ID", dead ? "  STATUS  REASON" : "");
     printf("%10" PRIu64 "  %-19s  %6" PRIu64 "  ", row->seq, created, row->message->len);
+    g_autofree char *id = text_printable(row->message->id), *reason = text_printable(row->reason);
     if (dead)
-        printf("%-36s  %6d  %s\n", row->message->id, row->status,
-               is_plain(row->reason, strlen(row->reason)) ? row->reason : "(no text)");
+        printf("%-36s  %6d  %s\n", id, row->status, reason);
     else
-        printf("%s\n", row->message->id);
+        printf("%s\n", id);
 }
 
 static int
@@ -131,8 +132,7 @@ print_message(const struct hubkey_queue_row *row)
         fields_add(fields, "Property", "%s=%s", message->properties[i].name, message->properties[i].value);
     if (row->buried_ms != 0) {
         g_autofree char *buried = output_time(row->buried_ms);
-        bool plain = is_plain(row->reason, strlen(row->reason));
-        fields_add(fields, "Refused", "%s, HTTP %d: %s", buried, row->status, plain ? row->reason : "(no text)");
+        fields_add(fields, "Refused", "%s, HTTP %d: %s", buried, row->status, row->reason);
     }
     fields_add(fields, "Body", "%" PRIu64 " bytes", message->len);
     table_print(fields);
@@ -221,10 +221,11 @@ static void
 note_fault(int32_t level, const char *text, void *user)
 {
     json_t *faults = user;
+    g_autofree char *shown = text_printable(text);
     if (faults)
         json_array_append_new(faults, output_json_text(text));
     else
-        puts(text);
+        puts(shown);
 }
 
 static int

@@ -34,10 +34,10 @@ command_failed(int code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fputs("hubkeyctl: ", stderr);
-    vfprintf(stderr, format, args);
+    g_autofree char *text = g_strdup_vprintf(format, args);
     va_end(args);
-    fputc('\n', stderr);
+    g_autofree char *shown = text_printable(text); /* much of it comes from elsewhere */
+    fprintf(stderr, "hubkeyctl: %s\n", shown);
     return code;
 }
 

@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "tools/doctor.h"
+#include "common/text.h"
 #include "tools/command.h"
 #include "tools/output.h"
 #include "dbus/loop.h"
@@ -34,10 +35,8 @@ doctor_say(struct doctor *doctor, enum doctor_level level, const char *check, co
             json_pack("{s:s, s:s, s:s, s:s?}", "check", check, "level", names[level], "text", text, "mend", mend));
         return;
     }
-    for (char *c = text; *c; c++)
-        if (g_ascii_iscntrl(*c))
-            *c = '?';
-    printf("%-8s %-8s %s\n", names[level], check, text);
+    g_autofree char *shown = text_printable(text);
+    printf("%-8s %-8s %s\n", names[level], check, shown);
     if (mend)
         printf("%-17s mend: %s\n", "", mend);
 }

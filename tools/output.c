@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "tools/output.h"
+#include "common/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -88,17 +89,6 @@ colour_of(const char *word)
     return NULL;
 }
 
-/* What a terminal might take for a command of its own becomes a question mark. */
-static char *
-printable(const char *text)
-{
-    char *copy = g_utf8_make_valid(text, -1);
-    for (char *p = copy; *p; p++)
-        if (g_ascii_iscntrl(*p))
-            *p = '?';
-    return copy;
-}
-
 struct table *
 table_new(size_t n_columns, const char *const *titles)
 {
@@ -116,7 +106,7 @@ void
 table_add(struct table *table, const char *const *cells)
 {
     for (size_t i = 0; i < table->n_columns; i++)
-        g_ptr_array_add(table->cells, printable(cells[i]));
+        g_ptr_array_add(table->cells, text_printable(cells[i]));
 }
 
 size_t

@@ -66,7 +66,7 @@ refuse(struct sender *sender, uint64_t number, const char *why)
     sender->refused++;
     progress_clear(sender->progress);
     if (sender->refused <= COMPLAINTS_MAX)
-        fprintf(stderr, "hubkeyctl: line %" PRIu64 " was not sent: %s\n", number, why);
+        command_failed(EXIT_FAILED, "line %" PRIu64 " was not sent: %s", number, why);
     if (sender->refused == COMPLAINTS_MAX)
         fputs("hubkeyctl: further lines that are not sent are only counted\n", stderr);
 }

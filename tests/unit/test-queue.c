@@ -413,6 +413,12 @@ test_lock(void)
     g_assert_false(lock_take(other, &error));
     g_assert_error(error, FAILURE_DOMAIN, HUBKEY_E_QUEUE_HELD);
     g_assert_nonnull(strstr(error->message, "test-queue"));
+    g_autofree char *path = g_strconcat(scratch->path, ".lock", NULL);
+    FILE *file = fopen(path, "r+");
+    fputs("pid=77\nsince=1\nprogram=\x1b]0;name\x07 and more\n", file); /* anybody who posts can */
+    fclose(file);
+    lock_ask(other, &holder);
+    g_assert_cmpstr(holder.program, ==, "?]0;name? and more");
     lock_ask(scratch->lock, &holder);
     g_assert_cmpint(holder.pid, ==, 0);
     lock_close(other);

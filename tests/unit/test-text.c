@@ -203,6 +203,20 @@ test_copy(void)
     expect_copy("\xa9", 16, "\xa9");
 }
 
+static void
+test_printable(void)
+{
+    static const char *const texts[][2] = { { "", "" },
+                                            { "plain \xc3\xa9", "plain \xc3\xa9" },
+                                            { "a\x1b[31mb\r\n\x7f", "a?[31mb???" },
+                                            { "\xc2\x9b""2J", "?2J" }, /* CSI as one character */
+                                            { "\x9b\xff", "\xef\xbf\xbd\xef\xbf\xbd" } };
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_autofree char *shown = text_printable(texts[i][0]);
+        g_assert_cmpstr(shown, ==, texts[i][1]);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -216,5 +230,6 @@ main(int argc, char **argv)
     g_test_add_func("/text/hex", test_hex);
     g_test_add_func("/text/u32", test_u32);
     g_test_add_func("/text/copy", test_copy);
+    g_test_add_func("/text/printable", test_printable);
     return g_test_run();
 }
