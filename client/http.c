@@ -50,10 +50,13 @@ start_curl(void)
 
 /* ---- libcurl's callbacks */
 
+/* What comes after the body is no part of the header, whatever it is called (RFC 9110 section 6.5.1). */
 static size_t
 on_header(char *line, size_t size, size_t n, void *user)
 {
     struct http *http = user;
+    if (http->header_complete)
+        return size * n;
     if (n > 0 && (line[0] == '\r' || line[0] == '\n')) /* a lone LF ends a line, too: RFC 9112 section 2.2 */
         http->header_complete = http->reply.status >= 200;
     else

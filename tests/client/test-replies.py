@@ -10,6 +10,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, '..', 'lib'), HERE]
@@ -86,8 +87,15 @@ def headers(pieces):
     yield b'\r\n'
 
 
+def drip(data):
+    """A byte at a time."""
+    for byte in data:
+        time.sleep(0.05)
+        yield bytes([byte])
+
+
 def answers():
-    """(name, answer, the state that it leads to, a part of its text)"""
+    """(name, answer, the state that it leads to, a part of its text); and options"""
     yield 'a header of 200 KiB', headers(range(20)), 'online', ''
     yield 'lines that end with LF alone', [b'HTTP/1.1 204 No Content\nDate: x\n\n'], 'online', ''
     yield ('a line of 200 KiB', [b'HTTP/1.1 204 No Content\r\nx: ', *[PIECE] * 13, b'\r\n\r\n'],
@@ -99,18 +107,30 @@ def answers():
     yield ('a body without an end',
            itertools.chain([b'HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n'],
                            itertools.repeat(b'4000\r\n' + PIECE + b'\r\n')), 'backing-off', '503')
+    yield 'a status of 206', [b'HTTP/1.1 206 Partial Content\r\nContent-Length: 0\r\n\r\n'], 'online', ''
+    yield 'a status of 600', [b'HTTP/1.1 600 What\r\nContent-Length: 0\r\n\r\n'], 'backing-off', '600'
+    yield ('trailers like a header', [b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n'
+                                      b'iothub-errorcode: DeviceNotFound\r\ncontent-type: text/html\r\n\r\n'],
+           'online', '')
+    yield 'a header in drops', drip(b'HTTP/1.1 204 No Content\r\n\r\n'), 'online', ''
+    yield ('a header in drops without an end',
+           drip(itertools.chain(b'HTTP/1.1 204 No Content\r\n', itertools.cycle(b'x: y\r\n'))),
+           'offline, network', 'in time', {'request_timeout_ms': 3000})
+    yield ('a body in drops without an end',
+           itertools.chain([b'HTTP/1.1 503 Busy\r\n\r\n'], drip(itertools.repeat(0x20))),
+           'backing-off', '503', {'request_timeout_ms': 3000})
     yield 'no HTTP', [b'SSH-2.0-OpenSSH_9.2p1\r\n'], 'offline, network', 'broke'
     yield 'nothing', [], 'offline, network', 'broke'
     yield 'a header that breaks off', [b'HTTP/1.1 204 No Content\r\nDate: Mon'], 'offline, network', 'broke'
     yield 'a body that breaks off', [b'HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nno'], 'backing-off', '503'
 
 
-def try_answer(server, name, answer, state, text):
+def try_answer(server, name, answer, state, text, options=None):
     server.requests = server.sent = 0
     server.answers = [answer]
     read = state == 'online'
     with Client(os.path.join(BOX, 'client', f'{name.replace(" ", "-")}.queue'), connect_to=server.address,
-                max_requests_per_minute=0xffffffff) as client:
+                max_requests_per_minute=0xffffffff, **(options or {})) as client:
         seq = client.post([b'0'])
         wait_until(lambda: client.state() == state, f'{state} after {name}')
         tap.ok(text in client.stats().text.decode(), f'{name}: {state}, and why', client.stats().text)
