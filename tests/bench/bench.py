@@ -6,8 +6,9 @@
 A measuring program, installed or one of the scripts beside this, is called as `PROGRAM ROW` and prints one line, `ROW
 MEDIAN P99 UNIT` (P99 is - where there is none), and one more for each other row that it measured on the way; where
 HUBKEY_BENCH_PERCENTILES is set, 101 percentiles may follow in the line. A peer that cannot run here exits with 77 and
-says why. A machine is never quiet, so only what was measured within the same round is compared: a ratio is made in each
-round, and the table has the median of the rounds.
+says why. One that fails is told, and the exit code is 1, but the others are measured. A machine is never quiet, so only
+what was measured within the same round is compared: a ratio is made in each round, and the table has the median of the
+rounds.
 """
 
 import argparse
@@ -50,54 +51,79 @@ def parse(line):
     return name, Measurement(float(median), tail, unit, [float(value) for value in percentiles])
 
 
+class Unmeasured(Exception):
+    """A row's program gave no figures. An empty text: it has said itself why it cannot run here."""
+
+
 def measure(row):
-    """Row name -> Measurement, of one run of the row's program; None where it cannot run here."""
+    """Row name -> Measurement, of one run of the row's program."""
     program = os.path.join(HERE, row.program) if row.program.endswith(('.py', '.sh')) else row.program
-    with placement.together(row.pinned):
-        done = subprocess.run([program, row.name], stdout=subprocess.PIPE, text=True,
-                              env={**os.environ, 'HUBKEY_BENCH_PERCENTILES': '1'})
+    try:
+        with placement.together(row.pinned):
+            done = subprocess.run([program, row.name], stdout=subprocess.PIPE, text=True,
+                                  env={**os.environ, 'HUBKEY_BENCH_PERCENTILES': '1'})
+    except OSError as error:  # of a program, or of a server that is not there any more
+        raise Unmeasured(f'{row.program} {row.name}: {error}') from error
     if done.returncode == CANNOT_RUN:
-        return None
+        raise Unmeasured
     if done.returncode != 0 or not done.stdout.startswith(f'{row.name} '):
-        sys.exit(f'bench: {row.program} {row.name} exited with {done.returncode} and printed {done.stdout!r}')
+        raise Unmeasured(f'{row.program} {row.name} exited with {done.returncode} and printed {done.stdout!r}')
     return dict(map(parse, done.stdout.splitlines()))
 
 
-def run_round(rows, measured, say):
-    """Adds a measurement to each row of MEASURED, and takes those away that cannot run here, and what needs them.
+def is_by_product(row):
+    """Whether the program of the row that it needs prints it, too."""
+    return bool(row.program and row.needs and not row.peer)
+
+
+def measure_row(row, measured, fresh):
+    """Adds to FRESH what this round has not measured yet."""
+    if not row.program:
+        fresh[row.name] = measured[row.needs[0]][-1]
+    elif row.name not in fresh and is_by_product(row):
+        raise Unmeasured(f'{row.program} {row.needs[0]} printed no {row.name}')
+    elif row.name not in fresh:
+        fresh.update(measure(row))
+
+
+def run_round(rows, measured, failed, say):
+    """Adds a measurement to each row of MEASURED, and takes those away that cannot run here, and what needs them; those
+    that fail are added to FAILED, too.
     Returns how many seconds the next round will take: those of the rows that are not measured just once."""
     fresh = {}
     again = 0
     for row in rows:
         if not {row.name, *row.needs} <= measured.keys():
-            measured.pop(row.name, None)
+            if measured.pop(row.name, None) is not None and not failed.isdisjoint(row.needs):
+                failed.add(row.name)
             continue
         if row.once and measured[row.name]:
             continue
         say(row.name)
         begun = time.monotonic()
-        if not row.program:
-            fresh[row.name] = measured[row.needs[0]][-1]
-        elif row.name not in fresh:
-            fresh.update(measure(row) or {})
-        if row.name in fresh:
+        try:
+            measure_row(row, measured, fresh)
             measured[row.name].append(fresh[row.name])
-        else:
+        except Unmeasured as why:
             del measured[row.name]
+            if str(why):
+                failed.add(row.name)
+                print(f'bench: {why}', file=sys.stderr)
         again += 0 if row.once else time.monotonic() - begun
     return again
 
 
 def run_rounds(rows, rounds):
-    """Row name -> its measurements, one a round; without those that cannot run here, and what is made of them."""
-    measured = {row.name: [] for row in rows}
+    """Row name -> its measurements, one a round; without those that cannot run here, and what is made of them. And the
+    names of those that failed."""
+    measured, failed = {row.name: [] for row in rows}, set()
     begun = time.monotonic()
     for number in range(1, (rounds or ROUNDS) + 1):
-        again = run_round(rows, measured, lambda name: progress(f'round {number}: {name}'))
+        again = run_round(rows, measured, failed, lambda name: progress(f'round {number}: {name}'))
         if not rounds and time.monotonic() - begun + again > LIMIT_SECONDS:
             break
     progress('')
-    return measured
+    return measured, failed
 
 
 def ratio(row, measured):
@@ -149,6 +175,16 @@ def print_table(results):
               f'{result["goal"]:<9} {cells["met"]}'.rstrip())
 
 
+def write_json(path, results):
+    """Whole or not at all, where it is a file."""
+    is_file = os.path.isfile(path) or not os.path.exists(path)
+    written = f'{path}.new' if is_file else path
+    with open(written, 'w') as file:
+        file.writelines(json.dumps(result) + '\n' for result in results)
+    if is_file:
+        os.replace(written, path)
+
+
 def chosen(names, parser):
     known = {row.name: row for row in ROWS}
     for name in names:
@@ -174,6 +210,8 @@ def parse_options():
     options = parser.parse_args()
     if options.rounds is not None and options.rounds < 1:
         parser.error('--rounds must be 1 or more')
+    if options.json is not None and not os.path.isdir(os.path.dirname(os.path.abspath(options.json))):
+        parser.error(f'--json: there is no folder {os.path.dirname(options.json)}')
     if options.docs is None and not options.names:
         options.docs = os.path.join(HERE, '..', '..', 'docs')
     if options.docs is not None and not os.path.isdir(options.docs):
@@ -184,20 +222,21 @@ def parse_options():
 def main():
     options, rows = parse_options()
     if options.check_usage:
-        return
-    output = open(options.json, 'w') if options.json else None
-    measured = run_rounds(rows, options.rounds)
+        return 0
+    measured, failed = run_rounds(rows, options.rounds)
     results = [summary(row, measured) for row in rows if row.name in measured]
     print_table(results)
-    missing = [row.name for row in rows if row.name not in measured]
-    if missing:
-        print(f'cannot run here, see above: {" ".join(missing)}')
-    if output:
-        with output:
-            output.writelines(json.dumps(result) + '\n' for result in results)
+    failed = [row.name for row in rows if row.name in failed]
+    missing = [row.name for row in rows if row.name not in measured and row.name not in failed]
+    for what, names in (('cannot run here, see above:', missing), ('FAILED, see above:', failed)):
+        if names:
+            print(what, *names)
+    if options.json:
+        write_json(options.json, results)
     if options.docs:
-        report.write(options.docs, rows, results, missing, sys.argv[1:])
+        report.write(options.docs, rows, results, missing, failed, sys.argv[1:])
+    return 1 if failed else 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

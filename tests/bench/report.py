@@ -121,10 +121,14 @@ def table(rows, results):
     return '\n'.join(lines)
 
 
-def write(folder, rows, results, missing, arguments):
+def told(what, names):
+    return f'\n{what}: {" ".join(names)}.\n' if names else ''
+
+
+def write(folder, rows, results, missing, failed, arguments):
     text = TEXT.format(command=shlex.join(['./run', 'bench', *arguments]),
                        date=time.strftime('%Y-%m-%d', time.gmtime()), machine=machine(), table=table(rows, results),
-                       missing=f'\nCannot run on this machine: {" ".join(missing)}.\n' if missing else '')
+                       missing=told('Cannot run on this machine', missing) + told('Failed', failed))
     by_name = {result['name']: result for result in results}
     for name, content in (('benchmarks.md', text), ('benchmarks-latency.svg', pictures.latency(by_name)),
                           ('benchmarks-rate.svg', pictures.rate(by_name))):
