@@ -489,6 +489,8 @@ struct hubkey_queue_row {
     int32_t status;                       /* of a dead one: the hub's HTTP status */
     uint32_t reserved;                    /* 0 */
     const char *reason;                   /* of a dead one: why; "" for one that waits */
+    int64_t expires_ms;                   /* when it ends, Unix time as this machine has it, and so its message's ttl_s
+                                             begins now; 0: never */
 };
 
 /* row is good until it returns. 0: go on; anything else: enough. */

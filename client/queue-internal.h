@@ -51,6 +51,7 @@ enum queue_statement {
     SQL_FORGET_BOOTS,
     SQL_ADD_EXPIRY,
     SQL_FORGET_EXPIRY,
+    SQL_GET_EXPIRY,
     SQL_LOOK_EXPIRY,
     SQL_DUE,
     SQL_REBASE,

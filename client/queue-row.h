@@ -18,6 +18,7 @@ struct queue_row {
     size_t properties_len;
     const void *body;
     size_t len;
+    int64_t expires_ms; /* queue_expires; 0 where that was not asked */
     /* of dead ones only */
     int64_t buried_ms;
     int status;

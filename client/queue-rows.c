@@ -93,6 +93,8 @@ read_page(struct walk *walk, uint64_t limit, GError **error)
             continue;
         }
         walk->above = row.seq;
+        row.expires_ms = 0;
+        good = walk->which == HUBKEY_ROWS_DEAD || queue_expires(walk->queue, row.seq, &row.expires_ms, error);
         g_ptr_array_add(page, copy_row(&row));
         bytes += row.len + row.properties_len;
     }
@@ -101,6 +103,14 @@ read_page(struct walk *walk, uint64_t limit, GError **error)
         return page;
     g_ptr_array_unref(page);
     return NULL;
+}
+
+/* Whole seconds, so that nothing ends too early. */
+static uint64_t
+seconds_left(int64_t expires_ms)
+{
+    int64_t left_ms = expires_ms - clock_wall_us() / 1000;
+    return expires_ms ? (uint64_t)CLAMP(left_ms / 1000 + (left_ms % 1000 > 0), 1, (int64_t)HUBKEY_TTL_MAX_S) : 0;
 }
 
 /* Calls fn; whether it wants more. */
@@ -119,7 +129,9 @@ show_row(struct walk *walk, const struct queue_row *row)
             .counted = row->counted,
             .message = &stored.message,
             .reason = row->reason ? row->reason : "",
+            .expires_ms = row->expires_ms,
         };
+        stored.message.ttl_s = seconds_left(row->expires_ms);
         more = walk->fn(&shown, walk->user) == 0;
     } else {
         (void)leave_out(walk, row->seq, failed, NULL);

@@ -65,6 +65,8 @@ static const char *const sql[SQL_STATEMENTS] = {
     [SQL_FORGET_BOOTS] = "DELETE FROM boot WHERE n < ?1",
     [SQL_ADD_EXPIRY] = "INSERT OR REPLACE INTO expiry (seq, boot, due, wall, ttl) VALUES (?1, ?2, ?3, ?4, ?5)",
     [SQL_FORGET_EXPIRY] = "DELETE FROM expiry WHERE seq BETWEEN ?1 AND ?2",
+    [SQL_GET_EXPIRY] = "SELECT due, wall, ttl, EXISTS (SELECT 1 FROM boot WHERE n = expiry.boot AND id = ?2)"
+                       " FROM expiry WHERE seq = ?1",
     [SQL_LOOK_EXPIRY] =
         "SELECT (SELECT min(due) FROM expiry WHERE boot = ?1), EXISTS (SELECT 1 FROM expiry WHERE boot < ?1)",
     [SQL_DUE] = "SELECT expiry.seq, counted FROM expiry JOIN waiting USING (seq) WHERE boot = ?1 AND due <= ?2"

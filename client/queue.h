@@ -168,6 +168,9 @@ void queue_scan_dead(struct queue *queue, uint64_t above); /* the same over the 
 int queue_scan_next(struct queue *queue, struct queue_row *row, GError **error);
 void queue_scan_end(struct queue *queue);
 
+/* When the message that waits as number seq ends, Unix time as this machine has it; 0: never. */
+bool queue_expires(struct queue *queue, uint64_t seq, int64_t *expires_ms, GError **error);
+
 /* 0: it waits; HUBKEY_GONE_*: how it left; -1: no message has this number yet; -2: an error. */
 int queue_fate(struct queue *queue, uint64_t seq, GError **error);
 

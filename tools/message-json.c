@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "tools/message-json.h"
+#include "common/clock.h"
 #include "tools/output.h"
 
 #include <string.h>
@@ -42,6 +43,8 @@ message_to_json(const struct hubkey_queue_row *row, bool body)
     set_text(object, "correlation_id", message->correlation_id);
     set_text(object, "content_type", message->content_type);
     set_text(object, "content_encoding", message->content_encoding);
+    if (row->expires_ms != 0)
+        json_object_set_new(object, "expires", json_integer(row->expires_ms));
     if (row->buried_ms != 0) {
         json_object_set_new(object, "buried", json_integer(row->buried_ms));
         json_object_set_new(object, "status", json_integer(row->status));
@@ -94,6 +97,18 @@ read_properties(struct message_read *read, json_t *value)
     return NULL;
 }
 
+/* What has come to its time gets a second, and is then counted as what it is. */
+static char *
+read_expires(struct hubkey_message *message, json_t *value)
+{
+    json_int_t expires_ms = json_integer_value(value);
+    if (expires_ms < 1)
+        return g_strdup("\"expires\" must be a number of milliseconds");
+    int64_t left_ms = expires_ms - clock_wall_us() / 1000;
+    message->ttl_s = (uint64_t)CLAMP(left_ms / 1000 + (left_ms % 1000 > 0), 1, (int64_t)HUBKEY_TTL_MAX_S);
+    return NULL;
+}
+
 static char *
 read_member(struct message_read *read, const char *name, json_t *value)
 {
@@ -115,6 +130,8 @@ read_member(struct message_read *read, const char *name, json_t *value)
         message->created_ms = json_integer_value(value);
         return json_is_integer(value) ? NULL : g_strdup("\"created\" must be a number of milliseconds");
     }
+    if (strcmp(name, "expires") == 0)
+        return read_expires(message, value);
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
         if (strcmp(name, texts[i].name) == 0) {
             *texts[i].into = json_string_value(value);

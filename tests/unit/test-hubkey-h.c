@@ -38,7 +38,7 @@ check_layout(void)
     check(offsetof(struct hubkey_queue_info, sender_pid) == 688 && offsetof(struct hubkey_queue_info, host) == 160,
           "layout of hubkey_queue_info");
     if (sizeof(void *) == 8)
-        check(sizeof(struct hubkey_queue_row) == 48 && offsetof(struct hubkey_queue_row, reason) == 40,
+        check(sizeof(struct hubkey_queue_row) == 56 && offsetof(struct hubkey_queue_row, reason) == 40,
               "layout of hubkey_queue_row");
 }
 

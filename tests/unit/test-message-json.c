@@ -4,6 +4,7 @@
  */
 #include <config.h>
 
+#include "common/clock.h"
 #include "tools/message-json.h"
 
 #include <stdlib.h>
@@ -96,6 +97,32 @@ test_there_and_back(void)
     }
 }
 
+/* A moment there, seconds from now on here. */
+static void
+test_expires(void)
+{
+    static const struct {
+        int64_t in_ms;
+        uint64_t ttl_s;
+    } rows[] = { { 3600000, 3600 }, { 3599001, 3600 }, { 0, 1 }, { -86400000, 1 },
+                 { INT64_MAX / 2, HUBKEY_TTL_MAX_S } };
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        struct message_read read;
+        struct hubkey_message message = sample("", 0);
+        struct hubkey_queue_row row = { .size = sizeof row, .seq = 5, .message = &message, .reason = "" };
+        row.expires_ms = clock_wall_us() / 1000 + rows[i].in_ms;
+        json_t *object = message_to_json(&row, true);
+        char *text = json_dumps(object, JSON_COMPACT);
+        json_decref(object);
+        g_assert_null(message_read(&read, text, strlen(text)));
+        g_assert_cmpuint(read.message.ttl_s, <=, rows[i].ttl_s);
+        g_assert_cmpuint(read.message.ttl_s + 600, >, rows[i].ttl_s); /* time goes on meanwhile */
+        g_assert_cmpuint(read.message.ttl_s, >, 0);
+        message_read_clear(&read);
+        free(text);
+    }
+}
+
 static void
 test_wrong(void)
 {
@@ -120,6 +147,8 @@ test_wrong(void)
         { "{\"body\":\"\",\"id\":\"a\\u0000b\"}", "not JSON" },
         { "{\"body\":\"\",\"created\":\"now\"}", "\"created\" must be" },
         { "{\"body\":\"\",\"created\":1.5}", "\"created\" must be" },
+        { "{\"body\":\"\",\"expires\":\"soon\"}", "\"expires\" must be" },
+        { "{\"body\":\"\",\"expires\":0}", "\"expires\" must be" },
         { "{\"body\":\"\",\"properties\":[]}", "\"properties\" must be an object" },
         { "{\"body\":\"\",\"properties\":{\"a\":1}}", "property \"a\" must be a string" },
         { "{\"body\":\"\",\"colour\":\"red\"}", "\"colour\" is no member" },
@@ -139,6 +168,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/message-json/write", test_write);
     g_test_add_func("/message-json/there-and-back", test_there_and_back);
+    g_test_add_func("/message-json/expires", test_expires);
     g_test_add_func("/message-json/wrong", test_wrong);
     return g_test_run();
 }

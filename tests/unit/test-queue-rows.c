@@ -6,6 +6,7 @@
 
 #include "client/failure.h"
 #include "client/hubkey.h"
+#include "common/clock.h"
 #include "tests/lib/scratch.h"
 
 #include <signal.h>
@@ -204,6 +205,52 @@ test_import_makes_queue(void)
     g_assert_cmpuint(info.counts.waiting, ==, 1);
     g_assert_cmpint(info.oldest_ms, ==, full.created_ms);
     scratch_close(&scratch);
+}
+
+/* ---- ends */
+
+static int
+see_end(const struct hubkey_queue_row *row, void *user)
+{
+    const int64_t *expected = user; /* in how many ms, and ttl_s */
+    g_assert_cmpint(row->expires_ms, ==, expected[0] ? clock_wall_us() / 1000 + expected[0] : 0);
+    g_assert_cmpint((int64_t)row->message->ttl_s, ==, expected[1]);
+    return 0;
+}
+
+static void
+expect_end(struct scratch *scratch, int64_t in_ms, int64_t ttl_s)
+{
+    int64_t expected[] = { in_ms, ttl_s };
+    g_assert_cmpint(hubkey_queue_each(scratch->path, HUBKEY_ROWS_WAITING, 0, 0, see_end, expected, NULL), ==, 0);
+}
+
+/* Who takes a message to another queue can take its end along. */
+static void
+test_ends(void)
+{
+    struct scratch scratch;
+    uint64_t n;
+    scratch_clock_start();
+    scratch_clock_set_wall(RELEASE_TIME + 1000000); /* else nobody goes by it */
+    scratch_open(&scratch);
+    scratch_post(&scratch, texts, 1);
+    expect_end(&scratch, 0, 0);
+    g_assert_true(queue_remove(scratch.queue, HUBKEY_DROP_WAITING, UINT64_MAX, &n, NULL));
+    scratch_post_for(&scratch, "a minute", 60);
+    expect_end(&scratch, 60000, 60);
+    scratch_clock_move(20);
+    expect_end(&scratch, 40000, 40);
+    int64_t now_s = clock_wall_s();
+    scratch_clock_set_wall(now_s + 3600); /* of no consequence within a boot */
+    expect_end(&scratch, 40000, 40);
+    scratch_clock_set_wall(now_s);
+    scratch_clock_reboot("next");
+    expect_end(&scratch, 40000, 40);
+    scratch_clock_move(100);
+    expect_end(&scratch, -60000, 1);
+    scratch_close(&scratch);
+    clock_set_source(NULL);
 }
 
 /* ---- requeue */
@@ -573,6 +620,7 @@ main(int argc, char **argv)
     g_test_add_func("/queue-rows/check/damage", test_check_damage);
     g_test_add_func("/queue-rows/checksum", test_checksum);
     g_test_add_func("/queue-rows/checksum/moves", test_checksum_moves);
+    g_test_add_func("/queue-rows/ends", test_ends);
     g_test_add_func("/queue-rows/requeue-damaged", test_requeue_damaged);
     g_test_add_func("/queue-rows/checksum/none", test_no_checksum);
     return g_test_run();
