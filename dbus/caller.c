@@ -283,8 +283,10 @@ caller_cache_free(struct caller_cache *cache)
     dbus_connection_remove_filter(cache->connection, on_message, cache);
     if (dbus_connection_get_is_connected(cache->connection))
         dbus_bus_remove_match(cache->connection, MATCH, NULL); /* without an error to fill it does not wait */
-    for (g_hash_table_iter_init(&iter, cache->lookups); g_hash_table_iter_next(&iter, NULL, &lookup);)
-        lookup_free(lookup);
+    g_autoptr(GError) error = NULL;
+    error_set(&error, ERROR_BUSY, "hubkeyd is shutting down; retry in 1000 ms");
+    while (g_hash_table_iter_init(&iter, cache->lookups), g_hash_table_iter_next(&iter, NULL, &lookup))
+        answer(lookup, NULL, error);
     while (cache->recent.length > 0)
         forget(cache, g_queue_peek_head(&cache->recent));
     g_hash_table_destroy(cache->lookups);

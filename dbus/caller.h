@@ -40,7 +40,7 @@ typedef void (*caller_gone_fn)(const char *unique_name, void *user);
 
 /* connection must be registered on a bus and attached to a loop. gone may be NULL. */
 struct caller_cache *caller_cache_new(DBusConnection *connection, caller_gone_fn gone, void *user, GError **error);
-void caller_cache_free(struct caller_cache *cache); /* pending lookups are dropped without an answer */
+void caller_cache_free(struct caller_cache *cache); /* who waits for an answer is told Busy */
 
 /* caller is borrowed, NULL with error set where the bus does not know the name any more. */
 typedef void (*caller_found_fn)(struct caller *caller, const GError *error, void *user);
