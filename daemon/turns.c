@@ -43,6 +43,12 @@ turns_push(struct turns *turns, uid_t uid, GList *node)
     g_queue_push_tail_link(&user->entries, node);
 }
 
+guint
+turns_users(const struct turns *turns)
+{
+    return turns->ring.length;
+}
+
 GList *
 turns_take(struct turns *turns)
 {

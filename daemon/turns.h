@@ -24,6 +24,9 @@ void turns_clear(struct turns *turns);
 /* node is its caller's and must live until it is taken or removed. */
 void turns_push(struct turns *turns, uid_t uid, GList *node);
 
+/* How many users wait. */
+guint turns_users(const struct turns *turns);
+
 /* NULL where nobody waits. To be followed by turns_end before the next. */
 GList *turns_take(struct turns *turns);
 void turns_end(struct turns *turns);

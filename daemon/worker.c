@@ -14,7 +14,7 @@
 
 #include <glib-unix.h>
 
-#define TOLD_A_TURN 2 /* of what has finished at once; then the connections have their turn of the loop */
+#define TOLD_A_TURN 2 /* of what has finished, or one of each user; then the connections have their turn of the loop */
 #define CHECK_INTERVAL_US (250 * 1000) /* how often deadlines are looked at while jobs are outstanding */
 
 enum { WAITING = 1, RUNNING, FINISHED };
@@ -47,7 +47,7 @@ wake_main(struct worker *worker)
 static void
 finish(struct worker *worker, struct worker_job *job)
 {
-    bool wake = g_queue_is_empty(&worker->finished.ring);
+    bool wake = turns_users(&worker->finished) == 0;
     job->state = FINISHED;
     turns_push(&worker->finished, job->uid, &job->turn);
     if (wake)
@@ -96,32 +96,44 @@ work(gpointer data)
     return NULL;
 }
 
-/* False where there are more than most. */
-static bool
+static struct worker_job *
+take_finished(struct worker *worker)
+{
+    g_mutex_lock(&worker->lock);
+    GList *node = turns_take(&worker->finished);
+    if (node)
+        turns_end(&worker->finished);
+    g_mutex_unlock(&worker->lock);
+    return node ? node->data : NULL;
+}
+
+static void
 tell_finished(struct worker *worker, unsigned most)
 {
-    for (; most > 0; most--) {
-        g_mutex_lock(&worker->lock);
-        GList *node = turns_take(&worker->finished);
-        if (node)
-            turns_end(&worker->finished);
-        g_mutex_unlock(&worker->lock);
-        if (!node)
-            return true;
-        struct worker_job *job = node->data;
+    for (struct worker_job *job; most > 0 && (job = take_finished(worker)); most--) {
         g_queue_unlink(&worker->outstanding, &job->outstanding);
         job->done(job);
     }
-    return false;
+}
+
+static unsigned
+users_to_tell(struct worker *worker)
+{
+    g_mutex_lock(&worker->lock);
+    unsigned users = turns_users(&worker->finished);
+    g_mutex_unlock(&worker->lock);
+    return users;
 }
 
 static gboolean
 deliver_finished(gint fd, GIOCondition condition, gpointer data)
 {
+    struct worker *worker = data;
     eventfd_t count;
     (void)!eventfd_read(fd, &count);
-    if (!tell_finished(data, TOLD_A_TURN))
-        wake_main(data);
+    tell_finished(worker, MAX(users_to_tell(worker), TOLD_A_TURN));
+    if (users_to_tell(worker) > 0)
+        wake_main(worker);
     return G_SOURCE_CONTINUE;
 }
 
@@ -134,6 +146,16 @@ arm(struct worker *worker)
     g_source_set_ready_time(worker->deadline_source, g_get_monotonic_time() + CHECK_INTERVAL_US);
 }
 
+/* It is told soon, however late the main thread comes to that. */
+static bool
+has_finished(struct worker *worker, struct worker_job *job)
+{
+    g_mutex_lock(&worker->lock);
+    bool finished = job->state == FINISHED;
+    g_mutex_unlock(&worker->lock);
+    return finished;
+}
+
 static gboolean
 check_deadlines(gpointer data)
 {
@@ -144,7 +166,7 @@ check_deadlines(gpointer data)
     for (GList *node = worker->outstanding.head, *next; node; node = next) {
         struct worker_job *job = node->data;
         next = node->next;
-        if (job->deadline_us > now)
+        if (job->deadline_us > now || has_finished(worker, job))
             continue;
         job->deadline_us = G_MAXINT64;
         job->expire(job);
@@ -279,7 +301,7 @@ worker_stop(struct worker *worker, int64_t limit_us)
     if (!stopped)
         return false;
     g_thread_join(worker->thread);
-    (void)tell_finished(worker, G_MAXUINT);
+    tell_finished(worker, G_MAXUINT);
     for (GList *node; (node = g_queue_pop_head_link(&worker->outstanding));) {
         struct worker_job *job = node->data;
         if (job->drop)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define LIMIT_US (5 * G_USEC_PER_SEC)
+#define DEADLINES_LOOKED_AT_US (300 * 1000) /* more than daemon/worker.c waits between two looks */
 
 struct fixture {
     struct worker *worker;
@@ -165,6 +166,25 @@ test_late(struct fixture *fixture, gconstpointer unused)
     g_assert_true(g_str_has_prefix(fixture->done->str, "G!b!"));
     g_assert_nonnull(strstr(fixture->done->str, "Gb")); /* once late is enough */
     g_assert_cmpint(worker_busy_us(fixture->worker), ==, 0);
+}
+
+/* What has finished is no longer late, even where the main thread was away for so long that it finds all at once. */
+static void
+test_told_late(struct fixture *fixture, gconstpointer unused)
+{
+    int64_t begun = g_get_monotonic_time();
+    for (const char *name = "abcd"; *name; name++)
+        submit(fixture, 7, *name);
+    hold(fixture); /* the same user's, so the others have finished */
+    fake_clock_pass(LIMIT_US);
+    while (g_get_monotonic_time() < begun + DEADLINES_LOOKED_AT_US)
+        g_thread_yield();
+    g_main_context_iteration(NULL, TRUE);
+    g_assert_nonnull(strstr(fixture->done->str, "G!"));
+    for (const char *name = "abcd"; *name; name++)
+        g_assert_null(strstr(fixture->done->str, (const char[]){ *name, '!', '\0' }));
+    release(fixture);
+    g_assert_true(await(is_idle, fixture));
 }
 
 /* Who is late and has not begun can be taken out there and then. */
@@ -379,6 +399,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD("/worker/late", test_late);
+    ADD("/worker/told-late", test_told_late);
     ADD("/worker/late-and-withdrawn", test_late_and_withdrawn);
     ADD("/worker/stuck-at-stop", test_stuck_at_stop);
     ADD("/worker/stop", test_stop);
