@@ -41,6 +41,7 @@ struct share {
     char token_id[SAS_TOKEN_ID_DIGITS + 1];
     GError *error;
     struct sharing_beside beside;
+    GList made_link; /* in sharing->made, once it is made */
     GPtrArray *waiters; /* NULL: none, as for every token that is made and kept */
 };
 
@@ -50,7 +51,7 @@ struct sharing {
     struct limits *limits;
     GHashTable *shares;
     uint32_t granularity_s;
-    unsigned kept; /* shares in the table that are made */
+    GQueue made; /* the shares in the table that are made, oldest first */
     int64_t swept_s;
     unsigned freed; /* tokens forgotten since memory went back to the system */
     struct seldom trimmed;
@@ -103,7 +104,14 @@ unlist(struct share *share)
     g_hash_table_remove(share->sharing->shares, share);
     share->listed = false;
     if (share->made)
-        share->sharing->kept--;
+        g_queue_unlink(&share->sharing->made, &share->made_link);
+}
+
+static void
+forget(struct share *share)
+{
+    unlist(share);
+    free_share(share);
 }
 
 static guint
@@ -143,28 +151,22 @@ run(struct worker_job *job)
 }
 
 /* Tokens made longer ago than the granularity of expiries can be asked for no more: the expiry would be another. */
-static gboolean
-is_old(gpointer key, gpointer value, gpointer data)
+static bool
+is_old(const struct share *share, int64_t now_s)
 {
-    struct share *share = key;
-    int64_t age_s = *(const int64_t *)data - share->made_s;
-    if (!share->made || (age_s >= 0 && age_s < share->sharing->granularity_s))
-        return FALSE;
-    share->listed = false;
-    share->sharing->kept--;
-    free_share(share);
-    return TRUE;
+    int64_t age_s = now_s - share->made_s;
+    return age_s < 0 || age_s >= share->sharing->granularity_s;
 }
 
 static void
 sweep(struct sharing *sharing)
 {
-    int64_t now = clock_wall_s();
-    if (now == sharing->swept_s)
+    int64_t now_s = clock_wall_s();
+    if (now_s == sharing->swept_s)
         return;
-    sharing->swept_s = now;
-    if (sharing->kept > 0)
-        sharing->freed += g_hash_table_foreach_remove(sharing->shares, is_old, &now);
+    sharing->swept_s = now_s;
+    for (struct share *share; (share = g_queue_peek_head(&sharing->made)) && is_old(share, now_s); sharing->freed++)
+        forget(share);
 }
 
 /* When the tokens of a burst are not asked for any more, their memory goes back to the system; not after each burst: a
@@ -174,11 +176,11 @@ tidy(gpointer data)
 {
     struct sharing *sharing = data;
     sweep(sharing);
-    if (sharing->freed >= TRIM_FROM && sharing->kept < TRIM_FROM && seldom_due(&sharing->trimmed, TRIM_GAP_US, NULL)) {
+    if (sharing->freed >= TRIM_FROM && sharing->made.length < TRIM_FROM && seldom_due(&sharing->trimmed, TRIM_GAP_US, NULL)) {
         malloc_trim(0);
         sharing->freed = 0;
     }
-    if (sharing->kept > 0 || sharing->freed >= TRIM_FROM)
+    if (sharing->made.length > 0 || sharing->freed >= TRIM_FROM)
         return G_SOURCE_CONTINUE;
     g_clear_pointer(&sharing->tidying, g_source_unref);
     return G_SOURCE_REMOVE;
@@ -194,32 +196,43 @@ tidy_later(struct sharing *sharing)
     g_source_attach(sharing->tidying, g_main_context_get_thread_default());
 }
 
+/* So that others of the same second get it at once. */
+static void
+keep(struct share *share)
+{
+    struct sharing *sharing = share->sharing;
+    if (sharing->made.length >= SHARING_KEPT_MAX)
+        forget(g_queue_peek_head(&sharing->made));
+    share->made = true;
+    share->made_s = clock_wall_s();
+    share->made_link = (GList){ .data = share };
+    g_queue_push_tail_link(&sharing->made, &share->made_link);
+    g_clear_pointer(&share->text, g_free);
+    tidy_later(sharing);
+}
+
 static void
 done(struct worker_job *job)
 {
     struct share *share = (struct share *)job;
     struct sharing *sharing = share->sharing;
+    bool kept = share->listed && !share->error, shared = n_waiters(share) > 1;
     struct sharing_answer answer = {
         .token = share->token,
         .token_id = share->token_id,
         .expires = share->expires,
-        .shared = n_waiters(share) > 1,
+        .shared = shared,
         .error = share->error,
+        .beside = kept && shared ? &share->beside : NULL,
     };
-    bool keep = share->listed && !share->error && sharing->kept < SHARING_KEPT_MAX;
-    if (keep) {
-        share->made = true;
-        share->made_s = clock_wall_s();
-        sharing->kept++;
-        tidy_later(sharing);
-        g_clear_pointer(&share->text, g_free);
-    } else {
+    if (kept)
+        keep(share);
+    else
         unlist(share);
-    }
     if (share->error)
         slots_note_failure(sharing->slots, share->slot, share->error);
     tell_all(share, &answer);
-    if (!keep)
+    if (!kept)
         free_share(share);
 }
 

@@ -15,7 +15,7 @@
 #include <glib.h>
 
 #define SHARING_LIMIT_US (5 * G_USEC_PER_SEC) /* a caller is answered by then, with a token or an error */
-#define SHARING_KEPT_MAX 4096                 /* finished tokens kept for others of the same second */
+#define SHARING_KEPT_MAX 4096 /* finished tokens kept for others of the same second; the oldest of more make room */
 
 struct sharing;
 struct slot;
