@@ -150,7 +150,8 @@ typedef struct hubkey_client hubkey_client;
 struct hubkey_options {
     uint32_t size;
     uint32_t slot;           /* 0 to 65535: whose messages these are */
-    const char *queue_path;  /* NULL: hubkey_queue_path(slot). Not on a network file system */
+    const char *queue_path;  /* NULL: hubkey_queue_path(slot). Not on a network file system. All of one file goes as
+                                the device it belongs to, whoever posted it for which slot: give each slot its own */
     const char *socket_path; /* as in hubkey_token */
     const char *connect_to;  /* "HOST:PORT:TO-HOST:TO-PORT", HOST and PORT may be empty: where to connect instead,
                                 under the hub's own name and certificate; NULL: $HUBKEY_CONNECT_TO, else the hub */
