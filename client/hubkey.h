@@ -536,6 +536,13 @@ int hubkey_queue_import(const char *path, const struct hubkey_message *const *me
  * at all, HUBKEY_E_QUEUE_OPEN, HUBKEY_E_QUEUE_OLDER, -2xx. */
 int hubkey_queue_check(const char *path, hubkey_log_fn log, void *user, struct hubkey_error *error);
 
+/* Carries over what a damaged file of the queue at path still holds, if there is one. hubkey_queue_drop and the others
+ * that change the messages do so by themselves, and say nothing. log (may be NULL) is called on the calling thread with
+ * HUBKEY_LOG_ERROR and a sentence about what could be read and what could not.
+ *
+ * Errors: HUBKEY_E_INVALID, HUBKEY_E_QUEUE_HELD while somebody sends, who does the same, HUBKEY_E_QUEUE_OPEN, -2xx. */
+int hubkey_queue_salvage(const char *path, hubkey_log_fn log, void *user, struct hubkey_error *error);
+
 #ifdef __cplusplus
 }
 #endif

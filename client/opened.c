@@ -21,13 +21,15 @@ open_reader(struct opened *opened, GError **error)
 
 /* All of a damaged file first: what is done to the messages is done to all of them. */
 static bool
-salvage(struct queue *queue, GError **error)
+salvage(struct opened *opened, struct queue *queue, GError **error)
 {
     int more = 1;
     while (more > 0) {
         struct queue_salvaged told = { .runs = g_array_new(FALSE, FALSE, sizeof(struct queue_run)) };
         more = queue_salvage(queue, &told, error);
-        g_array_unref(told.runs);
+        g_clear_pointer(&told.runs, g_array_unref);
+        if (more >= 0 && told.ended)
+            opened->salvaged = told;
     }
     return more == 0;
 }
@@ -38,7 +40,7 @@ open_holder(struct opened *opened, GError **error)
     if (!lock_take(opened->lock, error))
         return NULL;
     struct queue *queue = queue_open(opened->path, opened->lock, NULL, error);
-    if (queue && !salvage(queue, error))
+    if (queue && !salvage(opened, queue, error))
         g_clear_pointer(&queue, queue_close);
     return queue;
 }

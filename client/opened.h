@@ -14,6 +14,7 @@ struct opened {
     char *path;
     struct lock *lock;
     struct queue *queue;
+    struct queue_salvaged salvaged; /* with OPENED_HOLD; where ended is set, a damaged file was carried over first */
 };
 
 /* How it is opened: 0 for looking, which changes nothing, or */

@@ -146,3 +146,26 @@ hubkey_queue_drop_through(const char *path, uint32_t which, uint64_t through, ui
     opened_close(&opened);
     return failure_export(problem, 0, error);
 }
+
+static void
+tell_salvaged(const struct opened *opened, hubkey_log_fn log, void *user)
+{
+    const struct queue_salvaged *told = &opened->salvaged;
+    g_autofree char *text = g_strdup_printf("%s was damaged: %" G_GUINT64_FORMAT
+                                            " messages were carried over, %s%" G_GUINT64_FORMAT
+                                            " could not be read any more; the file is kept as %s.damaged-%u",
+                                            opened->path, told->carried, told->known ? "" : "at least ", told->lost,
+                                            opened->path, told->n);
+    log(HUBKEY_LOG_ERROR, text, user);
+}
+
+int
+hubkey_queue_salvage(const char *path, hubkey_log_fn log, void *user, struct hubkey_error *error)
+{
+    g_autoptr(GError) problem = NULL;
+    struct opened opened;
+    if (opened_open(&opened, path, OPENED_HOLD, &problem) && opened.salvaged.ended && log)
+        tell_salvaged(&opened, log, user);
+    opened_close(&opened);
+    return failure_export(problem, 0, error);
+}

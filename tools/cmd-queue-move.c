@@ -75,6 +75,7 @@ run_requeue(const struct context *context, char **arguments, int n)
     for (int i = used; i < n; i++)
         if (!command_seq(context, arguments[i], &numbers[i - used]))
             return EXIT_USAGE;
+    target_salvage(&target);
     code = all ? requeue_all(target.path, &moved) : requeue_each(target.path, numbers, n - used, &moved);
     if (context->json && (code == EXIT_DONE || moved > 0))
         output_json(json_pack("{s:o, s:I}", "queue", output_json_text(target.path), "requeued", (json_int_t)moved));
@@ -207,6 +208,7 @@ run_import(const struct context *context, char **arguments, int n)
     int fd = name ? open(name, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
     if (fd < 0)
         return command_failed(EXIT_FAILED, "cannot read %s: %s", name, g_strerror(errno));
+    target_salvage(&target);
     code = import_from(context, target.path, fd, name ? name : "stdin");
     if (name)
         close(fd);

@@ -291,8 +291,10 @@ run_flush(const struct context *context, char **arguments, int n)
     int result = hubkey_client_open(&options, &client, &error);
     if (result != 0)
         return target_failed(result, &error);
+    hubkey_client_set_callbacks(client, NULL, NULL, command_log, NULL);
     hubkey_client_stats(client, &before);
     result = flush(client, target.path, before.counts.last_seq, seconds, &after, &error);
+    hubkey_client_dispatch(client);
     code = report_flush(context, &target, result, &before, &after, &error);
     hubkey_client_close(client, 0);
     return code;
@@ -332,6 +334,8 @@ run_rebind(const struct context *context, char **arguments, int n)
     struct hubkey_queue_info info = { .size = sizeof info };
     g_auto(target_auto) target = { 0 };
     int code = target_find(context, arguments, n, &target);
+    if (code == EXIT_DONE)
+        target_salvage(&target);
     if (code == EXIT_DONE)
         code = target.has_slot ? rebind_to_slot(context, &target) : rebind(target.path, NULL, NULL, NULL);
     if (code != EXIT_DONE)
@@ -382,6 +386,7 @@ run_drop(const struct context *context, char **arguments, int n)
         code = confirm_drop(&target);
     if (code != EXIT_DONE)
         return code;
+    target_salvage(&target);
     uint32_t which = drop_all    ? HUBKEY_DROP_WAITING | HUBKEY_DROP_DEAD
                      : drop_dead ? HUBKEY_DROP_DEAD
                                  : HUBKEY_DROP_WAITING;

@@ -266,6 +266,7 @@ send_lines(struct sender *sender, const char *path, uint32_t slot, uint32_t seco
     stop_release();
     progress_free(sender->progress);
     sender->progress = NULL;
+    hubkey_client_dispatch(sender->client); /* a damaged queue, above all */
     return conclude(sender, &before.counts, delivered, path, slot);
 }
 
@@ -345,6 +346,7 @@ run_sender(struct sender *sender, const struct hubkey_options *options, uint32_t
     int result = hubkey_client_open(options, &sender->client, &error);
     if (result != 0)
         return command_failed(command_client_code(result), "%s", error.text);
+    hubkey_client_set_callbacks(sender->client, NULL, NULL, command_log, NULL);
     int code = send_lines(sender, options->queue_path, options->slot, seconds);
     hubkey_client_close(sender->client, 0);
     return code;

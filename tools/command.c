@@ -90,6 +90,13 @@ command_client_code(int number)
 }
 
 void
+command_log(int32_t level, const char *text, void *user)
+{
+    if (level <= HUBKEY_LOG_ERROR)
+        command_failed(EXIT_FAILED, "%s", text);
+}
+
+void
 command_state_text(int32_t number, const char *why, char *text, size_t size)
 {
     const char *state = hubkey_state_name(number);

@@ -57,6 +57,9 @@ int command_error(GError *error);
 /* The exit code for a HUBKEY_E_* number. */
 int command_client_code(int number);
 
+/* hubkey_log_fn: prints what needs a human. */
+void command_log(int32_t level, const char *text, void *user);
+
 struct hubkey_stats;
 /* What the sender does now, and what holds it up: "offline: no connection to the hub". */
 void command_sender_state(const struct hubkey_stats *stats, char *text, size_t size);

@@ -24,6 +24,12 @@ target_failed(int result, const struct hubkey_error *error)
     return command_failed(command_client_code(result), "%s", error->text[0] ? error->text : hubkey_strerror(result));
 }
 
+void
+target_salvage(const struct target *target)
+{
+    (void)hubkey_queue_salvage(target->path, command_log, NULL, NULL);
+}
+
 int
 target_find(const struct context *context, char **arguments, int n, struct target *target)
 {

@@ -39,5 +39,9 @@ void target_clear(struct target *target);
 typedef struct target target_auto;
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(target_auto, target_clear)
 
+/* Before messages are changed: carries over what a damaged file still holds, and says so. What keeps it from that keeps
+ * the change as well, which tells it. */
+void target_salvage(const struct target *target);
+
 /* Prints why a function of libhubkey failed; the exit code for it. */
 int target_failed(int result, const struct hubkey_error *error);

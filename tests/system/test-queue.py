@@ -377,6 +377,19 @@ def test_damage(tap):
     tap.ok(code == 0 and os.path.exists(path + '.damaged-1'), 'the queue is whole, the damaged file is kept', out)
 
 
+def test_damage_is_told(tap):
+    """Whoever sets a damaged file aside, or carries it over, says so, whatever else he was asked for."""
+    for verb in (['drop', '--yes', '--through', '1'], ['requeue', '--all'], ['import'], ['rebind'], ['flush', '0']):
+        path = queue_path('told-' + verb[0])
+        fill(path, ''.join(f'{number}\n' for number in range(100)))
+        spoil(path, 0, 4096)
+        code, _, err = ctl('send', '0', '--queue', path, '--queue-only', text='later\n')
+        tap.ok(code == 0 and f'{path} is damaged' in err and 'set aside' in err, 'send says what it found', err)
+        code, out, err = ctl('queue', verb[0], '--queue', path, *verb[1:])
+        tap.ok(code == 0 and '100 messages' in err and ' 0 could not be read any more' in err and
+               err.count('.damaged-1') == 1, f'{verb[0]} says what came of it', (out, err))
+
+
 def test_damage_beside_a_pump(tap):
     """Damage under a running sender and a running writer; some of it takes messages with it, and they are counted."""
     path = queue_path('damaged-live')
@@ -476,6 +489,7 @@ def main():
     test_pump(tap)
     test_pump_offline(tap)
     test_damage(tap)
+    test_damage_is_told(tap)
     test_damage_beside_a_pump(tap)
     test_flush_beside_a_writer(tap)
     test_beside_a_sender(tap)
