@@ -16,8 +16,9 @@ void minimal_serve(int ready);
 /* In a process of its own; ready_stop ends it. */
 pid_t minimal_start(void);
 
-/* Calls of it. From a text that is there already; by an HMAC of the bus's own thread, which stands still meanwhile;
- * and by an HMAC of a thread beside it, as hubkeyd has to, whose bus must not wait for the TPM. */
+/* Calls of it. By a copy of an answer that is there already; by an HMAC of the bus's own thread and ESYS, as anybody
+ * would write it; and by one of a thread beside it, as hubkeyd has to, whose bus must not wait for the TPM. The first
+ * and the last know hubkeyd's tricks: the System API, the order of a message's fields, one event for many answers. */
 DBusMessage *minimal_new_ready(unsigned number);
 DBusMessage *minimal_new_inline(unsigned number);
 DBusMessage *minimal_new_thread(unsigned number);
