@@ -14,7 +14,6 @@ rounds.
 import argparse
 import difflib
 import json
-import operator
 import os
 import statistics
 import subprocess
@@ -28,14 +27,13 @@ sys.dont_write_bytecode = True
 
 import placement  # noqa: E402
 import report  # noqa: E402
-from rows import ROWS  # noqa: E402
+from rows import ROWS, meets  # noqa: E402
 from sandboxed import progress  # noqa: E402
 
 ROUNDS = 5
 # No further round is begun, unless it was asked for, that would end later than that: all is to be done in ten minutes.
 LIMIT_SECONDS = 500
 CANNOT_RUN = 77
-COMPARE = {'<=': operator.le, '>=': operator.ge, '<': operator.lt, '>': operator.gt}
 
 
 class Measurement(NamedTuple):
@@ -139,13 +137,6 @@ def ratio(row, measured):
                              for number in range(len(measured[row.name])))
 
 
-def met(row, value):
-    if not row.goal or value is None:
-        return None
-    comparison, bound = row.goal.split()
-    return COMPARE[comparison](value, float(bound))
-
-
 def summary(row, measured):
     rounds = measured[row.name]
     tails = [once.p99 for once in rounds if once.p99 is not None]
@@ -161,7 +152,7 @@ def summary(row, measured):
         'unit': rounds[0].unit,
         'ratio': None if against is None else round(against, 4),
         'goal': row.goal,
-        'met': met(row, held if against is None else against),
+        'met': meets(held if against is None else against, row.goal) if row.goal else None,
         'rounds': len(rounds),
         **({'percentiles': percentiles} if percentiles and row.program else {}),
     }
