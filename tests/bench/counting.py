@@ -90,8 +90,8 @@ class Counted:
 
 
 def least(work, calls):
-    """Of some batches of WORK(CALLS) the least of each count. However slow the machine is, the records that a new second
-    has written, and all else that happens once in a while, are not in each of them."""
+    """Of some batches of WORK(CALLS) the least of each count. However slow the machine is, the records that a new
+    second has written, and all else that happens once in a while, are not in each of them."""
     return Counts(*map(min, zip(*(work(calls) for _ in range(BATCHES)))))
 
 

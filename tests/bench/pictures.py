@@ -29,7 +29,7 @@ class Axis:
     def __init__(self, values, first, last, logarithmic):
         self.first, self.last, self.logarithmic = first, last, logarithmic
         self.low = 10 ** math.floor(math.log10(min(values))) if logarithmic else 0
-        self.high = 10 ** math.ceil(math.log10(max(values)) or 1) if logarithmic else nice(max(values))
+        self.high = max(10 ** math.ceil(math.log10(max(values))), 10 * self.low) if logarithmic else nice(max(values))
 
     def at(self, value):
         if self.logarithmic:
@@ -110,7 +110,8 @@ def rate(results):
                  for clients, (row, is_latency) in points.items() if row in results]
         if found:
             lines[name] = found
-    return picture('How many calls a second are answered', lines, 'clients', 'calls a second', dots=True)
+    return picture('How many calls a second are answered', lines,
+                   'clients; 1: one call after the other, everything on one processor', 'calls a second', dots=True)
 
 
 if __name__ == '__main__':

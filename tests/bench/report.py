@@ -7,9 +7,11 @@ import platform
 import shlex
 import subprocess
 import time
+from typing import NamedTuple
 
+import built
 import pictures
-from rows import meets
+from rows import is_pinned, meets
 
 PACKAGES = ('libtss2-esys-3.0.2-0', 'swtpm', 'dbus-daemon', 'libdbus-1-3', 'libglib2.0-0', 'libcurl4', 'libsqlite3-0',
             'libc6', 'gcc', 'tpm2-abrmd', 'tpm2-tools', 'libtpm2-pkcs11-1', 'softhsm2', 'nodejs')
@@ -30,7 +32,7 @@ Ratios are what counts: each is made of what was measured in the same round, one
 as the median of the rounds; the other figures of another machine will differ. The TPM is a software one, except that
 the rows `chip-…` make it as slow as hardware. The rows marked ¹ call once at a time, with every process that takes
 part on one processor, where waking the next always takes the same; all other rows leave placement to the kernel.
-Those marked ² were measured once.
+Those marked ² were measured in the first round only.
 
 | row | what | median | p99 | unit | ratio | goal | met |
 |---|---|---:|---:|---|---:|---|---|
@@ -45,11 +47,11 @@ Those marked ² were measured once.
 Beside some goals stands what another service reaches on the same machine. A goal that it misses, too, is not hubkeyd's
 alone to meet; what is left between the two is hubkeyd's own.
 
-* `floor-shared` and `floor-1000`, beside `token-shared` and `rate-1000`: the least service that takes GetToken's message
-  and sends a copy of an answer that is ready. It knows no users, rules, scopes and seconds, and writes no log.
-* `floor-fresh`, `floor-abrmd`, `floor-8` and `floor-32`, beside `token-fresh`, `token-abrmd` and `rate-…`: the same with
-  TPM2_HMAC by the System API in a thread beside the bus's. The bus must not wait for the TPM, so two threads wake each
-  other for each token, and four processes share the processors there are.
+* `floor-shared` and `floor-1000`, beside `token-shared` and `rate-1000`: the least service that takes GetToken's
+  message and sends a copy of an answer that is ready. It knows no users, rules, scopes and seconds, and writes no log.
+* `floor-fresh`, `floor-abrmd`, `floor-8` and `floor-32`, beside `token-fresh`, `token-abrmd` and `rate-…`: the same
+  with TPM2_HMAC by the System API in a thread beside the bus's. The bus must not wait for the TPM, so two threads wake
+  each other for each token, and four processes share the processors there are.
 * `fairness-echo`, beside `fairness`: the echo of a service that has nothing to do with hubkeyd, while the other user
   asks hubkeyd as fast as he can. With more to run than there are processors, everybody waits for one.
   `fairness-20` is `fairness` before a TPM of 20 ms a command, where everybody waits for the TPM: the other user's
@@ -60,6 +62,17 @@ alone to meet; what is left between the two is hubkeyd's own.
 What each row does stands at the head of its program, which `tests/bench/rows.py` names. `./run bench NAME...` runs some
 of them, and what they are compared with; `--json FILE` keeps the figures.
 '''
+
+
+class Run(NamedTuple):
+    """One of ./run bench."""
+    rows: list
+    results: list  # bench.summary of each that was measured
+    missing: list  # names
+    failed: list
+    rounds: int
+    seconds: float
+    arguments: list
 
 
 def cells(result):
@@ -98,7 +111,7 @@ def system():
         return next((line.split('=', 1)[1].strip().strip('"') for line in file if line.startswith('PRETTY_NAME=')), '')
 
 
-def machine():
+def machine(run):
     folder = os.path.dirname(os.path.abspath(__file__))
     rows = {
         'processor': f'{first_line("/proc/cpuinfo", "model name")}, {len(os.sched_getaffinity(0))} of them',
@@ -109,7 +122,8 @@ def machine():
         'load before and after': f'{first_load} and {os.getloadavg()[0]:.2f}',
         'versions': versions(),
         'hubkey': output('git', '-C', folder, 'describe', '--always', '--dirty') or output('hubkeyd', '--version'),
-        'build': 'gcc -O2, hardening as installed',
+        'build': ' '.join([built.compiler(), *(flag.split(' = ', 1)[1] for flag in built.flags())]),
+        'rounds': f'{run.rounds}, in {run.seconds:.0f} s',
     }
     return '\n'.join(f'| {name} | {value} |' for name, value in rows.items())
 
@@ -122,7 +136,7 @@ def table(rows, results):
     by_name = {row.name: row for row in rows}
     for result in results:
         row, words = by_name[result['name']], cells(result)
-        marks = ('¹' if row.pinned else '') + ('²' if row.once else '')
+        marks = ('¹' if is_pinned(row, by_name) else '') + ('²' if row.once else '')
         lines.append(f'| `{row.name}`{marks} | {row.what} | {words["median"]} | {words["p99"]} | {result["unit"]} | '
                      f'{words["ratio"]} | {row.goal} | {words["met"]} |')
     return '\n'.join(lines)
@@ -143,12 +157,13 @@ def told(what, names):
     return f'\n{what}: {" ".join(names)}.\n' if names else ''
 
 
-def write(folder, rows, results, missing, failed, arguments):
-    text = TEXT.format(command=shlex.join(['./run', 'bench', *arguments]),
-                       date=time.strftime('%Y-%m-%d', time.gmtime()), machine=machine(), table=table(rows, results),
-                       missing=told('Cannot run on this machine', missing) + told('Failed', failed),
-                       unexplained=unexplained(results))
-    by_name = {result['name']: result for result in results}
+def write(folder, run):
+    text = TEXT.format(command=shlex.join(['./run', 'bench', *run.arguments]),
+                       date=time.strftime('%Y-%m-%d', time.gmtime()), machine=machine(run),
+                       table=table(run.rows, run.results),
+                       missing=told('Cannot run on this machine', run.missing) + told('Failed', run.failed),
+                       unexplained=unexplained(run.results))
+    by_name = {result['name']: result for result in run.results}
     for name, content in (('benchmarks.md', text), ('benchmarks-latency.svg', pictures.latency(by_name)),
                           ('benchmarks-rate.svg', pictures.rate(by_name))):
         with open(os.path.join(folder, name), 'w') as file:
