@@ -95,16 +95,23 @@ queue_save_state(struct queue *queue, const struct queue_state *state, GError **
            queue_fail(queue, "writing", error);
 }
 
-bool
-queue_set_identity(struct queue *queue, const struct identity *identity, GError **error)
+static bool
+set_identity(struct queue *queue, enum queue_statement which, const struct identity *identity)
 {
-    sqlite3_stmt *statement = queue_ready(queue, SQL_SET_IDENTITY);
+    sqlite3_stmt *statement = queue_ready(queue, which);
     if (!statement)
-        return queue_fail(queue, "writing", error);
+        return false;
     sqlite3_bind_text(statement, 1, identity ? identity->host : NULL, -1, SQLITE_STATIC);
     sqlite3_bind_text(statement, 2, identity ? identity->device : NULL, -1, SQLITE_STATIC);
     sqlite3_bind_text(statement, 3, identity ? identity->module : NULL, -1, SQLITE_STATIC);
-    return run_bound(statement) || queue_fail(queue, "writing", error);
+    return run_bound(statement);
+}
+
+bool
+queue_set_identity(struct queue *queue, const struct identity *identity, GError **error)
+{
+    return (set_identity(queue, SQL_SET_IDENTITY, identity) && set_identity(queue, SQL_SET_OWNER, identity)) ||
+           queue_fail(queue, "writing", error);
 }
 
 /* Remembers how the n messages between first and last are about to leave; joined to its neighbour where it can be, so

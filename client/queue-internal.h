@@ -21,6 +21,7 @@ enum queue_statement {
     SQL_SAVE_STATE,
     SQL_GET_IDENTITY,
     SQL_SET_IDENTITY,
+    SQL_SET_OWNER,
     SQL_SET_CLAIM,
     SQL_SET_MAY_DROP,
     SQL_INSERT,

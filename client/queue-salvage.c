@@ -153,6 +153,8 @@ seed(struct queue *queue, unsigned first, const struct pages *pages, GError **er
         take_known(&salvage, &state);
     else
         take_unknown(&salvage, &state, pages);
+    if (!owner && !salvage.known && pages)
+        owner = relic_find_owner(pages);
     bool may_drop = state.may_drop;
     return queue_save_state(queue, &state, error) && (!owner || queue_set_identity(queue, owner, error)) &&
            (((!may_drop || queue_run(queue, SQL_SET_MAY_DROP, NULL, 0)) && (!pages || carry_early(queue, pages)) &&

@@ -119,7 +119,16 @@ step_4(void)
            "INSERT INTO salvage (one) VALUES (1);";
 }
 
-static const char *(*const steps[])(void) = { step_1, step_2, step_3, step_4 };
+/* owner: host, device and module once more, on a page of their own: whose the messages are must not be lost with the
+ * counters. */
+static const char *
+step_5(void)
+{
+    return "CREATE TABLE owner (one INTEGER PRIMARY KEY CHECK (one = 1), host TEXT, device TEXT, module TEXT);"
+           "INSERT INTO owner SELECT one, host, device, module FROM state;";
+}
+
+static const char *(*const steps[])(void) = { step_1, step_2, step_3, step_4, step_5 };
 
 int
 queue_schema_newest(void)

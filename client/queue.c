@@ -20,6 +20,7 @@ static const char *const sql[SQL_STATEMENTS] = {
         " dead = ?6, dropped = ?7, removed = ?8, claimed = ?9, expired = ?10, lost = ?11",
     [SQL_GET_IDENTITY] = "SELECT host, device, module FROM state WHERE host IS NOT NULL",
     [SQL_SET_IDENTITY] = "UPDATE state SET host = ?1, device = ?2, module = ?3",
+    [SQL_SET_OWNER] = "UPDATE owner SET host = ?1, device = ?2, module = ?3",
     [SQL_SET_CLAIM] = "UPDATE state SET claimed = ?1",
     /* A sender that did not have to claim until now may have any of what waits in a request. Its next transaction says
      * what it has. */

@@ -154,6 +154,14 @@ read_boot(const struct cells_row *cells, struct relic *relic)
 }
 
 static bool
+read_owner(const struct cells_row *cells, struct relic *relic)
+{
+    relic->kind = RELIC_OWNER;
+    relic->owner = &cells->values[1];
+    return cells->id == 1;
+}
+
+static bool
 read_expiry(const struct cells_row *cells, struct relic *relic)
 {
     relic->kind = RELIC_EXPIRY;
@@ -177,6 +185,8 @@ relic_read(const struct cells_row *row, struct relic *relic)
         good = read_state(row, relic);
     } else if (row->n == 5 && has_shape(row, "niiIi")) {
         good = read_expiry(row, relic);
+    } else if (row->n == 4 && has_shape(row, "nttT")) {
+        good = read_owner(row, relic);
     } else if (row->n == 3 && has_shape(row, "nii")) {
         good = read_gone(row, relic);
     } else if (row->n == 2 && has_shape(row, "nt")) {
@@ -229,6 +239,17 @@ dup_text(const struct cells_value *value)
     return value->type == CELLS_TEXT ? g_strndup((const char *)value->bytes, value->len) : NULL;
 }
 
+/* NULL where that is none. */
+static struct identity *
+dup_owner(const struct cells_value *owner)
+{
+    g_autoptr(identity_auto) identity = identity_new();
+    identity->host = dup_text(&owner[0]);
+    identity->device = dup_text(&owner[1]);
+    identity->module = dup_text(&owner[2]);
+    return identity_check(identity, NULL) ? g_steal_pointer(&identity) : NULL;
+}
+
 static bool
 take_state(const struct relic *relic, void *user)
 {
@@ -237,12 +258,8 @@ take_state(const struct relic *relic, void *user)
         return false;
     *found->state = relic->state;
     *found->owner = NULL;
-    if (relic->state.bound && relic->owner[1].type == CELLS_TEXT) {
-        *found->owner = identity_new();
-        (*found->owner)->host = dup_text(&relic->owner[0]);
-        (*found->owner)->device = dup_text(&relic->owner[1]);
-        (*found->owner)->module = dup_text(&relic->owner[2]);
-    }
+    if (relic->state.bound && relic->owner[1].type == CELLS_TEXT)
+        *found->owner = dup_owner(relic->owner);
     return true;
 }
 
@@ -250,6 +267,23 @@ bool
 relic_find_state(const struct pages *pages, struct queue_state *state, struct identity **owner)
 {
     return search(pages, take_state, &(struct found){ state, owner });
+}
+
+static bool
+take_owner(const struct relic *relic, void *user)
+{
+    struct identity **owner = user;
+    if (relic->kind == RELIC_OWNER)
+        *owner = dup_owner(relic->owner);
+    return *owner;
+}
+
+struct identity *
+relic_find_owner(const struct pages *pages)
+{
+    struct identity *owner = NULL;
+    (void)search(pages, take_owner, &owner);
+    return owner;
 }
 
 static bool

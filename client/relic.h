@@ -15,7 +15,16 @@
 #include "client/cells.h"
 #include "client/queue.h"
 
-enum relic_kind { RELIC_NONE, RELIC_WAITING, RELIC_DEAD, RELIC_GONE, RELIC_BOOT, RELIC_EXPIRY, RELIC_STATE };
+enum relic_kind {
+    RELIC_NONE,
+    RELIC_WAITING,
+    RELIC_DEAD,
+    RELIC_GONE,
+    RELIC_BOOT,
+    RELIC_EXPIRY,
+    RELIC_OWNER,
+    RELIC_STATE
+};
 
 struct relic {
     enum relic_kind kind;
@@ -24,7 +33,7 @@ struct relic {
     size_t text_len;
     uint64_t numbers[5]; /* GONE: first, last, how. BOOT: n. EXPIRY: seq, boot, due, wall, ttl */
     struct queue_state state;
-    const struct cells_value *owner; /* of STATE: host, device, module */
+    const struct cells_value *owner; /* of STATE and OWNER: host, device, module */
 };
 
 /* Its pointers are the row's. False: RELIC_NONE. */
@@ -35,6 +44,9 @@ bool relic_is_ours(const struct pages *pages);
 
 /* Finds the counters; false where they are nowhere. */
 bool relic_find_state(const struct pages *pages, struct queue_state *state, struct identity **owner);
+
+/* Whose the messages were, by the second place where that stands; NULL: nobody's, or it is lost there, too. */
+struct identity *relic_find_owner(const struct pages *pages);
 
 /* The highest number of a message. */
 uint64_t relic_find_newest(const struct pages *pages);

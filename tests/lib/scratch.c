@@ -138,6 +138,7 @@ scratch_age(struct scratch *scratch, int form)
         [2] = "DROP TABLE expiry; DROP TABLE boot; ALTER TABLE state DROP COLUMN expired;",
         [3] = "ALTER TABLE waiting DROP COLUMN crc; ALTER TABLE dead DROP COLUMN crc;",
         [4] = "ALTER TABLE state DROP COLUMN lost; DROP TABLE salvage;",
+        [5] = "DROP TABLE owner;",
     };
     for (int step = G_N_ELEMENTS(undo) - 1; step > form; step--)
         scratch_sql(scratch, undo[step]);

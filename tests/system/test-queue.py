@@ -238,7 +238,8 @@ def test_other_forms(tap):
         code, out, err = ctl('queue', verb, '--queue', path)
         tap.ok(code == 1 and f'its form is 1000, this one knows {newest}' in err, f'{verb} of a newer form', (out, err))
     with sqlite3.connect(path) as database:
-        database.executescript('ALTER TABLE state DROP COLUMN lost; DROP TABLE salvage; PRAGMA user_version = 3;')
+        database.executescript('ALTER TABLE state DROP COLUMN lost; DROP TABLE salvage; DROP TABLE owner;'
+                               'PRAGMA user_version = 3;')
     database.close()
     forget()
     code, out, err = ctl('queue', 'flush', '0', '--queue', path, '--wait', '30')

@@ -474,6 +474,8 @@ test_counters_and_messages(void)
     g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(struct queue_run));
     scratch_open(&scratch);
     fill(&scratch);
+    struct identity owner = { .host = (char *)"hub.example", .device = (char *)"device" };
+    g_assert_true(queue_record_identity(scratch.queue, &owner, true, NULL));
     close_queue(&scratch);
     g_autoptr(GArray) lost = lose_page(&scratch, middle_page(&scratch), MANY);
     spoil(scratch.path, 4 * PAGE, PAGE);
@@ -481,6 +483,11 @@ test_counters_and_messages(void)
     struct queue_salvaged told = salvage(&scratch, runs);
     g_assert_true(told.ended && !told.known);
     g_assert_cmpuint(told.lost, ==, lost->len);
+    g_autoptr(identity_auto) found = queue_get_identity(scratch.queue, NULL);
+    g_assert_nonnull(found);
+    g_assert_cmpstr(found->host, ==, "hub.example");
+    g_assert_cmpstr(found->device, ==, "device");
+    g_assert_null(found->module);
     expect_lost(&scratch, lost, runs);
     g_assert_cmpint(queue_fate(scratch.queue, 1, NULL), ==, HUBKEY_GONE_DELIVERED);
     g_assert_cmpint(queue_fate(scratch.queue, MANY + 1, NULL), ==, HUBKEY_GONE_LOST);
