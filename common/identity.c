@@ -72,30 +72,6 @@ check_host(const char *what, char *host, GError **error)
     return good;
 }
 
-static bool
-check_id(const char *what, const char *id, GError **error)
-{
-    size_t len = strlen(id);
-    if (len < 1 || len > IDENTITY_ID_MAX) {
-        error_set(error, ERROR_INVALID_ARGUMENT, "%s has %zu characters; 1 to %d are allowed", what, len,
-                  IDENTITY_ID_MAX);
-        return false;
-    }
-    for (size_t i = 0; i < len; i++)
-        if (!g_ascii_isalnum(id[i]) && !strchr("-:.+%_#*?!(),=@$'", id[i])) {
-            error_set(error, ERROR_INVALID_ARGUMENT,
-                      "%s: character %zu is not allowed; letters, digits and - : . + %% _ # * ? ! ( ) , = @ $ ' are",
-                      what, i + 1);
-            return false;
-        }
-    if (strcmp(id, ".") == 0 || strcmp(id, "..") == 0) {
-        error_set(error, ERROR_INVALID_ARGUMENT, "%s must not be \".\" or \"..\", which URLs give another meaning",
-                  what);
-        return false;
-    }
-    return true;
-}
-
 bool
 identity_has_secret(const char *text, size_t len)
 {
@@ -117,9 +93,34 @@ check_no_string(const char *what, const char *text, GError **error)
         return true;
     error_set(error, ERROR_INVALID_ARGUMENT,
               "%s looks like a connection string, in which a key may stand; give only %s", what,
-              strcmp(what, "Audience") == 0 ? "the resource, as sb://name.servicebus.windows.net/hub"
-                                            : "the name of the policy");
+              strcmp(what, "Audience") == 0  ? "the resource, as sb://name.servicebus.windows.net/hub"
+              : strcmp(what, "KeyName") == 0 ? "the name of the policy"
+                                             : "the ID");
     return false;
+}
+
+static bool
+check_id(const char *what, const char *id, GError **error)
+{
+    size_t len = strlen(id);
+    if (len < 1 || len > IDENTITY_ID_MAX) {
+        error_set(error, ERROR_INVALID_ARGUMENT, "%s has %zu characters; 1 to %d are allowed", what, len,
+                  IDENTITY_ID_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < len; i++)
+        if (!g_ascii_isalnum(id[i]) && !strchr("-:.+%_#*?!(),=@$'", id[i])) {
+            error_set(error, ERROR_INVALID_ARGUMENT,
+                      "%s: character %zu is not allowed; letters, digits and - : . + %% _ # * ? ! ( ) , = @ $ ' are",
+                      what, i + 1);
+            return false;
+        }
+    if (strcmp(id, ".") == 0 || strcmp(id, "..") == 0) {
+        error_set(error, ERROR_INVALID_ARGUMENT, "%s must not be \".\" or \"..\", which URLs give another meaning",
+                  what);
+        return false;
+    }
+    return check_no_string(what, id, error);
 }
 
 /* Printable ASCII without space: it goes through percent-encoding, so nothing more is needed. */

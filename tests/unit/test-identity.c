@@ -151,7 +151,12 @@ test_pasted_strings(void)
         g_autoptr(GError) error = NULL;
         g_assert_false(identity_check(identity, &error));
         g_assert_null(strstr(error->message, "c2VjcmV0"));
+        expect(make(HOST, strings[i], NULL, NULL), "DeviceId");
     }
+    /* All of it legal in an ID. */
+    expect(make(HOST, "DeviceId=d,SharedAccessKey=c2VjcmV0", NULL, NULL), "DeviceId looks like a connection string");
+    expect(make(HOST, "d", "sharedaccesskey=c2VjcmV0", NULL), "ModuleId looks like a connection string");
+    expect(make(HOST, "SharedAccessKey", "Key=1", NULL), NULL);
     expect(make_audience("sb://n.servicebus.windows.net/hub", "RootManageSharedAccessKey"), NULL);
     expect(make_audience("sb://n.servicebus.windows.net/SharedAccess?a=b", "a=b"), NULL);
     g_assert_false(identity_has_secret("SharedAccessKey=", 15)); /* looks no further than len */
