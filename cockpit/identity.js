@@ -3,8 +3,9 @@
  *
  * Connection strings and their parts, taken apart while they are typed: what is there, what is wrong with it, what is
  * missing. hubkeyctl and hubkeyd judge again; this is to point at a mistake before. Of a key a result has only where it
- * stands, even where it was pasted into, or ran together with, what is no secret. A key that stands alone behind a name
- * of something else cannot be told from it.
+ * stands, even where it was pasted into, or ran together with, what is no secret, by whatever sign: a value that has
+ * the name of a key in it is hidden, and refused. A key with no such name before it, that stands where something else
+ * should, cannot be told from that.
  */
 
 const _ = window.cockpit.gettext;
@@ -20,10 +21,14 @@ const KEY_MAX = 1024;
 const NAMES = ["HostName", "DeviceId", "ModuleId", "GatewayHostName", "SharedAccessKey", "SharedAccessSignature",
     "SharedAccessKeyName", "Endpoint", "EntityPath"];
 
-/* A name of a part in the middle of a value: what separated them got lost, as line ends do in a field of one line. */
+/* A name of a part in the middle of a value: what separated them got lost, as line ends do in a field of one line. The
+ * others are words that an ID may well have in it. */
 const RUN_ON = new RegExp(`(${[...NAMES].sort((a, b) => b.length - a.length).join("|")})\\s*=`, "i");
-const SECRET = /(?:SharedAccess[a-z]*|Key)\s*=|SharedAccessSignature/i;
+const KEY_RUN_ON = /(SharedAccess(?:KeyName|Key|Signature))[\s=:]/i;
+const SECRET = /SharedAccess|Key\s*[=:]\s*[^\s=]/i; /* base64 may end with "Key=" */
 const QUOTES = "\"'`\u2018\u2019\u201c\u201d";
+
+const SHOWN_TO_ALL = _("this looks like a part of a connection string with a key; everybody could read it here");
 
 /* Each gives what is wrong with a value, or "". */
 export function checkHost(value) {
@@ -34,6 +39,8 @@ export function checkHost(value) {
 }
 
 export function checkId(value) {
+    if (SECRET.test(value))
+        return SHOWN_TO_ALL;
     if (value === "." || value === ".." || value.length > 128)
         return _("an ID has 1 to 128 characters and is neither . nor ..");
     const bad = [...value].find(character => !ID.test(character));
@@ -77,6 +84,12 @@ const checks = {
     SharedAccessKeyName: checkPolicy,
 };
 
+const isKey = name => name === "SharedAccessKey" || name === "SharedAccessSignature";
+
+/* Whether a key may stand in the value. The name of a policy is often RootManageSharedAccessKey. */
+const isSecret = (name, value) => !name || isKey(name) ||
+    SECRET.test(name === "SharedAccessKeyName" ? value.replace(/SharedAccessKey$/i, "") : value);
+
 /* { name, value, start, length, mistake } for each part; value is "" for what is secret. */
 function split(text) {
     const parts = [];
@@ -87,11 +100,9 @@ function split(text) {
         const name = NAMES.find(known => known.toLowerCase() === given.trim().toLowerCase());
         if (piece.trim()) {
             const value = equals < 0 ? "" : piece.slice(equals + 1).trim();
-            const secret = !name || name === "SharedAccessKey" || name === "SharedAccessSignature" ||
-                SECRET.test(value);
             parts.push({
                 name: name || "",
-                value: secret ? "" : value,
+                value: isSecret(name, value) ? "" : value,
                 start: start + (equals < 0 ? 0 : equals + 1),
                 length: value.length,
                 mistake: mistakeOf(name, value, parts, equals < 0 ? NaN : start),
@@ -110,10 +121,10 @@ function mistakeOf(name, value, before, start) {
         return format(_("$0 stands there twice"), name);
     if (!value)
         return format(_("$0 has no value"), name);
-    const [, next] = RUN_ON.exec(value) || [];
+    const [, next] = KEY_RUN_ON.exec(value) || RUN_ON.exec(value) || [];
     if (next)
         return format(_("a ; is missing before $0"), next);
-    return checks[name]?.(value) || "";
+    return checks[name]?.(value) || (isSecret(name, value) && !isKey(name) ? SHOWN_TO_ALL : "");
 }
 
 /* What is there for a complete string of its kind, and does not fit; "" when nothing. */

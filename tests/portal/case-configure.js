@@ -39,6 +39,9 @@ async function byFields({ frame }, { axe }) {
     ok(await frame.evaluate(() => document.activeElement.getAttribute('aria-invalid')) === 'true',
         'and the field has the focus');
     await fill(frame, 'Host name', HOST);
+    await fill(frame, 'Device ID', `d,SharedAccessKey=${key()}`);
+    await submit(frame);
+    await holds(failed(frame, 'Device ID: this looks like'), 'so is a key among what everybody may read');
     await fill(frame, 'Device ID', 'by-fields');
     await fill(frame, 'Primary key', key());
     await frame.click('dialog summary:has-text("Module or gateway")');

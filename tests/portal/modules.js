@@ -25,19 +25,23 @@ function load(name) {
 const KEY = Buffer.alloc(32, 7).toString('base64');
 
 // What stands in the fields of "Other": nothing that shows, or takes for the key, more than the key.
-function fields({ checkAudience, checkPolicy, checkKeyText }) {
+function fields({ checkAudience, checkId, checkPolicy, checkKeyText }) {
     const whole = `Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=${KEY}`;
     const good = ['sb://n.servicebus.windows.net', 'sb://n.servicebus.windows.net/hub/a', 'https://n.net/q'];
     const bad = [whole, whole.slice('Endpoint='.length), `sb://n.net/SharedAccessKey=${KEY}`, `sb://n.net/${KEY}`, KEY,
         'n.net'];
     ok(good.every(text => checkAudience(text) === ''), 'resources', good.map(checkAudience).join());
     ok(bad.every(text => checkAudience(text).includes('without a key')), 'no resource', bad.map(checkAudience).join());
+    const pasted = [`SharedAccessKey=${KEY}`, `d,SharedAccessKey=${KEY}`, `DeviceId=d,SharedAccessKey=${KEY}`,
+        `d,SharedAccesKey=${KEY}`, `d,key:${KEY}`];
+    ok(pasted.every(text => checkId(text).includes('everybody could read it')), 'a part of a string is no ID',
+        pasted.map(checkId).join());
     ok(['send', 'RootManageSharedAccessKey'].every(text => checkPolicy(text) === '') &&
         [whole, KEY, `a;${KEY}`].every(text => checkPolicy(text).includes('only the policy')), 'policies, and none');
     ok([whole, `"${whole}"`, `${KEY};EntityPath=hub`, `SharedAccessKey=${KEY}`].every(text =>
         checkKeyText(text).includes('the key alone')), 'a string is no key of a policy');
     ok(['"k"', '\u201ck\u201d'].every(text => checkKeyText(text).includes('quotes')), 'nor is one in quotes');
-    ok(checkKeyText(KEY) === '' && checkKeyText('any text') === '', 'any other text is');
+    ok([KEY, 'any text', `${'A'.repeat(40)}keY=`].every(text => checkKeyText(text) === ''), 'any other text is');
 }
 
 function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, looksLikeString }) {
@@ -68,6 +72,12 @@ function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, l
         'a line end lost before a key': [`HostName=h.a.net;DeviceId=dSharedAccessKey=${KEY}`, before],
         'a blank for a ;': [`HostName=h.a.net;DeviceId=d SharedAccessKey=${KEY}`, before],
         'a comma for a ;': [`HostName=h.a.net;DeviceId=d,SharedAccessKey=${KEY}`, before],
+        'a colon for a =': [`HostName=h.a.net;DeviceId=dSharedAccessKey:${KEY}`, before],
+        'a comma and a colon': [`HostName=h.a.net;DeviceId=d,SharedAccessKey:${KEY}`, before],
+        'blanks only': [`HostName=h.a.net;DeviceId=d SharedAccessKey ${KEY}`, before],
+        'a name misspelt': [`HostName=h.a.net;DeviceId=d,SharedAccesKey=${KEY};SharedAccessKey=${KEY}`, 'everybody'],
+        'a key for a host': [`HostName=SharedAccessKey.a.net;DeviceId=d;SharedAccessKey=${KEY}`, 'everybody'],
+        'a key behind a policy': [`Endpoint=sb://n.net/;SharedAccessKeyName=oSharedAccessKey:${KEY}`, before],
         'a line end lost after a key': [`SharedAccessKey=${KEY}HostName=h.a.net;DeviceId=d`, before],
         'a string in quotes': [`"HostName=h.a.net;DeviceId=d;SharedAccessKey=${KEY}"`, 'does not belong'],
         'the hub\'s own string': [`HostName=h.a.net;SharedAccessKeyName=o;SharedAccessKey=${KEY}`, 'of the hub'],
@@ -82,6 +92,9 @@ function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, l
     ok(takeApart(events).kind === 'audience' && audience === 'sb://n.servicebus.windows.net/hub' && keyName === 'send',
         'a string of Event Hubs', audience);
     ok(keyIn(events) === KEY, 'with its key');
+    const root = 'Endpoint=sb://n.net/;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=k';
+    ok(audienceOf(takeApart(root).parts).keyName === 'RootManageSharedAccessKey' && takeApart(root).wrong === '',
+        'a policy that is called after a key is shown', takeApart(root).wrong);
     ok(checkHost('h.azure-devices.net') === '' && checkHost('h') !== '' && checkHost('-h.net') !== '', 'hosts');
     ok(checkId('a-Z0:.+%_#*?!(),=@$\'') === '' && checkId('ä') !== '' && checkId('a'.repeat(129)) !== '', 'IDs');
     ok(checkKey(KEY) === '' && checkKey('A'.repeat(1372)) !== '', 'keys');
