@@ -7,6 +7,7 @@
 #include "client/failure.h"
 #include "client/pump-internal.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -34,7 +35,7 @@ pump_show(struct pump *pump, int32_t state, int32_t reason, const char *text)
 {
     struct pump_status *status = &pump->status;
     char cut[sizeof status->text];
-    g_strlcpy(cut, text, sizeof cut);
+    text_copy(cut, sizeof cut, text);
     g_mutex_lock(&pump->mutex);
     bool changed = status->state != state || status->reason != reason;
     bool worded = strcmp(status->text, cut) != 0;
