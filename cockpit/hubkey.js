@@ -61,7 +61,7 @@ class Page {
         this.element.setAttribute("aria-busy", "false");
         this.version.textContent = `hubkeyd ${version}`;
         this.slots.element.hidden = false;
-        this.slots.reload();
+        this.slots.reading.again();
         this.panel.present(true);
         this.tpmChanged();
     }

@@ -61,7 +61,7 @@ async function complete(bus, rows) {
 }
 
 /* The rows that match, from slot number first on: a page of them, and one more if there is, which begins the next. */
-async function filtered(bus, first, filter, isStale) {
+async function filtered(bus, first, filter, isGivenUp) {
     const rows = [];
     let next = first;
     do {
@@ -69,9 +69,9 @@ async function filtered(bus, first, filter, isStale) {
         next = piece.next;
         /* ListSlots has no audience: only rows without a host need to be asked for what the filter compares. */
         if (filter.text)
-            await each(piece.slots, async row => row.host || isStale() ? row : await readRow(bus, row.slot));
+            await each(piece.slots, async row => row.host || isGivenUp() ? row : await readRow(bus, row.slot));
         rows.push(...piece.slots.filter(row => matches(row, filter)));
-    } while (next && rows.length <= PAGE && !isStale());
+    } while (next && rows.length <= PAGE && !isGivenUp());
     return { rows: rows.slice(0, PAGE), next: rows[PAGE]?.slot || 0 };
 }
 
@@ -81,11 +81,11 @@ async function unfiltered(bus, first) {
 }
 
 /* The page from slot number first on: { rows, next }; next is where the following one begins, 0 where there is none.
- * isStale tells whether nobody wants to know any more: then it is given up, and what comes is of no use. */
-export async function readPage(bus, first, filter, isStale = () => false) {
-    const { rows, next } = isFiltered(filter) ? await filtered(bus, first, filter, isStale)
+ * isGivenUp tells whether nobody wants to know any more: then it is given up, and what comes is of no use. */
+export async function readPage(bus, first, filter, isGivenUp = () => false) {
+    const { rows, next } = isFiltered(filter) ? await filtered(bus, first, filter, isGivenUp)
         : await unfiltered(bus, first);
-    if (isStale())
+    if (isGivenUp())
         return { rows: [], next: 0 };
     const shown = first === 0 && !isFiltered(filter) ? withEmpty(rows) : rows;
     await complete(bus, shown);

@@ -6,6 +6,7 @@
  */
 
 import { button, h } from "./dom.js";
+import { Reading } from "./reading.js";
 import { readPage, readRow, whose } from "./slots.js";
 import { slotState, slotStates } from "./states.js";
 import { dateOf } from "./when.js";
@@ -45,6 +46,12 @@ export class SlotsView {
         this.added = new Set();     /* of those not in sight, who changed since the page was read */
         this.opened = null;         /* { slot, action } of the button that was pressed last */
         this.element = this.build();
+        this.reading = new Reading({
+            read: isGivenUp => readPage(bus, this.starts.at(-1), this.filter, isGivenUp),
+            show: page => this.keepFocus(() => this.show(page)),
+            failed: error => { this.note.textContent = error.message; },
+            busy: is => this.element.setAttribute("aria-busy", is),
+        });
     }
 
     build() {
@@ -86,7 +93,7 @@ export class SlotsView {
     refilter(part) {
         this.filter = { ...this.filter, ...part };
         this.starts = [0];
-        this.reload();
+        this.reading.other();
     }
 
     turn(by) {
@@ -94,29 +101,7 @@ export class SlotsView {
             this.starts.push(this.next);
         else if (by < 0 && this.starts.length > 1)
             this.starts.pop();
-        this.reload();
-    }
-
-    /* Reads the page anew. Asked for while it is being read, it is read once more afterwards: what was asked for last
-     * is what stands there in the end. */
-    async reload() {
-        this.stale = true;
-        if (this.isReading)
-            return;
-        this.isReading = true;
-        this.element.setAttribute("aria-busy", "true");
-        while (this.stale) {
-            this.stale = false;
-            try {
-                const page = await readPage(this.bus, this.starts.at(-1), this.filter, () => this.stale);
-                if (!this.stale)
-                    this.keepFocus(() => this.show(page));
-            } catch (error) {
-                this.note.textContent = error.message;
-            }
-        }
-        this.isReading = false;
-        this.element.setAttribute("aria-busy", "false");
+        this.reading.other();
     }
 
     /* Replacing a row takes neither the focus nor what was opened in it. */
@@ -166,7 +151,8 @@ export class SlotsView {
             this.rows.set(row.slot, entry);
             return entry.element;
         }));
-        this.added.clear();
+        if (!this.reading.isWanted) /* else they may not be in this page yet */
+            this.added.clear();
         const page = this.starts.length;
         this.note.textContent = rows.length ? "" : _("No slot matches.");
         this.place.textContent = rows.length
@@ -183,7 +169,7 @@ export class SlotsView {
             const last = Math.max(0, ...this.rows.keys());
             this.added.add(slot);
             if (slot <= last || !this.next)
-                this.reload();
+                this.reading.again();
             else
                 this.next = Math.min(this.next, slot); /* it came between this page and the next */
             return;
@@ -193,7 +179,7 @@ export class SlotsView {
             const now = this.rows.get(slot);
             /* A page that was being read meanwhile may have come before the change. */
             if (now !== entry || row.state === "empty" || this.filter.text || this.filter.state) {
-                this.reload();
+                this.reading.again();
                 return;
             }
             this.noteChange(slot, entry.row, row);
@@ -203,7 +189,7 @@ export class SlotsView {
                 this.rows.set(slot, { row, element });
             });
         } catch (error) {
-            this.reload();
+            this.reading.again();
         }
     }
 

@@ -168,6 +168,36 @@ async function pages({ PAGE, readPage }) {
     ok(last.rows.length === 1 && last.rows[0].slot === 10009, 'the last of all is found');
 }
 
+// A change with every answer of hubkeyd, as where programs fill slots; then somebody asks for something else.
+async function flow({ Reading }, { readPage }) {
+    const bus = new ManySlots(10000);
+    const shown = [];
+    let [changes, filter] = [30, { text: '', state: 'damaged' }];
+    let reading;
+    const listSlots = bus.listSlots.bind(bus);
+    bus.listSlots = (...words) => {
+        changes -= 1;
+        if (changes === 0) {
+            filter = { text: 'dev-10009', state: '' };
+            reading.other();
+        } else if (changes > 0) {
+            reading.again();
+        }
+        return listSlots(...words);
+    };
+    reading = new Reading({
+        read: isGivenUp => readPage(bus, 0, filter, isGivenUp), show: page => shown.push({ changes, ...page }),
+        failed: error => ok(false, 'it is read', error.stack), busy() {},
+    });
+    await reading.again();
+    const before = shown.filter(page => page.changes > 0);
+    ok(before.length === 2 && before.every(({ rows }) => rows.length === 10),
+        'what is read while slots change is shown all the same', before.length);
+    ok(shown.length === 3 && shown[2].rows.length === 1 && shown[2].rows[0].slot === 10009,
+        'what is not wanted any more is given up for what is', JSON.stringify(shown.map(({ rows }) => rows.length)));
+    ok(bus.lists === 40, 'at once', bus.lists);
+}
+
 // Every text of the page is in the translation, with the same places to fill.
 function translations() {
     const po = fs.readFileSync(path.join(COCKPIT, 'po', 'de.po'), 'utf8');
@@ -199,7 +229,9 @@ async function main() {
     strings(identity);
     fields(identity);
     ofSlot(identity);
-    await pages(await load('slots.js'));
+    const slots = await load('slots.js');
+    await pages(slots);
+    await flow(await load('reading.js'), slots);
 }
 
 main().catch(error => ok(false, 'the modules work', error.stack)).then(done);
