@@ -93,7 +93,7 @@ export class SlotsView {
     refilter(part) {
         this.filter = { ...this.filter, ...part };
         this.starts = [0];
-        this.reading.other();
+        this.readOther();
     }
 
     turn(by) {
@@ -101,6 +101,14 @@ export class SlotsView {
             this.starts.push(this.next);
         else if (by < 0 && this.starts.length > 1)
             this.starts.pop();
+        else
+            return;
+        this.readOther();
+    }
+
+    /* Until the other page is there, nobody knows where the one after it begins. */
+    readOther() {
+        this.next = 0;
         this.reading.other();
     }
 

@@ -59,8 +59,12 @@ async function pages({ frame }) {
     fill(last);
     await holds(frame.waitForSelector('.pager button:has-text("Next"):enabled'), 'one more is seen to need another');
     each(full + 1, last - 1, fill);
-    await turn('Next');
-    await holds(place(`Slots ${full + 1} to ${last}`), 'Next leads there');
+    await frame.evaluate(() => {
+        const next = [...document.querySelectorAll('.pager button')].find(one => one.textContent === 'Next');
+        next.click();
+        next.click();
+    });
+    await holds(place(`Slots ${full + 1} to ${last}`), 'Next leads there, pressed twice too');
     ok(await frame.locator('tbody tr').count() === 10, 'to the rest', await frame.locator('tbody tr').count());
     await turn('Previous');
     await holds(place(`Slots 0 to ${full}`), 'and Previous back');
