@@ -12,10 +12,12 @@ let titles = 0;
 
 export class Dialog {
     /* act(dialog) is what the button `action` does: a promise; the dialog is busy until it is settled, stays open and
-     * says so when it fails, and closes when it gives true. No action: there is only Close. */
-    constructor(title, { action, danger, act, gone }) {
+     * says so when it fails, and closes when it gives true. No action: there is only Close. isLeft: it can be left
+     * while it is busy, because gone() ends what act() waits for. */
+    constructor(title, { action, danger, act, gone, isLeft = false }) {
         const id = `dialog-title-${++titles}`;
         this.act = act;
+        this.isLeft = isLeft;
         this.isBusy = this.isWaiting = false;
         this.body = h("div", { class: "dialog-body" });
         this.message = h("div", { class: "dialog-message" });
@@ -28,7 +30,7 @@ export class Dialog {
             h("div", { class: "dialog-buttons" }, this.save, this.cancel));
         this.element = h("dialog", {
             "aria-labelledby": id,
-            oncancel: event => { if (this.isBusy) event.preventDefault(); },
+            oncancel: event => { if (this.isKept) event.preventDefault(); },
             onclose: () => {
                 window.removeEventListener("keydown", keep, true);
                 this.element.remove();
@@ -36,8 +38,12 @@ export class Dialog {
             },
         }, this.form);
         /* A browser lets a page refuse to be closed once only; a second Escape closes, unless the key is not heard. */
-        const keep = event => { if (this.isBusy && event.key === "Escape") event.preventDefault(); };
+        const keep = event => { if (this.isKept && event.key === "Escape") event.preventDefault(); };
         window.addEventListener("keydown", keep, true);
+    }
+
+    get isKept() {
+        return this.isBusy && !this.isLeft;
     }
 
     get isOpen() {
@@ -73,7 +79,7 @@ export class Dialog {
     busy(is) {
         this.isBusy = is;
         this.form.setAttribute("aria-busy", is);
-        this.cancel.disabled = is;
+        this.cancel.disabled = this.isKept;
         if (this.save)
             this.save.disabled = is || this.isWaiting;
     }

@@ -41,7 +41,7 @@ class Turning {
         this.answer = h("input", { type: "password", autocomplete: "off", class: "input" });
         this.heard = () => {};
         this.dialog = new Dialog(_("Switch to administrative access"), {
-            action: _("Authenticate"), act: () => this.tell(), gone: () => this.end(),
+            action: _("Authenticate"), act: () => this.tell(), gone: () => this.end(), isLeft: true,
         });
         this.dialog.open(this.text, field(_("Password"), this.answer));
         this.begin();
@@ -65,6 +65,7 @@ class Turning {
             await proxy.call("Stop", []).catch(() => null); /* none was running */
             await proxy.call("Start", [proxy.Bridges?.[0] || "sudo"]);
             this.isBegun = false;
+            this.heard();
             dialog.element.close();
         } catch (error) {
             this.isBegun = false;

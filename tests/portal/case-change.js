@@ -223,8 +223,14 @@ async function refused({ frame }, { axe }) {
     await judge(frame, axe, 'access is refused');
     await again.click();
     await holds(frame.waitForSelector(`${SECRET}:enabled`), 'but it can be tried again, and asks again');
+    const sudo = await machine.runs('sudo');
+    process.kill(sudo, 'SIGSTOP'); // it neither asks nor ends then
+    await password.fill('any');
+    await frame.locator('dialog button[type=submit]').last().click();
+    await frame.waitForSelector('dialog form[aria-busy=true]');
     await frame.locator('dialog .dialog-buttons .link').last().click(); // it lies on the one that it was asked from
-    await holds(cancel(frame), 'or be left');
+    await holds(cancel(frame), 'or be left, even while sudo takes its time');
+    process.kill(sudo, 'SIGCONT');
     ok(machine.ctl(['show', '0', '--json']).includes('"ready"'), 'and the slot is what it was');
 }
 

@@ -30,17 +30,23 @@ function signal(server, name) {
 
 const kill = server => signal(server, 'SIGKILL');
 
-// Until a process has these as its first words.
+const mountsOf = pid => fs.readlinkSync(`/proc/${pid}/ns/mnt`);
+
+// The process here, not of another sandbox, that has these as its first words, as soon as there is one.
 async function runs(...words) {
     const isIt = pid => {
         try {
-            return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(words.join('\0'));
+            return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(words.join('\0')) &&
+                mountsOf(pid) === mountsOf('self');
         } catch {
             return false; // it ended
         }
     };
     const deadline = Date.now() + PATIENCE_MS;
-    while (!fs.readdirSync('/proc').some(isIt)) {
+    for (;;) {
+        const pid = fs.readdirSync('/proc').find(isIt);
+        if (pid)
+            return Number(pid);
         if (Date.now() > deadline)
             throw new Error(`no process ${words.join(' ')}`);
         await setTimeout(2);
