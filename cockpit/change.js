@@ -9,20 +9,11 @@ import { h } from "./dom.js";
 import { hubkeyctl } from "./hubkeyctl.js";
 import { checkKey, checkKeyText, isOfSlot, keyIn, looksLikeString, takeApart } from "./identity.js";
 import { PartsView, SecretField } from "./secret.js";
-import { identity, readRow } from "./slots.js";
-import { slotState } from "./states.js";
+import { identity } from "./slots.js";
+import { stillIs } from "./still.js";
 
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
-
-/* hubkeyctl is told the number only; so the slot must be what it was when the dialog said whose key it is about. */
-async function stillIs(bus, row) {
-    const now = await readRow(bus, row.slot);
-    const shown = ["state", "generation", "host", "device", "module", "gateway", "audience", "keyName", "tpmName"];
-    if (shown.some(name => now[name] !== row[name]))
-        throw new Error(cockpit.format(_("The slot has changed meanwhile: $0. Close this, and look at it again."),
-            [slotState(now.state).label, identity(now)].filter(word => word).join(", ")));
-}
 
 function confirm(bus, title, action, row, sentence, { danger, words, more = [] }) {
     const dialog = new Dialog(cockpit.format(title, row.slot), {

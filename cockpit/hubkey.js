@@ -46,7 +46,7 @@ class Page {
 
     actions() {
         return {
-            token: tryToken,
+            token: row => tryToken(this.bus, row),
             configure: asAdmin(_("Configure a slot"),
                 row => configure(this.bus, row ? row.slot : null, this.slots.firstEmpty())),
             adopt: asAdmin(_("Adopt"), row => change.adopt(this.bus, row)),

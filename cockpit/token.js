@@ -8,6 +8,7 @@ import { getToken } from "./bus.js";
 import { Dialog } from "./dialog.js";
 import { button, field, h } from "./dom.js";
 import { whose } from "./slots.js";
+import { stillIs } from "./still.js";
 import { timeOf } from "./when.js";
 
 const cockpit = window.cockpit;
@@ -67,7 +68,7 @@ class TokenView {
     }
 }
 
-export function tryToken(row) {
+export function tryToken(bus, row) {
     const scope = h("input", { type: "text", class: "input", autocomplete: "off", spellcheck: "false" });
     const ttl = h("input", { type: "number", class: "input", min: 1, max: row.maxTtl, value: row.defaultTtl });
     const view = new TokenView();
@@ -79,6 +80,7 @@ export function tryToken(row) {
             if (!ttl.checkValidity() || !ttl.value)
                 throw new Error(cockpit.format(_("A token of this slot lives 1 to $0 seconds."), row.maxTtl));
             const asked = Number(ttl.value);
+            await stillIs(bus, row);
             const token = await getToken(row.slot, scope.value, asked);
             if (dialog.isOpen)
                 view.show(token, asked);

@@ -24,7 +24,7 @@ async function refilled({ frame }) {
     fill(8, 'shown');
     machine.ctl(['rotate', '8', '--key-file', '-'], key());
     await frame.waitForSelector(action(8, 'undo'));
-    for (const name of ['clear', 'undo', 'rotate']) {
+    for (const name of ['clear', 'undo', 'rotate', 'token']) {
         await frame.click(action(8, name));
         if (name === 'rotate')
             await frame.fill(SECRET, key());
