@@ -18,6 +18,17 @@ const HOST = new RegExp(`^(?=.{1,253}$)${LABEL}(?:\\.${LABEL})+$`);
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const KEY_MAX = 1024;
 
+/* What else a string has than that which makes it complete; of the hub's own, and of one with a token, more is said. */
+const KINDS = {
+    device: {
+        wanted: ["HostName", "DeviceId", "SharedAccessKey"],
+        taken: ["ModuleId", "GatewayHostName", "SharedAccessKeyName", "SharedAccessSignature"],
+    },
+    audience: {
+        wanted: ["Endpoint", "SharedAccessKeyName", "SharedAccessKey"],
+        taken: ["EntityPath", "SharedAccessSignature"],
+    },
+};
 const NAMES = ["HostName", "DeviceId", "ModuleId", "GatewayHostName", "SharedAccessKey", "SharedAccessSignature",
     "SharedAccessKeyName", "Endpoint", "EntityPath"];
 
@@ -84,6 +95,10 @@ const checks = {
     SharedAccessKeyName: checkPolicy,
 };
 
+/* hubkeyctl takes none for a part's own. Around the whole string they do not count. */
+const blankIn = piece => /^\s|\s$|^[^=]*(?:\s=|=\s)/.test(piece)
+    ? _("a blank stands at the beginning or end of this part") : "";
+
 const isKey = name => name === "SharedAccessKey" || name === "SharedAccessSignature";
 
 /* Whether a key may stand in the value. The name of a policy is often RootManageSharedAccessKey. */
@@ -105,7 +120,8 @@ function split(text) {
                 value: isSecret(name, value) ? "" : value,
                 start: start + (equals < 0 ? 0 : equals + 1),
                 length: value.length,
-                mistake: mistakeOf(name, value, parts, equals < 0 ? NaN : start),
+                mistake: mistakeOf(name, value, parts, equals < 0 ? NaN : start) ||
+                    blankIn(parts.length ? piece : piece.trimStart()),
             });
         }
         start += piece.length + 1;
@@ -137,9 +153,7 @@ function whatIsWrong(kind, names, parts) {
                  "\"Primary connection string\".");
     if (names.has("SharedAccessSignature"))
         return _("This string has a token that ends, no key. Take the \"Primary connection string\" of the device.");
-    const wanted = kind === "audience" ? ["Endpoint", "SharedAccessKeyName", "SharedAccessKey"]
-        : ["HostName", "DeviceId", "SharedAccessKey"];
-    const missing = wanted.filter(name => !names.has(name));
+    const missing = KINDS[kind].wanted.filter(name => !names.has(name));
     if (missing.length)
         return format(_("Still missing: $0"), missing.join(", "));
     return kind === "audience" ? checkAudience(audienceOf(parts).audience) : "";
@@ -154,6 +168,11 @@ export function takeApart(text) {
     const key = parts.find(part => part.name === "SharedAccessKey");
     if (key && kind === "device" && !key.mistake)
         key.mistake = checkKey(text.slice(key.start).split(";")[0].trim());
+    const { wanted, taken } = KINDS[kind];
+    const stranger = parts.find(({ name, mistake }) => !mistake && !wanted.includes(name) && !taken.includes(name));
+    if (stranger)
+        stranger.mistake = kind === "device" ? _("does not belong into the string of a device")
+            : _("does not belong into a string of Event Hubs or Service Bus");
     const wrong = whatIsWrong(kind, names, parts);
     const isMistake = parts.some(part => part.mistake) || (wrong !== "" && names.has("SharedAccessKey"));
     return { kind, parts, wrong, isMistake };

@@ -50,6 +50,7 @@ function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, l
     ok(wrong === '' && parts.map(part => part.value).join() === 'h.azure-devices.net,d-1,m,g.local,',
         'a whole string', wrong);
     ok(!JSON.stringify(takeApart(whole)).includes(KEY), 'what is taken apart has no key in it');
+    ok(takeApart(` \t${whole} `).wrong === '', 'blanks around it do not count', takeApart(` ${whole}`).wrong);
     ok(keyIn(whole) === KEY, 'but says where it stands');
     ok(takeApart(whole.toLowerCase().replace(KEY.toLowerCase(), KEY)).wrong === '',
         'names may be in any case, as in hubkeyctl');
@@ -80,6 +81,11 @@ function strings({ takeApart, audienceOf, keyIn, checkHost, checkId, checkKey, l
         'a key behind a policy': [`Endpoint=sb://n.net/;SharedAccessKeyName=oSharedAccessKey:${KEY}`, before],
         'a line end lost after a key': [`SharedAccessKey=${KEY}HostName=h.a.net;DeviceId=d`, before],
         'a string in quotes': [`"HostName=h.a.net;DeviceId=d;SharedAccessKey=${KEY}"`, 'does not belong'],
+        'a part of another kind': [`HostName=h.a.net;DeviceId=d;SharedAccessKey=${KEY};EntityPath=e`, 'of a device'],
+        'a host besides an endpoint': [`Endpoint=sb://n.net/;SharedAccessKeyName=o;SharedAccessKey=${KEY};HostName=h.a`,
+            'of Event Hubs'],
+        'a blank behind a ;': [`HostName=h.a.net; DeviceId=d;SharedAccessKey=${KEY}`, 'a blank'],
+        'a blank behind a =': [`HostName=h.a.net;DeviceId=d;SharedAccessKey= ${KEY}`, 'a blank'],
         'the hub\'s own string': [`HostName=h.a.net;SharedAccessKeyName=o;SharedAccessKey=${KEY}`, 'of the hub'],
     };
     for (const [what, [text, says]] of Object.entries(mistakes)) {
