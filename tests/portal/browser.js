@@ -20,7 +20,10 @@ function listen(page, noted) {
     page.on('console', message => noted.console.push(message.text()));
     page.on('pageerror', error => noted.errors.push(String(error)));
     page.on('request', request => noted.requests.push(`${request.url()} ${request.postData() || ''}`));
-    page.on('websocket', socket => socket.on('framesent', ({ payload }) => noted.frames.push(String(payload))));
+    page.on('websocket', socket => {
+        socket.on('framesent', ({ payload }) => noted.frames.push(String(payload)));
+        socket.on('framereceived', ({ payload }) => noted.received.push(String(payload)));
+    });
 }
 
 // role: ADMIN or VIEWER. Returns { context, page, frame, noted }; frame is our page inside of Cockpit's shell.
@@ -32,7 +35,7 @@ async function login(browser, role, options = {}) {
     if (options.language)
         await context.addCookies([{ name: 'CockpitLang', value: options.language, url }]);
     const page = await context.newPage();
-    const noted = { console: [], errors: [], requests: [], frames: [] };
+    const noted = { console: [], errors: [], requests: [], frames: [], received: [] };
     listen(page, noted);
     await page.goto(url);
     await page.fill('#login-user-input', process.env[`HUBKEY_PORTAL_${role}`]);

@@ -90,6 +90,8 @@ async function forgotten(session, identity, key) {
     ok(!noted.requests.join('\n').includes(key), 'nor in any request');
     ok(noted.frames.filter(frame => frame.includes(key)).length === 1, 'it went over the socket once, to hubkeyctl',
         noted.frames.filter(frame => frame.includes(key)).length);
+    const received = noted.received.join('\n');
+    ok(received.includes(identity) && !received.includes(key), 'and nothing that came over it had the key');
     const heap = await inHeap(session);
     ok(heap.includes(identity) && !heap.includes(key), 'the page\'s memory has the device, and has forgotten the key');
 }
