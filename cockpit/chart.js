@@ -19,7 +19,6 @@ export class Chart {
     constructor(title, show) {
         this.title = title;
         this.show = show;
-        this.values = [];
         this.line = svg("polyline", { class: "chart-line", points: "" });
         this.area = svg("polygon", { class: "chart-area", points: "" });
         this.now = h("span", { class: "chart-now" });
@@ -28,6 +27,7 @@ export class Chart {
             this.area, this.line);
         this.element = h("figure", { class: "chart" },
             h("figcaption", {}, title, h("p", {}, this.now, " ", this.top)), this.picture);
+        this.restart();
     }
 
     add(value) {
@@ -53,5 +53,9 @@ export class Chart {
     /* hubkeyd counts anew, or was not asked for a while: what was before does not belong to what comes. */
     restart() {
         this.values = [];
+        this.line.setAttribute("points", "");
+        this.area.setAttribute("points", "");
+        this.now.textContent = this.top.textContent = "";
+        this.picture.setAttribute("aria-label", cockpit.format(_("$0: no figures yet"), this.title));
     }
 }

@@ -45,7 +45,8 @@ async function hidden({ page, frame, noted }) {
     ok(asked() - before <= 1, 'behind another page no figures are asked for', asked() - before);
     await page.click('nav a[href="/hubkey"]');
     await frame.waitForFunction(() => !window.cockpit.hidden);
-    await holds(points(frame, 1, 3), 'in front again the charts begin anew');
+    await holds(frame.waitForSelector('#panel svg[aria-label$="no figures yet"]'), 'in front again nothing old stands');
+    await holds(points(frame, 1, 3), 'and the charts begin anew');
 }
 
 // A record that cannot be read stands out in the table, and the doctor has it; what both name cures it.
