@@ -8,6 +8,19 @@
 import * as superuser from "./superuser.js";
 
 const cockpit = window.cockpit;
+const _ = cockpit.gettext;
+
+/* Cockpit's own words for these are English wherever its base is not translated. */
+const problems = {
+    "access-denied": superuser.needed,
+    "not-found": () => _("The program is not installed on this machine."),
+    "terminated": () => _("The program was ended before it was through."),
+    "disconnected": () => _("The connection to the machine was lost."),
+    "timeout": () => _("The machine did not answer in time."),
+};
+
+/* Why a program that was spawned failed, in the words of the page or those of the program. */
+export const reasonOf = error => problems[error.problem]?.() || cockpit.message(error).replace(/^hubkeyctl: /, "");
 
 /* Resolves to what it prints; fails with what it says. secret goes to its standard input and is not kept. */
 export async function hubkeyctl(words, secret) {
@@ -17,9 +30,7 @@ export async function hubkeyctl(words, secret) {
     try {
         return await process;
     } catch (error) {
-        /* Access may have been turned off while a dialog was open. */
-        throw new Error(error.problem === "access-denied" ? superuser.needed()
-            : cockpit.message(error).replace(/^hubkeyctl: /, ""));
+        throw new Error(reasonOf(error)); /* access may have been turned off while a dialog was open, too */
     }
 }
 
@@ -33,7 +44,7 @@ export async function doctor() {
         await process;
     } catch (error) {
         if (error.exit_status !== 1 || !text)
-            throw new Error(cockpit.message(error));
+            throw new Error(reasonOf(error));
     }
     return text.split("\n").filter(line => line).map(line => JSON.parse(line));
 }

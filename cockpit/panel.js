@@ -10,6 +10,7 @@ import { Chart } from "./chart.js";
 import { h } from "./dom.js";
 import { Service } from "./service.js";
 import { tpmState } from "./states.js";
+import { figure } from "./when.js";
 
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
@@ -19,7 +20,7 @@ const GAP_MS = 2000; /* what lies further apart is not of one line any more */
 const TPM_EVERY = 5; /* of these */
 
 const yes = value => value ? _("yes") : _("no");
-const milliseconds = value => cockpit.format(_("$0 ms"), value.toFixed(1));
+const milliseconds = value => cockpit.format(_("$0 ms"), figure(value));
 
 export class Panel {
     constructor(bus) {
@@ -28,9 +29,9 @@ export class Panel {
         this.facts = h("dl", { class: "parts", id: "tpm-facts" });
         this.service = new Service();
         this.charts = {
-            tokens: new Chart(_("Tokens a second"), value => value.toFixed(1)),
+            tokens: new Chart(_("Tokens a second"), figure),
             latency: new Chart(_("Time to a token, 99 of 100"), milliseconds),
-            denials: new Chart(_("Refusals a second"), value => value.toFixed(1)),
+            denials: new Chart(_("Refusals a second"), figure),
         };
         this.figures = h("div", { class: "charts" }, Object.values(this.charts).map(chart => chart.element));
         this.element = h("section", { class: "card", "aria-labelledby": "panel-title", id: "panel" },

@@ -6,6 +6,7 @@
  */
 
 import { button, h } from "./dom.js";
+import { reasonOf } from "./hubkeyctl.js";
 import * as superuser from "./superuser.js";
 
 const cockpit = window.cockpit;
@@ -67,7 +68,7 @@ export class Service {
         try {
             await cockpit.spawn(["systemctl", "start", UNIT], { superuser: "require", err: "message" });
         } catch (error) {
-            this.said.replaceChildren(superuser.isAdmin() ? cockpit.message(error) : superuser.offer());
+            this.said.replaceChildren(superuser.isAdmin() ? reasonOf(error) : superuser.offer());
         }
     }
 }

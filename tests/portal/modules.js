@@ -5,22 +5,28 @@
 'use strict';
 
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 
 const { done, ok } = require('./tap.js');
 
 // As much of cockpit.js as they use.
 globalThis.window = {
-    cockpit: { gettext: text => text, format: (text, ...words) => text.replace(/\$(\d)/g, (all, i) => words[i]) },
+    cockpit: {
+        gettext: text => text, format: (text, ...words) => text.replace(/\$(\d)/g, (all, i) => words[i]),
+        permission: () => ({ allowed: false, user: { name: 'alice' } }), message: ({ message }) => message,
+    },
 };
 
 const COCKPIT = path.join(__dirname, '..', '..', 'cockpit');
 
-// A file of the page is a module by what index.html says, not by its name.
-function load(name) {
-    const text = fs.readFileSync(path.join(COCKPIT, name));
-    return import(`data:text/javascript;base64,${text.toString('base64')}`);
-}
+// A file of the page is a module by what index.html says, not by its name: here a copy is, by its package.
+const copy = fs.mkdtempSync(path.join(os.tmpdir(), 'hubkey-page-'));
+process.on('exit', () => fs.rmSync(copy, { recursive: true }));
+fs.writeFileSync(path.join(copy, 'package.json'), '{ "type": "module" }');
+for (const name of fs.readdirSync(COCKPIT).filter(file => file.endsWith('.js')))
+    fs.copyFileSync(path.join(COCKPIT, name), path.join(copy, name));
+const load = name => import(path.join(copy, name));
 
 const KEY = Buffer.alloc(32, 7).toString('base64');
 
@@ -174,6 +180,30 @@ async function pages({ PAGE, readPage }) {
     ok(last.rows.length === 1 && last.rows[0].slot === 10009, 'the last of all is found');
 }
 
+// hubkeyctl that the bridge does not start, or loses; and one that fails by itself.
+async function spawning({ hubkeyctl, doctor }) {
+    const given = [];
+    const fails = error => {
+        const process = Promise.reject(error);
+        Object.assign(process, { input: text => given.push(text), stream: () => process });
+        window.cockpit.spawn = () => process;
+    };
+    const said = async (error, work) => {
+        fails(error);
+        return work().then(() => '', ({ message }) => message);
+    };
+    const provision = () => hubkeyctl(['provision', '0'], KEY);
+    const denied = await said({ problem: 'access-denied', message: 'Not permitted' }, provision);
+    ok(denied.includes('administrative access, which alice does not have'), 'access that is gone is told', denied);
+    ok(given.join() === KEY, 'the key goes to standard input only', given.length);
+    for (const [problem, words] of [['not-found', 'not installed'], ['terminated', 'was ended'],
+        ['disconnected', 'was lost'], ['timeout', 'in time']])
+        for (const work of [provision, doctor])
+            ok((await said({ problem, message: 'x' }, work)).includes(words), `${problem} is told in the page's words`);
+    ok(await said({ exit_status: 1, message: 'hubkeyctl: slot 0 is in use' }, provision) === 'slot 0 is in use',
+        'and what hubkeyctl says in its own');
+}
+
 // A change with every answer of hubkeyd, as where programs fill slots; then somebody asks for something else.
 async function flow({ Reading }, { readPage }) {
     const bus = new ManySlots(10000);
@@ -237,6 +267,7 @@ async function main() {
     ofSlot(identity);
     const slots = await load('slots.js');
     await pages(slots);
+    await spawning(await load('hubkeyctl.js'));
     await flow(await load('reading.js'), slots);
 }
 
