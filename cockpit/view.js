@@ -176,7 +176,7 @@ export class SlotsView {
         if (!entry) {
             const last = Math.max(0, ...this.rows.keys());
             this.added.add(slot);
-            if (slot <= last || !this.next)
+            if (slot <= last || !this.next || this.reading.isGoingOn) /* what is being read may not have it */
                 this.reading.again();
             else
                 this.next = Math.min(this.next, slot); /* it came between this page and the next */

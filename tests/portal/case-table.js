@@ -59,7 +59,10 @@ async function pages({ frame }) {
     fill(last);
     await holds(frame.waitForSelector('.pager button:has-text("Next"):enabled'), 'one more is seen to need another');
     each(full + 1, last - 1, fill);
-    await frame.evaluate(() => {
+    await frame.evaluate(async () => {
+        // Behind the signals of what was filled, on the same connection of Cockpit's bridge.
+        const client = window.cockpit.dbus('org.hubkey', { bus: 'system' });
+        await client.call('/org/hubkey', 'org.freedesktop.DBus.Peer', 'Ping', []);
         const next = [...document.querySelectorAll('.pager button')].find(one => one.textContent === 'Next');
         next.click();
         next.click();
