@@ -179,7 +179,7 @@ async function adopt({ frame }) {
     await holds(shows(frame, 3, 'found'), 'a key that Windows left in the TPM is found');
     await frame.click(action(3, 'adopt'));
     const shown = await frame.innerText('dialog .parts');
-    const { tpm_name: name } = JSON.parse(machine.ctl(['show', '3', '--json']));
+    const { tpm_name: name } = machine.shown(3);
     ok(shown.includes('left-behind') && shown.includes(name), 'identity and Name are shown', shown);
     await submit(frame);
     await closed(frame);
@@ -231,7 +231,7 @@ async function refused({ frame }, { axe }) {
     await frame.locator('dialog .dialog-buttons .link').last().click(); // it lies on the one that it was asked from
     await holds(cancel(frame), 'or be left, even while sudo takes its time');
     process.kill(sudo, 'SIGCONT');
-    ok(machine.ctl(['show', '0', '--json']).includes('"ready"'), 'and the slot is what it was');
+    ok(machine.shown(0).state === 'ready', 'and the slot is what it was');
 }
 
 module.exports = { configure, token, busy, rotate, audience, adopt, clear, refused };

@@ -16,7 +16,7 @@ const fill = (frame, label, text) => frame.getByLabel(label, { exact: true }).fi
 const choose = (frame, way) => frame.check(`dialog label:has-text("${way}") input`);
 const proved = frame => frame.waitForFunction(
     () => document.querySelectorAll('dialog .steps [data-step=done]').length === 3);
-const shown = slot => JSON.parse(machine.ctl(['show', String(slot), '--json']));
+const { shown } = machine;
 
 async function clearSlots(frame, ...slots) {
     for (const slot of slots) {

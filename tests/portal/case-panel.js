@@ -6,7 +6,7 @@
 
 const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
-const { key, points, submit } = require('./page.js');
+const { points, submit } = require('./page.js');
 
 const figure = title => `#panel figure:has-text("${title}") .chart-now`;
 
@@ -51,8 +51,7 @@ async function hidden({ page, frame, noted }) {
 
 // A record that cannot be read stands out in the table, and the doctor has it; what both name cures it.
 async function doctor({ frame }) {
-    machine.ctl(['provision', '13', '--connection-string-file', '-'],
-        machine.connectionString('thirteen', key()));
+    machine.provision(13, 'thirteen');
     machine.damage('13');
     const row = 'tr.danger[data-slot="13"][data-state=damaged]';
     await holds(frame.waitForSelector(`${row} details`), 'a damaged slot stands out, with the reason');

@@ -8,20 +8,15 @@ const { holds, ok } = require('./tap.js');
 const machine = require('./machine.js');
 const { SECRET, action, cancel, failed, key, shows, submit } = require('./page.js');
 
-const shown = slot => JSON.parse(machine.ctl(['show', String(slot), '--json']));
-
-function fill(slot, device) {
-    machine.ctl(['provision', String(slot), '--connection-string-file', '-'],
-        machine.connectionString(device, key()));
-}
+const { shown } = machine;
 
 function exchange(slot, device) {
     machine.ctl(['clear', String(slot), '--yes']);
-    fill(slot, device);
+    machine.provision(slot, device);
 }
 
 async function refilled({ frame }) {
-    fill(8, 'shown');
+    machine.provision(8, 'shown');
     machine.ctl(['rotate', '8', '--key-file', '-'], key());
     await frame.waitForSelector(action(8, 'undo'));
     for (const name of ['clear', 'undo', 'rotate', 'token']) {

@@ -19,9 +19,9 @@ async function table({ frame }) {
 // No reload: a mark on the window would be gone.
 async function live({ frame }) {
     await frame.evaluate(() => { window.sameDocument = true; });
-    machine.ctl(['provision', '7', '--connection-string-file', '-'], machine.connectionString('seven', key()));
+    machine.provision(7, 'seven');
     await holds(shows(frame, 7, 'ready'), 'a slot that hubkeyctl fills appears');
-    machine.ctl(['provision', '12', '--connection-string-file', '-'], machine.connectionString('twelve', key()));
+    machine.provision(12, 'twelve');
     await holds(shows(frame, 12, 'ready'), 'one in a file, too');
     machine.ctl(['rotate', '7', '--key-file', '-'], key());
     await holds(frame.waitForSelector('tr[data-slot="7"] td[data-title=Changes]:has-text("2")'),
@@ -48,8 +48,7 @@ async function pages({ frame }) {
     const [first, full] = [20, 20 + 50 - used - 1]; // with these a page is full
     const last = full + 10;
     const each = (from, to, work) => Array.from({ length: to - from + 1 }, (nothing, i) => work(from + i));
-    const fill = slot => machine.ctl(['provision', String(slot), '--connection-string-file', '-'],
-        machine.connectionString(`many-${slot}`, key()));
+    const fill = slot => machine.provision(slot, `many-${slot}`);
     const clear = slot => machine.ctl(['clear', String(slot), '--yes']);
     const place = text => frame.waitForSelector(`.place:has-text("${text}")`, { state: 'attached' });
     const turn = name => frame.click(`.pager button:has-text("${name}")`);

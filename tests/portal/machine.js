@@ -5,6 +5,7 @@
 'use strict';
 
 const { execFileSync, spawnSync } = require('node:child_process');
+const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 const { setTimeout } = require('node:timers/promises');
@@ -23,6 +24,13 @@ function ctl(words, input = '') {
 function connectionString(device, key) {
     return `HostName=${process.env.HUBKEY_HUB_HOST};DeviceId=${device};SharedAccessKey=${key}`;
 }
+
+// A slot of that device, with this key or one that nobody else has.
+function provision(slot, device, key = crypto.randomBytes(32).toString('base64')) {
+    ctl(['provision', String(slot), '--connection-string-file', '-'], connectionString(device, key));
+}
+
+const shown = slot => JSON.parse(ctl(['show', String(slot), '--json']));
 
 function signal(server, name) {
     process.kill(Number(fs.readFileSync(path.join(sandbox, `${server}.pid`), 'utf8')), name);
@@ -89,8 +97,8 @@ function evict(slot) {
 
 const vacate = (...slots) => inTpm(() => slots.forEach(evict));
 
-// A slot as Windows IoT lays it out, by other tools than ours: an HMAC key and an NV index with host/device, in the place
-// of what stands there.
+// A slot as Windows IoT lays it out, by other tools than ours: an HMAC key and an NV index with host/device, in the
+// place of what stands there.
 function windowsSlot(slot, device, key) {
     const identity = `${process.env.HUBKEY_HUB_HOST}/${device}`;
     inTpm((tpm, folder) => {
@@ -147,6 +155,6 @@ function useTpm() {
 }
 
 module.exports = {
-    sandbox, ctl, useTpm, connectionString, signal, kill, restart, runs, configure, vacate, windowsSlot, foreign, lose,
-    damage, hub,
+    sandbox, ctl, useTpm, connectionString, provision, shown, signal, kill, restart, runs, configure, vacate,
+    windowsSlot, foreign, lose, damage, hub,
 };
