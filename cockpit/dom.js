@@ -32,6 +32,10 @@ export function button(text, action, properties) {
     return h("button", { type: "button", class: "button secondary", onclick: action, ...properties }, text);
 }
 
+/* What neither the browser nor a spelling checker has anything to say to. */
+export const input = properties => h("input",
+    { type: "text", class: "input", autocomplete: "off", spellcheck: "false", ...properties });
+
 let ids = 0;
 
 /* A label, its control, and what helps; the control gets an id that both point to. */

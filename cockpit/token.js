@@ -6,7 +6,7 @@
 
 import { getToken } from "./bus.js";
 import { Dialog } from "./dialog.js";
-import { button, field, h } from "./dom.js";
+import { button, field, h, input } from "./dom.js";
 import { whose } from "./slots.js";
 import { stillIs } from "./still.js";
 import { timeOf } from "./when.js";
@@ -69,7 +69,7 @@ class TokenView {
 }
 
 export function tryToken(bus, row) {
-    const scope = h("input", { type: "text", class: "input", autocomplete: "off", spellcheck: "false" });
+    const scope = input({});
     const ttl = h("input", { type: "number", class: "input", min: 1, max: row.maxTtl, value: row.defaultTtl });
     const view = new TokenView();
     const dialog = new Dialog(cockpit.format(_("A token of slot $0"), row.slot), {
