@@ -2,37 +2,19 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * The table of slots with its filter and its pages. What a slot is told to do is the business of `actions`: an object
- * with a function for each name in `labels`.
+ * with a function for each action that row.js has a label for.
  */
 
 import { button, h } from "./dom.js";
 import { Reading } from "./reading.js";
-import { readPage, readRow, whose } from "./slots.js";
+import { line } from "./row.js";
+import { readPage, readRow } from "./slots.js";
 import { slotState, slotStates } from "./states.js";
-import { dateOf } from "./when.js";
 
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
 
-const labels = {
-    configure: _("Configure"),
-    adopt: _("Adopt"),
-    rotate: _("Rotate"),
-    undo: _("Undo rotation"),
-    clear: _("Clear"),
-    token: _("Try it"),
-};
-
-const storages = { tpm: _("In the TPM"), file: _("In a file, wrapped by the TPM"), "": "" };
-
 const TYPING_MS = 200; /* whoever types on within these does not want to know what the beginning of it finds */
-
-/* In the order shown. */
-function namesFor(row) {
-    if (row.state === "ready")
-        return ["token", "rotate", ...row.canUndo ? ["undo"] : [], "clear"];
-    return row.state === "pending" ? ["clear"] : slotState(row.state).cures;
-}
 
 export class SlotsView {
     constructor(bus, actions) {
@@ -207,31 +189,9 @@ export class SlotsView {
     }
 
     line(row) {
-        const state = slotState(row.state);
-        const cell = (title, ...content) => h("td", { "data-title": title, role: "cell" }, ...content);
-        const seen = this.changedAt.get(row.slot);
-        const isCure = name => state.cures.includes(name) && row.state !== "empty";
-        const act = name => {
+        return line(row, this.changedAt.get(row.slot), name => {
             this.opened = { slot: row.slot, action: name };
             this.actions[name](row);
-        };
-        const actions = namesFor(row).map(name => button(labels[name], () => act(name), {
-            "data-action": name,
-            class: `button ${isCure(name) ? "primary" : "secondary"} small`,
-            "aria-label": cockpit.format(_("$0 slot $1"), labels[name], row.slot),
-        }));
-        return h("tr", { "data-slot": row.slot, "data-state": row.state, class: state.tone, role: "row" },
-            h("th", { scope: "row", role: "rowheader", "data-title": _("Slot"), tabindex: -1 }, String(row.slot)),
-            cell(_("State"), h("span", { class: `label ${state.tone}` }, state.label),
-                state.means ? h("p", { class: "means" }, state.means) : null,
-                row.reason ? h("details", {}, h("summary", {}, _("What hubkeyd says")), row.reason) : null),
-            cell(_("Device or audience"), whose(row),
-                row.gateway ? h("p", { class: "means" }, cockpit.format(_("through $0"), row.gateway)) : null),
-            cell(_("Hub"), row.host || ""),
-            cell(_("Key kept"), storages[row.storage] ?? row.storage),
-            cell(_("Changes"), row.generation ? String(row.generation) : "",
-                seen && row.generation
-                    ? h("p", { class: "means" }, cockpit.format(_("last at $0"), dateOf(seen))) : null),
-            cell(_("Actions"), h("div", { class: "actions" }, actions)));
+        });
     }
 }
