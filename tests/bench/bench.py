@@ -232,7 +232,7 @@ def main():
         failed=[row.name for row in rows if row.name in failed],
         rounds=rounds,
         seconds=time.monotonic() - begun,
-        arguments=sys.argv[1:],
+        names=options.names,
     )
     print_table(run)
     if options.json:

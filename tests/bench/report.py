@@ -72,7 +72,7 @@ class Run(NamedTuple):
     failed: list
     rounds: int
     seconds: float
-    arguments: list
+    names: list  # of the rows that were asked for; none: all
 
 
 def cells(result):
@@ -158,7 +158,7 @@ def told(what, names):
 
 
 def write(folder, run):
-    text = TEXT.format(command=shlex.join(['./run', 'bench', *run.arguments]),
+    text = TEXT.format(command=shlex.join(['./run', 'bench', *run.names]),
                        date=time.strftime('%Y-%m-%d', time.gmtime()), machine=machine(run),
                        table=table(run.rows, run.results),
                        missing=told('Cannot run on this machine', run.missing) + told('Failed', run.failed),
