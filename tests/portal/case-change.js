@@ -129,7 +129,7 @@ async function rotate(session) {
         'what is no key is not rotated to');
     const next = key();
     await frame.fill(SECRET, next);
-    await keepsSecret(session, { verb: 'rotate', identity: DEVICE, key: next }, async () => {
+    await keepsSecret(session, { verb: 'rotate', waitsFor: 'swtpm', identity: DEVICE, key: next }, async () => {
         await submit(frame);
         await closed(frame);
         await holds(frame.waitForSelector(action(0, 'undo')), 'rotated, and it can be undone');

@@ -8,9 +8,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { ok } = require('./tap.js');
-const { sandbox } = require('./machine.js');
-
-const LOOK_MS = 2; // hubkeyctl lives some tens of these
+const { runs, sandbox, signal } = require('./machine.js');
 
 // All that elements, controls, storages and addresses hold.
 async function inDocument(frame) {
@@ -29,28 +27,25 @@ function ofProcess(pid, name) {
     }
 }
 
-// Every process's command line and environment, over and over, while a key is given to hubkeyctl.
-class ProcessWatch {
-    constructor(key) {
-        this.key = key;
-        this.seen = new Set();  // what hubkeyctl was told to do
-        this.leaks = new Set(); // programs that had the key
-        this.timer = setInterval(() => this.look(), LOOK_MS);
-    }
+// The programs that have the key in their command line or environment.
+function programsWith(key) {
+    const words = pid => ofProcess(pid, 'cmdline').split('\0');
+    return fs.readdirSync('/proc').filter(name => /^\d+$/.test(name))
+        .filter(pid => (words(pid).join(' ') + ofProcess(pid, 'environ')).includes(key)).map(pid => words(pid)[0]);
+}
 
-    look() {
-        for (const pid of fs.readdirSync('/proc').filter(name => /^\d+$/.test(name))) {
-            const words = ofProcess(pid, 'cmdline').split('\0');
-            if (path.basename(words[0]) === 'hubkeyctl')
-                this.seen.add(words[1]);
-            if (words.some(word => word.includes(this.key)) || ofProcess(pid, 'environ').includes(this.key))
-                this.leaks.add(words[0]);
-        }
-    }
-
-    stop() {
-        clearInterval(this.timer);
-        this.look();
+// Those while save() has hubkeyctl do `verb`, which it cannot end while what it waits for stands still.
+async function programsDuring(verb, waitsFor, key, save) {
+    signal(waitsFor, 'SIGSTOP');
+    try {
+        const saved = save();
+        await Promise.race([runs('hubkeyctl', verb), saved.then(() => { throw new Error(`no hubkeyctl ${verb}`); })]);
+        const found = programsWith(key);
+        signal(waitsFor, 'SIGCONT');
+        await saved;
+        return found;
+    } finally {
+        signal(waitsFor, 'SIGCONT');
     }
 }
 
@@ -70,14 +65,12 @@ async function inHeap({ context, page }) {
     return chunks.join('');
 }
 
-// save() has hubkeyctl do `verb` with the key; identity is what the page does know, to see that the search finds what
-// is there.
-async function keepsSecret(session, { verb, identity, key }, save) {
-    const watch = new ProcessWatch(key);
-    await save();
-    watch.stop();
-    ok(watch.seen.has(verb), `hubkeyctl ${verb} was looked at while it ran`, [...watch.seen].join());
-    ok(watch.leaks.size === 0, 'no process had the key as an argument or in its environment', [...watch.leaks].join());
+// save() has hubkeyctl do `verb` with the key, for which it waits for that server; identity is what the page does know,
+// to see that the search finds what is there.
+async function keepsSecret(session, { verb, waitsFor = 'hubkeyd', identity, key }, save) {
+    const programs = [...await programsDuring(verb, waitsFor, key, save), ...programsWith(key)];
+    ok(programs.length === 0, `no process had the key as an argument or in its environment, hubkeyctl ${verb} at work`,
+        programs.join());
     ok(logsWith(key).length === 0, 'nor is it in a log of the machine', logsWith(key).join());
     await forgotten(session, identity, key);
 }
