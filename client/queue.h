@@ -73,8 +73,8 @@ struct queue_salvaged {
  * more to do; 0: nothing is left; -1: an error. */
 int queue_salvage(struct queue *queue, struct queue_salvaged *told, GError **error);
 
-/* The file FILE.salvage-N next to this one of which something is still to be carried over, and so is no row here; 0: there
- * is none. False: an error. */
+/* The file FILE.salvage-N next to this one of which something is still to be carried over, and so is no row here; 0:
+ * there is none. False: an error. */
 bool queue_salvage_pending(struct queue *queue, unsigned *n, GError **error);
 
 /* HUBKEY_E_QUEUE_DAMAGED for who wants all messages and cannot have those in FILE.salvage-N. */

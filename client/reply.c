@@ -41,7 +41,8 @@ reply_parse_date(const char *text)
     return timegm(&tm);
 }
 
-/* A gateway may tell in its answer what it was asked, and the token with it. Nothing of ours begins with either word. */
+/* A gateway may tell in its answer what it was asked, and the token with it. Nothing of ours begins with either
+ * word. */
 static void
 hide_token(char *text)
 {

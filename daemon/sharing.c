@@ -176,7 +176,8 @@ tidy(gpointer data)
 {
     struct sharing *sharing = data;
     sweep(sharing);
-    if (sharing->freed >= TRIM_FROM && sharing->made.length < TRIM_FROM && seldom_due(&sharing->trimmed, TRIM_GAP_US, NULL)) {
+    if (sharing->freed >= TRIM_FROM && sharing->made.length < TRIM_FROM &&
+        seldom_due(&sharing->trimmed, TRIM_GAP_US, NULL)) {
         malloc_trim(0);
         sharing->freed = 0;
     }

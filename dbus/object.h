@@ -18,8 +18,8 @@
 #define OBJECT_UNREAD_MAX (128 << 10) /* bytes sent that a peer has not read; with more, its connection is closed */
 #define OBJECT_ERROR_MAX 1024     /* bytes of an error's text; the rest is cut off */
 
-/* One method call that waits for its answer. Owned by whoever will answer it: object_reply, object_reply_message and
- * object_fail consume it. */
+/* One method call that waits for its answer. Owned by whoever will answer it: object_reply, object_reply_message,
+ * object_reply_copy and object_fail consume it. */
 struct object_request;
 
 typedef void (*object_method_fn)(struct object_request *request, void *user);

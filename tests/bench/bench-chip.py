@@ -43,7 +43,8 @@ def crowd(row):
 def rules(row):
     with slow_hubkeyd(MS) as (environment, _):
         socket = os.path.join(os.environ['STATE_DIRECTORY'], 'bench-chip/run/socket')
-        print(run(('bench-rules', row), {**environment, 'HUBKEY_SOCKET': socket, 'HUBKEY_BENCH_SAMPLES': '200'}), end='')
+        environment = {**environment, 'HUBKEY_SOCKET': socket, 'HUBKEY_BENCH_SAMPLES': '200'}
+        print(run(('bench-rules', row), environment), end='')
 
 
 def fresh(row):

@@ -1,9 +1,9 @@
 // Copyright (c) 2026 the hubkey authors
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// usage: node bench-node-tpm.js FOLDER, in which Azure's client for keys in a TPM is installed; bench-node.sh does that.
-// It has slot 0's key sign, which stands where that client would have put it. Its way to a TPM is a device file; here it
-// is swtpm's socket, by a device of ours. It makes an endorsement key where there is none, as it always does.
+// usage: node bench-node-tpm.js FOLDER, in which Azure's client for keys in a TPM is installed; bench-node.sh does
+// that. It has slot 0's key sign, which stands where that client would have put it. Its way to a TPM is a device file;
+// here it is swtpm's socket, by a device of ours. It makes an endorsement key where there is none, as it always does.
 
 'use strict';
 

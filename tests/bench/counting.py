@@ -30,7 +30,8 @@ def configure(path, milliseconds, settings, rules):
     with open(f'{path}/hubkeyd.conf', 'w') as file:
         file.write(f'[hubkeyd]\n{settings}'
                    f'Tcti={chip}:ms={milliseconds},counts={path}/tpm-counts,child={os.environ["TPM2TOOLS_TCTI"]}\n'
-                   f'[slot 0]\nHostName={os.environ["HUBKEY_HUB_HOST"]}\nDeviceId={os.environ["HUBKEY_DEVICE_ID"]}\n{rules}')
+                   f'[slot 0]\nHostName={os.environ["HUBKEY_HUB_HOST"]}\nDeviceId={os.environ["HUBKEY_DEVICE_ID"]}\n'
+                   f'{rules}')
     return f'{path}/hubkeyd.conf'
 
 

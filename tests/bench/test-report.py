@@ -80,7 +80,8 @@ def check_failing(folder):
         file.write('#!/bin/sh\necho "$1 1.0 2.0 us"\n')
     os.chmod(program, 0o755)
     rows = [Row('first', program, ''), Row('bad', '/bin/false', ''), Row('ratio', '', '', ('bad',)),
-            Row('nowhere', f'{folder}/nothing', ''), Row('by-product', program, '', ('first',)), Row('last', program, '')]
+            Row('nowhere', f'{folder}/nothing', ''), Row('by-product', program, '', ('first',)),
+            Row('last', program, '')]
     measured, failed, rounds = bench.run_rounds(rows, 2)
     tap.ok({name: len(found) for name, found in measured.items()} == {'first': 2, 'last': 2},
            'a row that fails loses no other', measured)

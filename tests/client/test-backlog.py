@@ -44,7 +44,8 @@ def main():
     if is_sanitized(server_pid('hubkeyd')):  # of the same build, and it is there
         tap.skip('they take no more memory than a few do', 'the sanitizer keeps what was freed')
     else:
-        tap.ok(few > 0 and 0 < many <= min(LIMIT_KIB, few + MORE_KIB), 'they take no more memory than a few do', (few, many))
+        tap.ok(few > 0 and 0 < many <= min(LIMIT_KIB, few + MORE_KIB), 'they take no more memory than a few do',
+               (few, many))
     return tap.done()
 
 

@@ -91,108 +91,109 @@ expect_at(struct fixture *fixture, const char *drop_in, unsigned line, const cha
     g_assert_nonnull(strstr(complaint, words));
 }
 
+static const struct {
+    const char *text;
+    unsigned line;
+    const char *words;
+} bad_lines[] = {
+    /* groups */
+    { "[hubkeyd]\n\n[slot]\n", 3,
+      "[slot] is not a group; there are [hubkeyd], [slots] and [slot N] with N from 0 to 65535" },
+    { "[Hubkeyd]\n", 1, "[Hubkeyd] is not a group" },
+    { "[slot 00]\n", 1, "[slot 00] is not a group" },
+    { "[slot 01]\nMaxTtl=60\n", 1, "[slot 01] is not a group" },
+    { "[slot +1]\n", 1, "is not a group" },
+    { "[slot -1]\n", 1, "is not a group" },
+    { "[slot 1 ]\nMaxTtl=60\n", 1, "[slot 1 ] is not a group" },
+    { "[slot  1]\n", 1, "is not a group" },
+    { "[slot\t1]\n", 1, "" },
+    { "[ slots]\n", 1, "is not a group" },
+    { "[slots ]\n", 1, "[slots ] is not a group" },
+    { "[slot 65536]\n", 1, "is not a group" },
+    { "[slot 4294967296]\n", 1, "is not a group" },
+    { "[slot 0x1]\n", 1, "is not a group" },
+    { "[slot one]\n", 1, "is not a group" },
+    { "[slot1]\n", 1, "is not a group" },
+    { "[]\n", 1, "" },
+    { "[hubkeyd]\n[hubkeyd]\n", 2, "[hubkeyd] stands twice in this file" },
+    { "[slot 1]\nMaxTtl=60\n\n[slots]\n[slot 1]\nMaxTtl=61\n", 5, "[slot 1] stands twice in this file" },
+    /* keys */
+    { "[hubkeyd]\nTcti=a:b\nTcti=a:b\n", 3, "Tcti stands twice in its group" },
+    { "[slots]\nMaxTtl=60\n# a remark\n MaxTtl = 60\n", 4, "MaxTtl stands twice in its group" },
+    { "[hubkeyd]\nTctl=a:b\n", 2,
+      "Tctl is not a key of [hubkeyd]; there are: Tcti OwnerAuthFile AllowedHosts ProtectBus "
+      "TokenGranularity MetricsFile AdminOnSocket" },
+    { "[hubkeyd]\ntcti=a:b\n", 2, "tcti is not a key" },
+    { "[slots]\nTcti=a:b\n", 2,
+      "Tcti is not a key of [slots]; there are: AllowUsers AllowGroups Scopes DefaultTtl MaxTtl "
+      "RequestsPerMinute" },
+    { "[slot 1]\nTcti=a:b\n", 2, "DefaultTtl MaxTtl RequestsPerMinute HostName DeviceId" },
+    { "[slots]\nHostName=hub.azure-devices.net\n", 2, "HostName is not a key of [slots]" },
+    { "[hubkeyd]\nMaxTtl=60\n", 2, "MaxTtl is not a key of [hubkeyd]" },
+    { "[slot 7]\nOwnerAuthFile=/x\n", 2, "OwnerAuthFile is not a key of [slot 7]" },
+    { "[slots]\nMaxTtl[de]=60\n", 2, "MaxTtl[de]" },
+    /* values */
+    { "[hubkeyd]\nTcti=\n", 2, "Tcti: must name a TCTI" },
+    { "[hubkeyd]\nProtectBus=never\n", 2, "ProtectBus: \"never\" is neither \"provisioning\" nor \"always\"" },
+    { "[hubkeyd]\nOwnerAuthFile=secret\n", 2, "OwnerAuthFile: must be an absolute path" },
+    { "[hubkeyd]\nOwnerAuthFile=\n", 2, "OwnerAuthFile: must be an absolute path" },
+    { "[hubkeyd]\nMetricsFile=hubkey.prom\n", 2, "MetricsFile: must be an absolute path" },
+    { "[hubkeyd]\nTokenGranularity=0\n", 2, "\"0\" is not a whole number from 1 to 3600" },
+    { "[hubkeyd]\nTokenGranularity=3601\n", 2, "from 1 to 3600" },
+    { "[hubkeyd]\nTokenGranularity=1s\n", 2, "\"1s\" is not a whole number" },
+    { "[hubkeyd]\nAdminOnSocket=true\n", 2, "AdminOnSocket: \"true\" is neither yes nor no" },
+    { "[hubkeyd]\nAdminOnSocket=\n", 2, "AdminOnSocket: \"\" is neither yes nor no" },
+    { "[slots]\nDefaultTtl=0\n", 2, "DefaultTtl: \"0\" is not a whole number from 1 to 31622400" },
+    { "[slots]\nDefaultTtl=31622401\n", 2, "DefaultTtl: " },
+    { "[slots]\nMaxTtl=0\n", 2, "MaxTtl: " },
+    { "[slots]\nMaxTtl=\n", 2, "MaxTtl: \"\" is not a whole number" },
+    { "[slots]\nMaxTtl=-1\n", 2, "MaxTtl: " },
+    { "[slots]\nMaxTtl=060\n", 2, "MaxTtl: " },
+    { "[slots]\nMaxTtl=1h\nDefaultTtl=60\n", 2, "MaxTtl: " }, /* and nothing about DefaultTtl */
+    { "[slots]\nMaxTtl=4294967297\n", 2, "MaxTtl: " },
+    { "[slots]\nMaxTtl=60\nDefaultTtl=61\n", 3, "[slots]: DefaultTtl=61 is above MaxTtl=60" },
+    { "[slots]\nDefaultTtl=61\n\nMaxTtl=60\n", 4, "[slots]: DefaultTtl=61 is above MaxTtl=60" },
+    { "[slots]\nDefaultTtl=86401\n", 2, "DefaultTtl=86401 is above MaxTtl=86400" },
+    { "[slots]\nDefaultTtl=100\n[slot 2]\nAllowUsers=root\nMaxTtl=99\n", 5,
+      "[slot 2]: DefaultTtl=100 is above MaxTtl=99" },
+    { "[slots]\nMaxTtl=60\nDefaultTtl=61\n[slot 3]\nAllowUsers=root\n", 3, "[slots]" }, /* said once */
+    { "[slots]\nRequestsPerMinute=0\n", 2, "RequestsPerMinute: \"0\" is not a whole number from 1 to 1000000" },
+    { "[slot 1]\nRequestsPerMinute=1000001\n", 2, "RequestsPerMinute: " },
+    { "[hubkeyd]\nAllowedHosts=;\n", 2, "AllowedHosts: must list at least one host name" },
+    { "[hubkeyd]\nAllowedHosts=a.org;https://b.org\n", 2, "AllowedHosts: \"https://b.org\" is not a host name" },
+    { "[slot 1]\nHostName=hub.azure-devices.net\n", 2, "[slot 1]: HostName and DeviceId are needed; DeviceId" },
+    { "[slot 1]\n\nDeviceId=d\n", 3, "[slot 1]: HostName and DeviceId are needed; HostName is missing" },
+    { "[slot 1]\nHostName=\nDeviceId=d\n", 3, "[slot 1]: HostName is not a host name" },
+    { "[slot 1]\nDeviceId=a b\nHostName=hub.azure-devices.net\n", 3, "[slot 1]: DeviceId: character 2" },
+    { "[slot 1]\nDeviceId=d\nHostName=hub.example.org\n", 3, "AllowedHosts does not allow hub.example.org" },
+    { "[slot 10]\nDeviceId=d\nHostName=hub.azure-devices.net\n", 3, "only slots 0 to 9 can be in the TPM" },
+    { "[slots]\nAllowUsers=root;no-such-user-here\n", 2, "AllowUsers: there is no user \"no-such-user-here\"" },
+    { "[slots]\nAllowUsers=0\n", 2, "there is no user \"0\"" },
+    { "[slots]\nAllowUsers=root,daemon\n", 2, "there is no user \"root,daemon\"" },
+    { "[slots]\nAllowGroups=no-such-group-here\n", 2, "AllowGroups: there is no group" },
+    { "[slots]\nScopes=\n", 2, "Scopes: must list at least one scope" },
+    { "[slots]\nScopes=;;\n", 2, "Scopes: must list at least one scope" },
+    { "[slots]\nScopes=messages/events;a//b\n", 2, "Scopes: \"a//b\": scope: segment 2" },
+    { "[slots]\nScopes=/messages\n", 2, "Scopes: \"/messages\"" },
+    { "[slots]\nScopes=..\n", 2, "Scopes: \"..\"" },
+    { "[slots]\nScopes=a\\xb\n", 2, "Scopes: " }, /* an escape that GKeyFile does not know */
+    /* the grammar */
+    { "MaxTtl=60\n", 1, "" },
+    { "# a remark\n\n[slots]\nMaxTtl\n", 4, "" },
+    { "[slots]\n=60\n", 2, "" },
+    { "[slots\nMaxTtl=60\n", 1, "" },
+    { "[slots] # everybody\nMaxTtl=60\n", 1, "" },
+    { "[slots]\n; a remark of another dialect\n", 2, "" },
+    { "\xef\xbb\xbf[slots]\nMaxTtl=60\n", 1, "" }, /* a byte order mark */
+    { "[slots]\n# caf\xe9\n", 2, "not UTF-8" },
+};
+
 static void
 test_bad_lines(struct fixture *fixture, gconstpointer unused)
 {
-    static const struct {
-        const char *text;
-        unsigned line;
-        const char *words;
-    } bad[] = {
-        /* groups */
-        { "[hubkeyd]\n\n[slot]\n", 3,
-          "[slot] is not a group; there are [hubkeyd], [slots] and [slot N] with N from 0 to 65535" },
-        { "[Hubkeyd]\n", 1, "[Hubkeyd] is not a group" },
-        { "[slot 00]\n", 1, "[slot 00] is not a group" },
-        { "[slot 01]\nMaxTtl=60\n", 1, "[slot 01] is not a group" },
-        { "[slot +1]\n", 1, "is not a group" },
-        { "[slot -1]\n", 1, "is not a group" },
-        { "[slot 1 ]\nMaxTtl=60\n", 1, "[slot 1 ] is not a group" },
-        { "[slot  1]\n", 1, "is not a group" },
-        { "[slot\t1]\n", 1, "" },
-        { "[ slots]\n", 1, "is not a group" },
-        { "[slots ]\n", 1, "[slots ] is not a group" },
-        { "[slot 65536]\n", 1, "is not a group" },
-        { "[slot 4294967296]\n", 1, "is not a group" },
-        { "[slot 0x1]\n", 1, "is not a group" },
-        { "[slot one]\n", 1, "is not a group" },
-        { "[slot1]\n", 1, "is not a group" },
-        { "[]\n", 1, "" },
-        { "[hubkeyd]\n[hubkeyd]\n", 2, "[hubkeyd] stands twice in this file" },
-        { "[slot 1]\nMaxTtl=60\n\n[slots]\n[slot 1]\nMaxTtl=61\n", 5, "[slot 1] stands twice in this file" },
-        /* keys */
-        { "[hubkeyd]\nTcti=a:b\nTcti=a:b\n", 3, "Tcti stands twice in its group" },
-        { "[slots]\nMaxTtl=60\n# a remark\n MaxTtl = 60\n", 4, "MaxTtl stands twice in its group" },
-        { "[hubkeyd]\nTctl=a:b\n", 2,
-          "Tctl is not a key of [hubkeyd]; there are: Tcti OwnerAuthFile AllowedHosts ProtectBus "
-          "TokenGranularity MetricsFile AdminOnSocket" },
-        { "[hubkeyd]\ntcti=a:b\n", 2, "tcti is not a key" },
-        { "[slots]\nTcti=a:b\n", 2,
-          "Tcti is not a key of [slots]; there are: AllowUsers AllowGroups Scopes DefaultTtl MaxTtl "
-          "RequestsPerMinute" },
-        { "[slot 1]\nTcti=a:b\n", 2, "DefaultTtl MaxTtl RequestsPerMinute HostName DeviceId" },
-        { "[slots]\nHostName=hub.azure-devices.net\n", 2, "HostName is not a key of [slots]" },
-        { "[hubkeyd]\nMaxTtl=60\n", 2, "MaxTtl is not a key of [hubkeyd]" },
-        { "[slot 7]\nOwnerAuthFile=/x\n", 2, "OwnerAuthFile is not a key of [slot 7]" },
-        { "[slots]\nMaxTtl[de]=60\n", 2, "MaxTtl[de]" },
-        /* values */
-        { "[hubkeyd]\nTcti=\n", 2, "Tcti: must name a TCTI" },
-        { "[hubkeyd]\nProtectBus=never\n", 2, "ProtectBus: \"never\" is neither \"provisioning\" nor \"always\"" },
-        { "[hubkeyd]\nOwnerAuthFile=secret\n", 2, "OwnerAuthFile: must be an absolute path" },
-        { "[hubkeyd]\nOwnerAuthFile=\n", 2, "OwnerAuthFile: must be an absolute path" },
-        { "[hubkeyd]\nMetricsFile=hubkey.prom\n", 2, "MetricsFile: must be an absolute path" },
-        { "[hubkeyd]\nTokenGranularity=0\n", 2, "\"0\" is not a whole number from 1 to 3600" },
-        { "[hubkeyd]\nTokenGranularity=3601\n", 2, "from 1 to 3600" },
-        { "[hubkeyd]\nTokenGranularity=1s\n", 2, "\"1s\" is not a whole number" },
-        { "[hubkeyd]\nAdminOnSocket=true\n", 2, "AdminOnSocket: \"true\" is neither yes nor no" },
-        { "[hubkeyd]\nAdminOnSocket=\n", 2, "AdminOnSocket: \"\" is neither yes nor no" },
-        { "[slots]\nDefaultTtl=0\n", 2, "DefaultTtl: \"0\" is not a whole number from 1 to 31622400" },
-        { "[slots]\nDefaultTtl=31622401\n", 2, "DefaultTtl: " },
-        { "[slots]\nMaxTtl=0\n", 2, "MaxTtl: " },
-        { "[slots]\nMaxTtl=\n", 2, "MaxTtl: \"\" is not a whole number" },
-        { "[slots]\nMaxTtl=-1\n", 2, "MaxTtl: " },
-        { "[slots]\nMaxTtl=060\n", 2, "MaxTtl: " },
-        { "[slots]\nMaxTtl=1h\nDefaultTtl=60\n", 2, "MaxTtl: " }, /* and nothing about DefaultTtl */
-        { "[slots]\nMaxTtl=4294967297\n", 2, "MaxTtl: " },
-        { "[slots]\nMaxTtl=60\nDefaultTtl=61\n", 3, "[slots]: DefaultTtl=61 is above MaxTtl=60" },
-        { "[slots]\nDefaultTtl=61\n\nMaxTtl=60\n", 4, "[slots]: DefaultTtl=61 is above MaxTtl=60" },
-        { "[slots]\nDefaultTtl=86401\n", 2, "DefaultTtl=86401 is above MaxTtl=86400" },
-        { "[slots]\nDefaultTtl=100\n[slot 2]\nAllowUsers=root\nMaxTtl=99\n", 5,
-          "[slot 2]: DefaultTtl=100 is above MaxTtl=99" },
-        { "[slots]\nMaxTtl=60\nDefaultTtl=61\n[slot 3]\nAllowUsers=root\n", 3, "[slots]" }, /* said once */
-        { "[slots]\nRequestsPerMinute=0\n", 2, "RequestsPerMinute: \"0\" is not a whole number from 1 to 1000000" },
-        { "[slot 1]\nRequestsPerMinute=1000001\n", 2, "RequestsPerMinute: " },
-        { "[hubkeyd]\nAllowedHosts=;\n", 2, "AllowedHosts: must list at least one host name" },
-        { "[hubkeyd]\nAllowedHosts=a.org;https://b.org\n", 2, "AllowedHosts: \"https://b.org\" is not a host name" },
-        { "[slot 1]\nHostName=hub.azure-devices.net\n", 2, "[slot 1]: HostName and DeviceId are needed; DeviceId" },
-        { "[slot 1]\n\nDeviceId=d\n", 3, "[slot 1]: HostName and DeviceId are needed; HostName is missing" },
-        { "[slot 1]\nHostName=\nDeviceId=d\n", 3, "[slot 1]: HostName is not a host name" },
-        { "[slot 1]\nDeviceId=a b\nHostName=hub.azure-devices.net\n", 3, "[slot 1]: DeviceId: character 2" },
-        { "[slot 1]\nDeviceId=d\nHostName=hub.example.org\n", 3, "AllowedHosts does not allow hub.example.org" },
-        { "[slot 10]\nDeviceId=d\nHostName=hub.azure-devices.net\n", 3, "only slots 0 to 9 can be in the TPM" },
-        { "[slots]\nAllowUsers=root;no-such-user-here\n", 2, "AllowUsers: there is no user \"no-such-user-here\"" },
-        { "[slots]\nAllowUsers=0\n", 2, "there is no user \"0\"" },
-        { "[slots]\nAllowUsers=root,daemon\n", 2, "there is no user \"root,daemon\"" },
-        { "[slots]\nAllowGroups=no-such-group-here\n", 2, "AllowGroups: there is no group" },
-        { "[slots]\nScopes=\n", 2, "Scopes: must list at least one scope" },
-        { "[slots]\nScopes=;;\n", 2, "Scopes: must list at least one scope" },
-        { "[slots]\nScopes=messages/events;a//b\n", 2, "Scopes: \"a//b\": scope: segment 2" },
-        { "[slots]\nScopes=/messages\n", 2, "Scopes: \"/messages\"" },
-        { "[slots]\nScopes=..\n", 2, "Scopes: \"..\"" },
-        { "[slots]\nScopes=a\\xb\n", 2, "Scopes: " }, /* an escape that GKeyFile does not know */
-        /* the grammar */
-        { "MaxTtl=60\n", 1, "" },
-        { "# a remark\n\n[slots]\nMaxTtl\n", 4, "" },
-        { "[slots]\n=60\n", 2, "" },
-        { "[slots\nMaxTtl=60\n", 1, "" },
-        { "[slots] # everybody\nMaxTtl=60\n", 1, "" },
-        { "[slots]\n; a remark of another dialect\n", 2, "" },
-        { "\xef\xbb\xbf[slots]\nMaxTtl=60\n", 1, "" }, /* a byte order mark */
-        { "[slots]\n# caf\xe9\n", 2, "not UTF-8" },
-    };
-    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
-        write_text(fixture, NULL, bad[i].text);
-        expect_at(fixture, NULL, bad[i].line, bad[i].words);
+    for (size_t i = 0; i < G_N_ELEMENTS(bad_lines); i++) {
+        write_text(fixture, NULL, bad_lines[i].text);
+        expect_at(fixture, NULL, bad_lines[i].line, bad_lines[i].words);
     }
 }
 

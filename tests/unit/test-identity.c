@@ -146,7 +146,8 @@ test_pasted_strings(void)
     };
     for (size_t i = 0; i < G_N_ELEMENTS(strings); i++) {
         expect(make_audience(strings[i], "send"), "Audience looks like a connection string");
-        expect(make_audience("sb://n.servicebus.windows.net/hub", strings[i]), "KeyName looks like a connection string");
+        expect(make_audience("sb://n.servicebus.windows.net/hub", strings[i]),
+               "KeyName looks like a connection string");
         g_autoptr(identity_auto) identity = make_audience(strings[i], "send");
         g_autoptr(GError) error = NULL;
         g_assert_false(identity_check(identity, &error));

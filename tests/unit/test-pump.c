@@ -1404,18 +1404,26 @@ test_damaged_counters_stale(void)
     check_posted_after_damage("UPDATE state SET last_seq = 5000007, accepted = 7, delivered = 7");
 }
 
+/* One message is delivered, and a second is at the hub, which will refuse it. */
 static void
-test_damaged_refused(void)
+hold_refused(struct world *world)
 {
-    struct world *world = world_new();
-    g_autoptr(GError) damage = g_error_new(FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED, "found");
-    const struct reply large = answer(413, "MessageTooLarge");
+    static struct reply large; /* the plan only points to it */
+    large = answer(413, "MessageTooLarge");
     post(world, 1);
     settle(world);
     plan(world, &large, 1);
     post(world, 1);
     world->holding = true;
     settle_until_held(world);
+}
+
+static void
+test_damaged_refused(void)
+{
+    struct world *world = world_new();
+    g_autoptr(GError) damage = g_error_new(FAILURE_DOMAIN, HUBKEY_E_QUEUE_DAMAGED, "found");
+    hold_refused(world);
     g_assert_true(queue_replace(world->scratch.queue, damage, NULL));
     world->holding = false;
     settle(world);
@@ -1448,13 +1456,7 @@ test_removed_refused(void)
     struct world *world = world_new();
     g_autofree char *wal = g_strconcat(world->scratch.path, "-wal", NULL);
     g_autofree char *shm = g_strconcat(world->scratch.path, "-shm", NULL);
-    const struct reply large = answer(413, "MessageTooLarge");
-    post(world, 1);
-    settle(world);
-    plan(world, &large, 1);
-    post(world, 1);
-    world->holding = true;
-    settle_until_held(world);
+    hold_refused(world);
     g_unlink(world->scratch.path);
     g_unlink(wal);
     g_unlink(shm);

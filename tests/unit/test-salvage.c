@@ -146,6 +146,13 @@ waiting(struct scratch *scratch)
     return numbers;
 }
 
+static void
+expect_waiting(struct scratch *scratch, guint n)
+{
+    g_autoptr(GArray) numbers = waiting(scratch);
+    g_assert_cmpuint(numbers->len, ==, n);
+}
+
 static bool
 has(const GArray *numbers, uint64_t seq)
 {
@@ -343,8 +350,8 @@ test_post_meanwhile(void)
     scratch_close(&scratch);
 }
 
-/* Spoils the first page from "from" on that has three messages or more, all of them up to the number last, and closes the
- * queue for it. The numbers. */
+/* Spoils the first page from "from" on that has three messages or more, all of them up to the number last, and closes
+ * the queue for it. The numbers. */
 static GArray *
 lose_page(struct scratch *scratch, uint32_t from, uint64_t last)
 {
@@ -409,8 +416,7 @@ test_lost_page(void)
     open_queue(&scratch);
     damage_again(&scratch);
     g_assert_cmpuint(salvage(&scratch, runs).lost, ==, lost->len);
-    g_autoptr(GArray) numbers = waiting(&scratch);
-    g_assert_cmpuint(numbers->len, ==, MANY - MANY / 5 - 2 - lost->len);
+    expect_waiting(&scratch, MANY - MANY / 5 - 2 - lost->len);
     expect_lost(&scratch, lost, runs);
     g_assert_cmpuint(scratch_counts(&scratch).dropped, ==, lost->len + 1);
     expect_whole(&scratch);
@@ -524,8 +530,7 @@ test_empty_file(void)
     g_assert_true(exists(&scratch, ".salvage-1-wal"));
     struct queue_salvaged told = salvage(&scratch, runs);
     g_assert_cmpuint(told.carried, ==, 6);
-    g_autoptr(GArray) numbers = waiting(&scratch);
-    g_assert_cmpuint(numbers->len, ==, 6);
+    expect_waiting(&scratch, 6);
     expect_whole(&scratch);
     scratch_close(&scratch);
 }
@@ -608,8 +613,7 @@ test_stray_log(void)
     g_assert_true(g_file_set_contents(stray, "a log", -1, NULL));
     open_queue(&scratch);
     g_assert_false(exists(&scratch, ".salvage-1"));
-    g_autoptr(GArray) numbers = waiting(&scratch);
-    g_assert_cmpuint(numbers->len, ==, 6);
+    expect_waiting(&scratch, 6);
     damage_again(&scratch);
     g_assert_true(exists(&scratch, ".salvage-2"));
     g_assert_cmpuint(salvage(&scratch, runs).carried, ==, 6);
@@ -875,8 +879,7 @@ test_traps(void)
         open_queue(&scratch);
         post_numbered(&scratch, 1);
         g_assert_cmpuint(salvage(&scratch, runs).carried, ==, 10);
-        g_autoptr(GArray) numbers = waiting(&scratch);
-        g_assert_cmpuint(numbers->len, ==, 11);
+        expect_waiting(&scratch, 11);
         expect_whole(&scratch);
         scratch_close(&scratch);
     }
@@ -891,8 +894,7 @@ test_late_trap(void)
     post_numbered(&scratch, 1);
     scratch_sql(&scratch, "CREATE TRIGGER eat AFTER INSERT ON waiting BEGIN DELETE FROM waiting; END");
     post_numbered(&scratch, 1);
-    g_autoptr(GArray) numbers = waiting(&scratch);
-    g_assert_cmpuint(numbers->len, ==, 2);
+    expect_waiting(&scratch, 2);
     scratch_close(&scratch);
 }
 
@@ -945,8 +947,7 @@ test_bounds(void)
     post_numbered(&scratch, 1);
     expect_whole(&scratch);
     g_assert_cmpuint(salvage(&scratch, runs).lost, ==, 0);
-    g_autoptr(GArray) numbers = waiting(&scratch);
-    g_assert_cmpuint(numbers->len, ==, MANY - MANY / 5 - 2 + DAMAGED_PENDING + 1);
+    expect_waiting(&scratch, MANY - MANY / 5 - 2 + DAMAGED_PENDING + 1);
     g_assert_cmpuint(damaged_kept(scratch.path), ==, DAMAGED_KEPT);
     expect_whole(&scratch);
     scratch_close(&scratch);
