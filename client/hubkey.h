@@ -92,7 +92,7 @@ const char *hubkey_version(void);
 #define HUBKEY_E_FULL (-201)          /* a bound of struct hubkey_options is reached, or the disk is full */
 #define HUBKEY_E_QUEUE_OPEN (-202)    /* the file cannot be opened or made: place, owner, mode, a symbolic link */
 #define HUBKEY_E_QUEUE_IO (-203)      /* reading or writing failed; nothing was accepted */
-#define HUBKEY_E_QUEUE_DAMAGED (-204) /* the file is not a queue; or it is damaged, and was only to be read */
+#define HUBKEY_E_QUEUE_DAMAGED (-204) /* the file is not a queue; it is damaged, and was only to be read; or messages in it are */
 #define HUBKEY_E_QUEUE_NEWER (-205)   /* written by a newer libhubkey */
 #define HUBKEY_E_QUEUE_HELD (-206)    /* another process sends from this queue; the text says which */
 #define HUBKEY_E_QUEUE_LOCKED (-207)  /* other processes kept writing to it for too long */
@@ -171,8 +171,8 @@ struct hubkey_options {
 };
 
 /* Opens (makes, where needed) the queue that options name and starts the thread that sends. Does not wait for hubkeyd
- * or the hub: neither has to be there. The queue's directory is made 0700, its files 0600; symbolic links are not
- * followed.
+ * or the hub: neither has to be there. The queue's directory is made 0700, its files 0600, or as the
+ * queue's that they stand beside; symbolic links are not followed.
  *
  * A file that is damaged is set aside and a fresh one takes its place, here and whenever it turns out later; what can
  * be read of it is sent first, libhubkey(3). A file that is no queue stays as it is: HUBKEY_E_QUEUE_DAMAGED.

@@ -20,6 +20,8 @@ static void
 shrink(struct pump *pump)
 {
     size_t len;
+    if (pump->current->n < 2) /* which tells nothing of batches */
+        return;
     (void)batch_body(pump->current, &len);
     pump->batch_max = MAX(MIN(pump->batch_max, len) / 2, BATCH_LEAST);
 }

@@ -182,7 +182,7 @@ static void
 prepare_next(struct pump *pump)
 {
     uint64_t last;
-    if (pump->next->n == 0 && window_limit(&pump->window, &last) == SIZE_MAX)
+    if (!pump->holds_back && pump->next->n == 0 && window_limit(&pump->window, &last) == SIZE_MAX)
         (void)fill(pump, pump->next, pump->current->last, SIZE_MAX, UINT64_MAX, NULL);
 }
 

@@ -81,6 +81,7 @@ struct queue {
     struct guard *gate;
     bool reads_only;
     bool tidies;       /* queue_tidy is called; no commit does it */
+    int journal_max;   /* pages after which the journal begins anew */
     int journal_pages; /* where tidies is set: how long the journal was at the last commit */
     dev_t device; /* the file that db has open */
     ino_t inode;

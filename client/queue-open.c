@@ -18,9 +18,9 @@
 #include <unistd.h>
 
 #define CACHE_KIB 512 /* of pages a connection keeps in memory */
-/* After this many pages SQLite moves the journal's content into the file and starts it anew. Small, because a commit
+/* After this many bytes SQLite moves the journal's content into the file and starts it anew. Small, because a commit
  * that overwrites the journal takes half the time of one that makes it longer. */
-#define JOURNAL_PAGES 1600
+#define JOURNAL_BYTES (1600 << 10)
 #define JOURNAL_KEPT (4 << 20) /* bytes: what one huge transaction made longer is given back by the next that fits */
 
 /* ---- All connections of the process
@@ -102,6 +102,20 @@ queue_tidy_later(struct queue *queue)
     sqlite3_wal_hook(queue->db, note_journal, queue);
 }
 
+/* As many pages as JOURNAL_BYTES; a file keeps the size of its pages from when it was made. */
+static void
+limit_journal(struct queue *queue)
+{
+    sqlite3_stmt *statement = NULL;
+    int size = PAGES_SIZE_USUAL;
+    if (sqlite3_prepare_v2(queue->db, "PRAGMA page_size", -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW)
+        size = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    queue->journal_max = JOURNAL_BYTES / size;
+    sqlite3_wal_autocheckpoint(queue->db, queue->journal_max);
+}
+
 static bool
 fill(void *queue, GError **error)
 {
@@ -114,11 +128,12 @@ set_up(struct queue *queue, GError **error)
     bool outdated = false;
     g_autofree char *pragmas = g_strdup_printf("PRAGMA page_size = %d;" /* of a new file */
                                                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                                               "PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d;"
+                                               "PRAGMA journal_size_limit = %d; "
                                                "PRAGMA secure_delete = OFF;",
-                                               PAGES_SIZE_USUAL, JOURNAL_PAGES, JOURNAL_KEPT);
+                                               PAGES_SIZE_USUAL, JOURNAL_KEPT);
     if (!queue_schema_check(queue->db, queue->path, &outdated, error) || !set_pragmas(queue, pragmas, error))
         return false;
+    limit_journal(queue);
     if (queue->tidies)
         queue_tidy_later(queue);
     struct queue_state state;
@@ -329,7 +344,7 @@ queue_leave(struct queue *queue)
 void
 queue_tidy(struct queue *queue)
 {
-    if (queue->journal_pages < JOURNAL_PAGES)
+    if (queue->journal_pages < queue->journal_max)
         return;
     queue->journal_pages = 0;
     if (queue->gate)

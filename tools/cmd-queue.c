@@ -208,14 +208,12 @@ note_seq(const struct hubkey_queue_row *row, void *user)
     return 1;
 }
 
-/* Whether a message up to goal still waits. What is in a damaged file yet is no row here. */
+/* Whether a message up to goal still waits. What is in a damaged file yet is no row here, and an error. */
 static bool
 waits_up_to(const char *path, uint64_t goal)
 {
-    struct hubkey_queue_info info = { .size = sizeof info };
     uint64_t oldest = 0;
-    return hubkey_queue_status(path, &info, NULL) != 0 || info.salvage != 0 ||
-           hubkey_queue_each(path, HUBKEY_ROWS_WAITING, 0, 1, note_seq, &oldest, NULL) != 0 ||
+    return hubkey_queue_each(path, HUBKEY_ROWS_WAITING, 0, 1, note_seq, &oldest, NULL) != 0 ||
            (oldest != 0 && oldest <= goal);
 }
 

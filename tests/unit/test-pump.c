@@ -723,6 +723,31 @@ test_slow_link(void)
     world_free(world);
 }
 
+/* A message that goes alone and does not pass says nothing of batches. */
+static void
+test_slow_link_alone(void)
+{
+    char text[1001] = { 0 };
+    const char *texts[100];
+    struct world *world = world_new();
+    memset(text, 'x', sizeof text - 1);
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+        texts[i] = text;
+    world->carries = 10;
+    post(world, 1);
+    settle(world);
+    g_assert_cmpuint(world->seen->len, ==, 1);
+    world->carries = SIZE_MAX;
+    scratch_post(&world->scratch, texts, G_N_ELEMENTS(texts));
+    for (int tries = 0; tries < 1000 && scratch_counts(&world->scratch).waiting > 0; tries++) {
+        scratch_clock_move(60);
+        settle(world);
+    }
+    g_assert_cmpuint(scratch_counts(&world->scratch).waiting, ==, 0);
+    g_assert_cmpuint(world->seen->len, <=, 3); /* not one more for each few of them */
+    world_free(world);
+}
+
 /* Of a link that carries no more than it does, most of the time goes into what it carries. */
 static void
 test_slow_link_steady(void)
@@ -1509,6 +1534,7 @@ main(int argc, char **argv)
     g_test_add_func("/pump/server-error", test_server_error);
     g_test_add_func("/pump/broken", test_broken);
     g_test_add_func("/pump/slow-link", test_slow_link);
+    g_test_add_func("/pump/slow-link/alone", test_slow_link_alone);
     g_test_add_func("/pump/slow-link/steady", test_slow_link_steady);
     g_test_add_func("/pump/quota", test_quota);
     g_test_add_func("/pump/quota-by-the-hub", test_quota_by_the_hub);
