@@ -727,17 +727,17 @@ test_slow_link(void)
 static void
 test_slow_link_alone(void)
 {
+    static const struct reply late = { .failure = REPLY_TIMEOUT };
     char text[1001] = { 0 };
     const char *texts[100];
     struct world *world = world_new();
     memset(text, 'x', sizeof text - 1);
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
         texts[i] = text;
-    world->carries = 10;
+    plan(world, &late, 1);
     post(world, 1);
     settle(world);
     g_assert_cmpuint(world->seen->len, ==, 1);
-    world->carries = SIZE_MAX;
     scratch_post(&world->scratch, texts, G_N_ELEMENTS(texts));
     for (int tries = 0; tries < 1000 && scratch_counts(&world->scratch).waiting > 0; tries++) {
         scratch_clock_move(60);
