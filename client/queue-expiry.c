@@ -216,3 +216,30 @@ queue_expire(struct queue *queue, GArray *expired, int64_t *next_us, GError **er
     *next_us = more ? 0 : clock_boot_us() + AGAIN_US;
     return true;
 }
+
+/* As rebase will have it, where the message is of an earlier boot. */
+bool
+queue_expires(struct queue *queue, uint64_t seq, int64_t *expires_ms, GError **error)
+{
+    sqlite3_stmt *statement = queue_ready(queue, SQL_GET_EXPIRY);
+    int64_t now_ms = clock_wall_us() / 1000;
+    *expires_ms = 0;
+    if (!statement)
+        return queue_fail(queue, "reading", error);
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)seq);
+    sqlite3_bind_text(statement, 2, boot_id(), -1, SQLITE_STATIC);
+    int result = sqlite3_step(statement);
+    if (result == SQLITE_ROW) {
+        bool this_boot = sqlite3_column_int(statement, 3), by_wall = sqlite3_column_type(statement, 1) != SQLITE_NULL;
+        int64_t left_ms = sqlite3_column_int64(statement, 2) * 1000;
+        if (this_boot)
+            left_ms = sqlite3_column_int64(statement, 0) - boot_ms();
+        else if (by_wall && clock_is_sane())
+            left_ms = MIN(left_ms, sqlite3_column_int64(statement, 1) - now_ms);
+        *expires_ms = MAX(now_ms + left_ms, 1);
+    } else if (result != SQLITE_DONE) {
+        queue_fail(queue, "reading", error);
+    }
+    sqlite3_reset(statement);
+    return result == SQLITE_ROW || result == SQLITE_DONE;
+}

@@ -3,10 +3,8 @@
  */
 #include <config.h>
 
-#include "client/boot-id.h"
 #include "client/failure.h"
 #include "client/queue-internal.h"
-#include "common/clock.h"
 
 bool
 queue_read_state(struct queue *queue, struct queue_state *state, GError **error)
@@ -139,31 +137,6 @@ void
 queue_scan_end(struct queue *queue)
 {
     sqlite3_reset(queue->statements[queue->scanning]);
-}
-
-/* By the clocks that queue-expiry.c goes by. */
-bool
-queue_expires(struct queue *queue, uint64_t seq, int64_t *expires_ms, GError **error)
-{
-    sqlite3_stmt *statement = queue_ready(queue, SQL_GET_EXPIRY);
-    int64_t now_ms = clock_wall_us() / 1000;
-    *expires_ms = 0;
-    if (!statement)
-        return queue_fail(queue, "reading", error);
-    sqlite3_bind_int64(statement, 1, (sqlite3_int64)seq);
-    sqlite3_bind_text(statement, 2, boot_id(), -1, SQLITE_STATIC);
-    int result = sqlite3_step(statement);
-    if (result == SQLITE_ROW) {
-        bool this_boot = sqlite3_column_int(statement, 3), by_wall = sqlite3_column_type(statement, 1) != SQLITE_NULL;
-        *expires_ms = this_boot ? now_ms + sqlite3_column_int64(statement, 0) - clock_boot_us() / 1000
-                      : by_wall ? sqlite3_column_int64(statement, 1)
-                                : now_ms + sqlite3_column_int64(statement, 2) * 1000;
-        *expires_ms = MAX(*expires_ms, 1);
-    } else if (result != SQLITE_DONE) {
-        queue_fail(queue, "reading", error);
-    }
-    sqlite3_reset(statement);
-    return result == SQLITE_ROW || result == SQLITE_DONE;
 }
 
 int

@@ -218,6 +218,24 @@ test_left(void)
     scratch_free(scratch);
 }
 
+/* What is told of a message of an earlier boot is what it will be given, whatever the clock says. */
+static void
+test_told(void)
+{
+    static const struct {
+        int64_t wall_s, left_s;
+    } boots[] = { { SANE + 40, 60 }, { UNSET, 100 }, { SANE - 1000000, 100 } };
+    for (size_t i = 0; i < G_N_ELEMENTS(boots); i++) {
+        struct scratch *scratch = scratch_new(SANE);
+        int64_t expires_ms;
+        scratch_post_for(scratch, "hundred", 100);
+        reboot(scratch, "another", boots[i].wall_s);
+        g_assert_true(queue_expires(scratch->queue, 1, &expires_ms, NULL));
+        g_assert_cmpint(expires_ms, ==, (boots[i].wall_s + boots[i].left_s) * 1000);
+        scratch_free(scratch);
+    }
+}
+
 /* Rows of expiry that are wrong: of messages that are not there, or of no time. The others go in theirs. */
 static void
 test_wrong(void)
@@ -284,6 +302,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/expiry/time", test_time);
+    g_test_add_func("/expiry/told", test_told);
     g_test_add_func("/expiry/wall-jumps", test_wall_jumps);
     g_test_add_func("/expiry/suspend", test_suspend);
     g_test_add_func("/expiry/boot", test_boot);
