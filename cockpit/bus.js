@@ -17,7 +17,7 @@ const MANAGER = "org.hubkey.Manager1";
 const SLOT = "org.hubkey.Slot1";
 const PROPERTIES = "org.freedesktop.DBus.Properties";
 
-const AGAIN_MS = 1000; /* between two attempts to reach a bus that is gone */
+export const AGAIN_MS = 1000; /* between two attempts to reach a bus that is gone */
 
 const slotPath = number => `${ROOT}/slot/${number}`;
 
@@ -35,15 +35,13 @@ export class Bus {
         const client = cockpit.dbus(NAME, { bus: "system" });
         this.client = client;
         client.addEventListener("owner", (event, owner) => this.owned(owner));
-        client.addEventListener("close", (event, options) => this.closed(options));
+        client.addEventListener("close", () => this.closed());
         client.subscribe({ interface: MANAGER, path: ROOT }, (path, iface, member, [slot]) => {
             if (member === "SlotAdded" || member === "SlotRemoved")
                 this.listener.slotChanged(slot);
         });
         client.subscribe({ interface: PROPERTIES, member: "PropertiesChanged", path_namespace: ROOT },
             (path, iface, member, [of]) => this.changed(path, of));
-        client.subscribe({ interface: SLOT, member: "TokensInvalidated", path_namespace: ROOT },
-            path => this.changed(path, SLOT));
         this.greet();
     }
 

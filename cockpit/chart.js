@@ -19,8 +19,8 @@ export class Chart {
     constructor(title, show) {
         this.title = title;
         this.show = show;
-        this.line = svg("polyline", { class: "chart-line", points: "" });
-        this.area = svg("polygon", { class: "chart-area", points: "" });
+        this.line = svg("polyline", { class: "chart-line" });
+        this.area = svg("polygon", { class: "chart-area" });
         this.now = h("span", { class: "chart-now" });
         this.top = h("span", { class: "means" });
         this.picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", preserveAspectRatio: "none" },

@@ -29,8 +29,7 @@ const KINDS = {
         taken: ["EntityPath", "SharedAccessSignature"],
     },
 };
-const NAMES = ["HostName", "DeviceId", "ModuleId", "GatewayHostName", "SharedAccessKey", "SharedAccessSignature",
-    "SharedAccessKeyName", "Endpoint", "EntityPath"];
+const NAMES = [...new Set(Object.values(KINDS).flatMap(({ wanted, taken }) => [...wanted, ...taken]))];
 
 /* A name of a part in the middle of a value: what separated them got lost, as line ends do in a field of one line. The
  * others are words that an ID may well have in it. */

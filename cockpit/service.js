@@ -5,6 +5,7 @@
  * it.
  */
 
+import { AGAIN_MS } from "./bus.js";
 import { button, h } from "./dom.js";
 import { reasonOf } from "./hubkeyctl.js";
 import * as superuser from "./superuser.js";
@@ -12,7 +13,6 @@ import * as superuser from "./superuser.js";
 const cockpit = window.cockpit;
 const _ = cockpit.gettext;
 
-const AGAIN_MS = 1000; /* between two attempts to reach a bus that is gone */
 const UNIT = "hubkeyd.service";
 const SYSTEMD = "org.freedesktop.systemd1";
 const MANAGER = `${SYSTEMD}.Manager`;

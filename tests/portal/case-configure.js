@@ -8,7 +8,7 @@
 const { holds, ok } = require('./tap.js');
 const { judge } = require('./case-looks.js');
 const machine = require('./machine.js');
-const { SECRET, action, cancel, closed, failed, key, shows, submit } = require('./page.js');
+const { SECRET, action, cancel, failed, key, shows, submit } = require('./page.js');
 const { inDocument, keepsSecret } = require('./secrecy.js');
 
 const HOST = 'myhub.azure-devices.net';
@@ -154,7 +154,6 @@ async function scoped({ frame }) {
     machine.configure('scopes', null);
     await clearSlots(frame, 4);
     await holds(shows(frame, 4, 'empty'), 'it can be cleared');
-    await closed(frame);
 }
 
 module.exports = { byFields, byOther, secrets, restarted, scoped };
